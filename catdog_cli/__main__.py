@@ -1,0 +1,6 @@
+"""`python -m catdog_cli` is `catdog`."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

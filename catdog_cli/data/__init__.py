@@ -1,0 +1,1 @@
+"""Folders of pictures in, tensors out; knows nothing of networks."""

@@ -1,0 +1,38 @@
+"""The errors that catdog raises on purpose; `cli` turns each into one sentence and exit code 1."""
+
+import importlib
+from types import ModuleType
+
+
+class CatdogError(Exception):
+    """Something the user can mend: what was given, what is wrong, what to do."""
+
+
+class DataError(CatdogError):
+    """A folder, picture, split or manifest cannot be used."""
+
+
+class CheckpointError(CatdogError):
+    """A checkpoint or a weights file cannot be used."""
+
+
+class SettingsError(CatdogError):
+    """An option's value, or a combination of options, makes no sense."""
+
+
+class Interrupted(CatdogError):
+    """The user or the system asked a run to stop; what was done is saved."""
+
+
+def require(package: str, extra: str) -> ModuleType:
+    """Import an optional package.
+
+    Raises:
+        CatdogError: it is not installed; the sentence names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise CatdogError(
+            f"This needs the package {package!r}: run `pip install 'catdog[{extra}]'`."
+        ) from error

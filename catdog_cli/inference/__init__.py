@@ -1,0 +1,1 @@
+"""Answers with a checkpoint: one picture and a million go through the same code."""

@@ -1,0 +1,1 @@
+"""Networks, their blocks and their heads; knows nothing of pictures."""

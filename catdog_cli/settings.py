@@ -1,0 +1,205 @@
+"""What a run is asked to do, as frozen dataclasses that check themselves; used by every part, importing none.
+
+Each class turns into a plain dict (`to_dict`) and back (`from_dict`), which is how settings reach
+checkpoints, `settings.json` and recipe files. A field has the same name as its command-line option.
+"""
+
+import dataclasses
+import difflib
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from .errors import SettingsError
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "lbfgs")
+SCHEDULERS = ("constant", "cosine", "step", "one-cycle")
+AUGMENTS = ("none", "light", "standard", "strong")
+MONITORS = ("accuracy", "loss", "f1", "auc")
+PRECISIONS = ("auto", "fp32", "bf16")
+DEVICES = ("auto", "cpu", "gpu")
+INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+class PlainDict:
+    """Turns a frozen dataclass into plain containers and back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain containers: tuples become lists, nested settings become dicts."""
+        return _plain(dataclasses.asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from `to_dict`'s output; a missing field takes its default.
+
+        Raises:
+            SettingsError: a field is unknown, or its value fails the class's checks.
+        """
+        fields = {item.name: item for item in dataclasses.fields(cls)}
+        for name in values:
+            if name not in fields:
+                close = difflib.get_close_matches(name, fields, 1)
+                hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(fields)}."
+                raise SettingsError(f"Unknown setting {name!r}{hint}")
+        made = {name: _revive(fields[name], value) for name, value in values.items()}
+        try:
+            return cls(**made)
+        except TypeError as error:
+            raise SettingsError(f"Incomplete {cls.__name__}: {error}.") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _revive(item: dataclasses.Field, value: Any) -> Any:
+    kind = item.metadata.get("kind")
+    if kind is not None and isinstance(value, dict):
+        return kind.from_dict(value)
+    if kind is not None and isinstance(value, list):
+        return tuple(kind.from_dict(entry) if isinstance(entry, dict) else entry for entry in value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise SettingsError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}, but must be one of: {', '.join(choices)}.")
+
+
+def check_range(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False) -> None:
+    """Raise SettingsError unless `value` is a number in [low, high], and whole if asked."""
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not number or not low <= value <= high:
+        bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
+        raise SettingsError(f"{name} is {value!r}, but must be a {'whole ' if whole else ''}number {bounds}.")
+
+
+@dataclass(frozen=True)
+class InputSpec(PlainDict):
+    """How a picture becomes a network's input: the one contract between data and models.
+
+    The shorter side is resized to `resize` px, the central `size` x `size` px are kept, scaled to 0..1,
+    and normalised by channel with `mean` and `std`.
+    """
+
+    size: int = 224
+    resize: int = 256
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+
+    def __post_init__(self):
+        check_range("image size", self.size, 8, 4096, whole=True)
+        check_range("resize", self.resize, self.size, 8192, whole=True)
+        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+
+    def with_size(self, size: int) -> "InputSpec":
+        """Return the spec for another input size, keeping the ratio of resize to size."""
+        return dataclasses.replace(self, size=size, resize=max(size, round(size * self.resize / self.size)))
+
+
+@dataclass(frozen=True)
+class HeadSpec(PlainDict):
+    """What replaces a network's last Linear: hidden layers (units), ReLU, dropout, one output per class."""
+
+    hidden_layers: tuple[int, ...] = ()
+    dropout: float = 0.2
+
+    def __post_init__(self):
+        for units in self.hidden_layers:
+            check_range("hidden layers", units, 1, 65536, whole=True)
+        check_range("dropout", self.dropout, 0, 0.99)
+
+
+@dataclass(frozen=True)
+class Phase(PlainDict):
+    """A stretch of training with one answer to what is trainable, at which rate, for how long.
+
+    `unfreeze` is how much of the backbone trains beside the head: 0 (nothing), N (its last N leaf
+    modules) or "all".
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float = 1e-3
+    unfreeze: int | Literal["all"] = 0
+    batch_size: int = 32
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    scheduler: str = "constant"
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
+    sampler: str = "shuffle"
+    augment: str = "none"
+    views: int = 0  # 0: a fresh view each epoch when augmenting; N: N fixed views, which can be cached
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    layer_decay: float = 1.0
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
+    min_delta: float = 0.0
+    monitor: str = "accuracy"
+
+    def __post_init__(self):
+        check_range("epochs", self.epochs, 0, whole=True)
+        check_range("learning rate", self.learning_rate, 0)
+        if self.unfreeze != "all":
+            check_range("unfreeze", self.unfreeze, 0, whole=True)
+        check_range("batch size", self.batch_size, 1, whole=True)
+        check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        check_range("weight decay", self.weight_decay, 0)
+        check_choice("scheduler", self.scheduler, SCHEDULERS)
+        check_range("warmup epochs", self.warmup_epochs, 0)
+        check_range("label smoothing", self.label_smoothing, 0, 0.99)
+        check_choice("class weights", self.class_weights, ("none", "balanced"))
+        check_choice("sampler", self.sampler, ("shuffle", "balanced"))
+        check_choice("augment", self.augment, AUGMENTS)
+        check_range("views", self.views, 0, 1000, whole=True)
+        check_range("mixup", self.mixup, 0)
+        check_range("cutmix", self.cutmix, 0)
+        check_range("layer decay", self.layer_decay, 1e-6, 1)
+        check_range("clip norm", self.clip_norm, 0)
+        check_range("ema", self.ema, 0, 0.999999)
+        check_range("patience", self.patience, 0, whole=True)
+        check_range("minimum change", self.min_delta, 0)
+        check_choice("monitor", self.monitor, MONITORS)
+
+
+@dataclass(frozen=True)
+class TrainSettings(PlainDict):
+    """All that one training run is asked to do."""
+
+    data: str
+    arch: str = "mobilenet_v2"
+    weights: str = "imagenet"
+    head: HeadSpec = field(default=HeadSpec(), metadata={"kind": HeadSpec})
+    phases: tuple[Phase, ...] = field(default=(Phase("head", 5),), metadata={"kind": Phase})
+    image_size: int = 0  # 0: what the weights were trained with
+    val_fraction: float = 0.2
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int = -1  # -1: chosen for the machine
+    cache: bool = True
+    cache_limit: float = 10.0  # GB
+    max_bad_fraction: float = 0.01
+
+    def __post_init__(self):
+        if not self.phases:
+            raise SettingsError("There is no phase to train: give at least one.")
+        if self.image_size:
+            check_range("image size", self.image_size, 8, 4096, whole=True)
+        check_range("val fraction", self.val_fraction, 0.01, 0.9)
+        check_range("seed", self.seed, 0, 2**63 - 1, whole=True)
+        check_choice("device", self.device, DEVICES)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_range("workers", self.workers, -1, 1024, whole=True)
+        check_range("cache limit", self.cache_limit, 0)
+        check_range("max bad fraction", self.max_bad_fraction, 0, 1)

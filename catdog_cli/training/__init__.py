@@ -1,0 +1,1 @@
+"""Phases, features, metrics: everything that makes a checkpoint."""

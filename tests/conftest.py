@@ -1,0 +1,50 @@
+"""Small pictures and shared fixtures; no test reaches a network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of real photographs and weights, or skip."""
+    if not (SHARED / "weights").is_dir():
+        pytest.skip("../shared with real photographs and weights is not here")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Keep every test away from the user's feature cache."""
+    monkeypatch.setenv("CATDOG_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def draw_picture(label: int, number: int, size: tuple[int, int] = (40, 32)) -> Image.Image:
+    """Return a noisy RGB picture of `size` (width, height) px whose colour tells its label."""
+    rng = np.random.default_rng([label, number])
+    noise = rng.integers(0, 120, (size[1], size[0], 3))
+    noise[..., label % 3] += 100
+    return Image.fromarray(noise.astype(np.uint8))
+
+
+def write_pictures(root: Path, counts: dict[str, int], size: tuple[int, int] = (40, 32)) -> Path:
+    """Write `counts[folder]` PNGs under root/folder, the folder's last name giving the label, and return root."""
+    names = sorted({Path(folder).name for folder in counts})
+    for folder, count in counts.items():
+        target = root / folder
+        target.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            key = sum(folder.encode()) * 1000 + number  # other pictures in train than in val
+            draw_picture(names.index(Path(folder).name), key, size).save(target / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def pets(tmp_path) -> Path:
+    """Return a data folder with train/ and val/ of two easily told classes: 24 and 12 pictures."""
+    counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
+    return write_pictures(tmp_path / "pets", counts)
