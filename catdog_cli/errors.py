@@ -20,7 +20,7 @@ class SettingsError(CatdogError):
     """An option's value, or a combination of options, makes no sense."""
 
 
-class Interrupted(CatdogError):
+class InterruptedRunError(CatdogError):
     """The user or the system asked a run to stop; what was done is saved."""
 
 

@@ -32,7 +32,7 @@ def draw_picture(label: int, number: int, size: tuple[int, int] = (40, 32)) -> I
 
 
 def write_pictures(root: Path, counts: dict[str, int], size: tuple[int, int] = (40, 32)) -> Path:
-    """Write `counts[folder]` PNGs under root/folder, the folder's last name giving the label, and return root."""
+    """Write `counts[folder]` PNGs under root/folder, its last name giving the label; return root."""
     names = sorted({Path(folder).name for folder in counts})
     for folder, count in counts.items():
         target = root / folder
