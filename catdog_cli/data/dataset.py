@@ -1,0 +1,139 @@
+"""What a scan finds: pictures, labels and class names by split; every part of catdog passes these around."""
+
+import dataclasses
+import difflib
+import functools
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Pictures and their labels: `paths[i]`, relative to the dataset's root, has the label `labels[i]`.
+
+    A prepared folder adds `rows` (the place of each picture in its array) and `keys` (the digest of the
+    file that each picture was made from), so that it is split as the files themselves would be.
+    """
+
+    paths: list[str]
+    labels: np.ndarray  # int64 (N,)
+    rows: np.ndarray | None = None  # int64 (N,)
+    keys: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, indices: np.ndarray) -> "Split":
+        """Return the pictures at `indices` (int64), in that order."""
+        return Split(
+            [self.paths[index] for index in indices],
+            self.labels[indices],
+            None if self.rows is None else self.rows[indices],
+            None if self.keys is None else [self.keys[index] for index in indices],
+        )
+
+
+@dataclass(eq=False)
+class Dataset:
+    """The pictures of all splits under one root, with what the user should know about them."""
+
+    root: Path
+    class_names: list[str]  # naturally sorted, or the checkpoint's own order
+    splits: dict[str, Split]
+    warnings: list[str] = field(default_factory=list)
+    left_aside: dict[str, int] = field(default_factory=dict)  # why: how many entries were not read
+    images: Path | None = None  # the .npy of a prepared folder, (N, H, W, 3)
+
+    def __len__(self) -> int:
+        return sum(len(split) for split in self.splits.values())
+
+    @functools.cached_property
+    def pixels(self) -> np.ndarray | None:
+        """The prepared pictures, memory-mapped: uint8, or float32 from 0 to 1, (N, H, W, 3)."""
+        return None if self.images is None else np.load(self.images, mmap_mode="r")
+
+    def source(self, split: str, index: int) -> Path | np.ndarray:
+        """Return what the pixel path reads: a file's path, or a prepared picture (uint8, H x W x 3)."""
+        if self.pixels is None:
+            return self.root / self.splits[split].paths[index]
+        row = self.pixels[self.splits[split].rows[index]]
+        if row.dtype == np.uint8:
+            return np.array(row)
+        return np.round(row * np.float32(255)).astype(np.uint8)  # exact: each value was a whole 255th
+
+    def __getstate__(self) -> dict:
+        """Leave the map out of a pickle: a worker opens its own instead of getting a copy of the file."""
+        return {name: value for name, value in self.__dict__.items() if name != "pixels"}
+
+
+def natural_key(name: str) -> tuple:
+    """Return a sort key that puts 2 before 10 and ignores case; ties go by the exact name."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    for index in range(1, len(parts), 2):
+        digits = parts[index].lstrip("0")
+        parts[index] = (len(digits), digits)
+    return (parts, name)
+
+
+def class_name(folder: str) -> str:
+    """Return a folder's name as a class name: the same text whichever system composed its accents."""
+    return unicodedata.normalize("NFC", folder)
+
+
+def relabel(dataset: Dataset, class_names: list[str]) -> Dataset:
+    """Return the dataset with labels that index `class_names`, which hold every class that has pictures."""
+    index = {name: number for number, name in enumerate(class_names)}
+    table = np.array([index.get(name, -1) for name in dataset.class_names], dtype=np.int64)
+    splits = {
+        name: dataclasses.replace(split, labels=table[split.labels]) for name, split in dataset.splits.items()
+    }
+    return dataclasses.replace(dataset, class_names=list(class_names), splits=splits)
+
+
+def match_classes(dataset: Dataset, class_names: list[str]) -> Dataset:
+    """Return the dataset with labels that index a checkpoint's `class_names`, matched by name.
+
+    A class without pictures gives a warning.
+
+    Raises:
+        DataError: the data holds pictures of a class that the checkpoint does not know.
+    """
+    present = classes_present(dataset)
+    unknown = [name for name in present if name not in set(class_names)]
+    if unknown:
+        raise DataError(_unknown_classes(dataset.root, unknown, class_names))
+    missing = [name for name in class_names if name not in set(present)]
+    matched = relabel(dataset, class_names)
+    if missing:
+        names = ", ".join(repr(name) for name in missing)
+        warning = f"{str(dataset.root)!r} has no pictures of {names}: they cannot be measured."
+        matched.warnings = [*dataset.warnings, warning]
+    return matched
+
+
+def classes_present(dataset: Dataset) -> list[str]:
+    """Return the names of the classes that have pictures in any split, in the dataset's order."""
+    counts = sum(class_counts(dataset, name) for name in dataset.splits)
+    return [name for name, count in zip(dataset.class_names, counts, strict=True) if count]
+
+
+def class_counts(dataset: Dataset, split: str) -> np.ndarray:
+    """Return the number of pictures of each class in a split: int64 (C,)."""
+    return np.bincount(dataset.splits[split].labels, minlength=len(dataset.class_names))
+
+
+def _unknown_classes(root: Path, unknown: list[str], known: list[str]) -> str:
+    names = ", ".join(repr(name) for name in unknown)
+    close = difflib.get_close_matches(unknown[0].casefold(), [name.casefold() for name in known], 1)
+    hint = next((name for name in known if close and name.casefold() == close[0]), None)
+    shown = ", ".join(repr(name) for name in known[:10]) + (" ..." if len(known) > 10 else "")
+    advice = f"did you mean {hint!r} for {unknown[0]!r}?" if hint else "rename or remove these folders."
+    return f"{str(root)!r} holds {names}, which the checkpoint does not know (it knows {shown}): {advice}"

@@ -1,0 +1,295 @@
+"""Folders in, labelled pictures out: finds splits, classes and files, and says all that is wrong at once.
+
+Every command that takes DATA calls `scan_dataset`. Nothing is decoded here and nothing is changed.
+"""
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from .content import find_leaks
+from .dataset import (
+    SUFFIXES,
+    Dataset,
+    Split,
+    class_counts,
+    class_name,
+    classes_present,
+    match_classes,
+    natural_key,
+    relabel,
+)
+
+__all__ = ["Dataset", "Split", "find_leaks", "match_classes", "read_exclude_list", "scan_dataset"]
+
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
+EXPECTED = (
+    "expected one folder per class holding .jpg, .png, .webp ... files, or train/ and val/ with such folders"
+)
+
+
+def scan_dataset(
+    root: str | Path,
+    class_names: list[str] | None = None,
+    exclude: Iterable[str] | str | Path | None = None,
+    leaks: bool = True,
+) -> Dataset:
+    """Find the pictures of DATA, their labels and their splits.
+
+    `root` is a folder with train/ and val/ (or valid/, validation/; and maybe test/), each holding a folder
+    per class; or one folder per class, which gives the single split "all"; or a manifest from `catdog data
+    split`; or a folder that `catdog data prepare` wrote. Pictures may lie in sub-folders of a class folder.
+    Hidden and other files are counted in `left_aside`; links are followed, a folder once a class.
+    `class_names` matches labels to a checkpoint's classes by name instead of taking the folders' own.
+    `exclude` is paths (relative to root, or absolute) or a file of them, to be left aside.
+    `leaks` looks for the same picture in two splits, which reads the files whose sizes collide.
+
+    Warnings: a class folder without pictures (left out); a class missing in val; the same picture in two
+    splits; a folder beside train/ and val/.
+
+    Raises:
+        DataError: DATA is missing, empty or not in the expected form; it has fewer than two classes; val or
+            test holds a class that train lacks; a folder cannot be opened. All problems are in one error.
+    """
+    dataset, problems = _read(root)
+    dataset = _leave_out(dataset, exclude)
+    if not problems and not len(dataset):
+        problems = [f"No pictures under {str(root)!r}: {EXPECTED}."]
+    elif class_names is None and len(dataset):
+        dataset, more = _settle_classes(dataset)
+        problems += more
+    if problems:
+        raise DataError("\n".join(problems))
+    if class_names is not None:
+        dataset = match_classes(dataset, class_names)
+    if leaks and len(dataset.splits) > 1:
+        _warn_of_leaks(dataset)
+    return dataset
+
+
+def read_exclude_list(path: str | Path) -> list[str]:
+    """Return the paths of an exclude list: one a line, a line that starts with a quote being JSON.
+
+    Raises:
+        DataError: the file cannot be read, or a quoted line is damaged.
+    """
+    try:
+        lines = Path(path).read_text("utf-8-sig", errors="surrogateescape").split("\n")
+        lines = [line.removesuffix("\r") for line in lines]
+        return [json.loads(line) if line.startswith('"') else line for line in lines if line]
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"Cannot read the exclude list {str(path)!r} ({reason}): check the path.") from error
+    except ValueError as error:
+        raise DataError(f"The exclude list {str(path)!r} has a damaged quoted line: {error}.") from error
+
+
+@dataclass
+class _Walk:
+    """What a walk through the folders gathers: files[split][class name] are relative paths."""
+
+    root: str
+    files: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    left_aside: Counter = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def _read(root: str | Path) -> tuple[Dataset, list[str]]:
+    """Return what lies at `root`, in whichever of the accepted forms, and the problems met."""
+    path = Path(root)
+    if not str(root) or not path.exists():
+        raise DataError(f"The data folder {str(root)!r} does not exist: check the path.")
+    if path.is_file():
+        from .splits import read_split  # here, for splits builds on this module's kin
+
+        return read_split(path), []
+    return _scan_folders(path)
+
+
+def _scan_folders(root: Path) -> tuple[Dataset, list[str]]:
+    walk = _Walk(str(root))
+    folders, loose = _list_folder(walk, "")
+    splits = _split_folders(walk, folders)
+    if splits:
+        walk.left_aside["loose"] += len(loose)
+        for folder, split in splits.items():
+            _scan_classes(walk, folder, split, *_list_folder(walk, folder))
+    else:
+        _scan_classes(walk, "", "all", folders, loose)
+    return _gather(walk), walk.problems
+
+
+def _split_folders(walk: _Walk, folders: list[str]) -> dict[str, str]:
+    """Return {folder: split name} where the folders are splits rather than classes, else nothing."""
+    found = {name: SPLIT_NAMES[name.lower()] for name in folders if name.lower() in SPLIT_NAMES}
+    others = [name for name in folders if name not in found]
+    if "train" not in found.values() and (others or not found):
+        return {}
+    if len(set(found.values())) < len(found):
+        names = ", ".join(repr(name) for name in found)
+        walk.problems.append(f"{walk.root!r} holds {names}, two names of one split: keep one.")
+    for name in found:
+        if name.lower() in ("valid", "validation"):
+            walk.warnings.append(f"The folder {name!r} is taken as the validation split, val.")
+    if others:
+        names = ", ".join(repr(name) for name in others)
+        walk.left_aside["folders beside the splits"] += len(others)
+        walk.warnings.append(f"Beside the splits, {walk.root!r} holds {names}: left aside.")
+    return found
+
+
+def _scan_classes(walk: _Walk, parent: str, split: str, folders: list[str], loose: list[str]) -> None:
+    """Add the pictures of each class folder in `parent` (relative to the root) to the walk."""
+    where = os.path.join(walk.root, parent) if parent else walk.root  # noqa: PTH118
+    if loose and not folders:
+        walk.problems.append(f"{len(loose)} pictures lie directly in {where!r}, without classes: {EXPECTED}.")
+    elif loose:
+        walk.left_aside["loose"] += len(loose)
+        walk.warnings.append(f"{len(loose)} pictures lie directly in {where!r}, in no class: left aside.")
+    classes = walk.files.setdefault(split, {})
+    for folder in folders:
+        relative = f"{parent}/{folder}" if parent else folder
+        classes.setdefault(class_name(folder), []).extend(_pictures(walk, relative))
+
+
+def _pictures(walk: _Walk, folder: str) -> list[str]:
+    """Return the sorted paths of the pictures under a class folder, sub-folders included."""
+    found, waiting, seen = [], [folder], set()
+    while waiting:
+        current = waiting.pop()
+        identity = _identity(walk, current)
+        if identity in seen:  # a link back to a folder above, or a second link to the same one
+            walk.left_aside["repeated folders"] += 1
+            continue
+        seen.add(identity)
+        folders, files = _list_folder(walk, current)
+        waiting += [f"{current}/{name}" for name in reversed(folders)]
+        found += [f"{current}/{name}" for name in files]
+    return sorted(found)
+
+
+def _identity(walk: _Walk, folder: str) -> tuple[int, int] | str:
+    try:
+        status = os.stat(os.path.join(walk.root, folder))  # noqa: PTH116, PTH118
+    except OSError:
+        return folder
+    return status.st_dev, status.st_ino
+
+
+def _list_folder(walk: _Walk, folder: str) -> tuple[list[str], list[str]]:
+    """Return the sorted names of the sub-folders and of the pictures in a folder; count the rest."""
+    folders, files = [], []
+    where = os.path.join(walk.root, folder) if folder else walk.root  # noqa: PTH118
+    try:
+        with os.scandir(where) as entries:
+            for entry in entries:
+                kind = _kind(entry)
+                if kind == "folder":
+                    folders.append(entry.name)
+                elif kind == "picture":
+                    files.append(entry.name)
+                else:
+                    walk.left_aside[kind] += 1
+    except OSError as error:
+        reason = error.strerror or str(error)
+        walk.problems.append(f"The folder {where!r} cannot be opened ({reason}): check its permissions.")
+    return sorted(folders, key=natural_key), sorted(files)
+
+
+def _kind(entry: os.DirEntry) -> str:
+    name = entry.name
+    if name.startswith(".") or name.lower() in CLUTTER:
+        return "hidden"
+    if entry.is_dir():
+        return "folder"
+    if os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122
+        return "other"
+    return "picture" if entry.is_file() else "broken links"
+
+
+def _gather(walk: _Walk) -> Dataset:
+    names = sorted({name for classes in walk.files.values() for name in classes}, key=natural_key)
+    splits = {}
+    for split in ("train", "val", "test", "all"):
+        if split in walk.files:
+            lists = [walk.files[split].get(name, []) for name in names]
+            labels = np.repeat(np.arange(len(names), dtype=np.int64), [len(paths) for paths in lists])
+            splits[split] = Split([path for paths in lists for path in paths], labels)
+    left_aside = {why: count for why, count in walk.left_aside.items() if count}
+    return Dataset(Path(walk.root), names, splits, walk.warnings, left_aside)
+
+
+def _leave_out(dataset: Dataset, exclude: Iterable[str] | str | Path | None) -> Dataset:
+    """Return the dataset without the pictures that `exclude` names."""
+    if exclude is None:
+        return dataset
+    names = read_exclude_list(exclude) if isinstance(exclude, (str, Path)) else list(exclude)
+    root = os.path.abspath(dataset.root)  # noqa: PTH100 - Path.resolve would follow links out of the root
+    wanted = {os.path.normpath(os.path.join(root, name)) for name in names}  # noqa: PTH118
+    splits, met = {}, set()
+    for name, split in dataset.splits.items():
+        full = [os.path.normpath(os.path.join(root, path)) for path in split.paths]  # noqa: PTH118
+        splits[name] = split.take(
+            np.array([i for i, path in enumerate(full) if path not in wanted], np.int64)
+        )
+        met |= wanted.intersection(full)
+    warnings = list(dataset.warnings)
+    if len(met) < len(wanted):
+        warnings.append(f"{len(wanted) - len(met)} of {len(wanted)} excluded pictures are not in the data.")
+    left_aside = {**dataset.left_aside, "excluded": len(met)}
+    return dataclasses.replace(dataset, splits=splits, warnings=warnings, left_aside=left_aside)
+
+
+def _settle_classes(dataset: Dataset) -> tuple[Dataset, list[str]]:
+    """Return the dataset with the classes that have pictures, and what is wrong with them."""
+    kept = classes_present(dataset)
+    problems, warnings = _compare_with_train(dataset), list(dataset.warnings)
+    empty = [name for name in dataset.class_names if name not in set(kept)]
+    warnings += [f"The class folder {name!r} holds no pictures: the class is left out." for name in empty]
+    if "train" in dataset.splits and "val" in dataset.splits and len(dataset.splits["val"]):
+        counts = zip(class_counts(dataset, "train"), class_counts(dataset, "val"), strict=True)
+        for name, (train, val) in zip(dataset.class_names, counts, strict=True):
+            if train and not val:
+                warnings.append(f"The class {name!r} has no pictures in val: it cannot be measured.")
+    if len(kept) < 2:
+        problems.append(_one_class(dataset.root, kept[0]))
+    return relabel(dataclasses.replace(dataset, warnings=warnings), kept), problems
+
+
+def _compare_with_train(dataset: Dataset) -> list[str]:
+    if "train" not in dataset.splits:
+        return []
+    in_train, problems = class_counts(dataset, "train"), []
+    for split in dataset.splits:
+        counts = class_counts(dataset, split)
+        lacking = np.array(dataset.class_names, dtype=object)[(in_train == 0) & (counts > 0)]
+        if len(lacking):
+            names = ", ".join(repr(name) for name in lacking)
+            problems.append(f"{split} holds {names}, without pictures in train: add some, or remove it.")
+    return problems
+
+
+def _one_class(root: Path, name: str) -> str:
+    inner = root / name
+    hint = ""
+    if inner.is_dir() and sum(entry.is_dir() for entry in inner.iterdir()) > 1:
+        hint = f" Or is {str(inner)!r} the data folder?"
+    return f"{str(root)!r} has pictures of one class only, {name!r}: at least two classes are needed.{hint}"
+
+
+def _warn_of_leaks(dataset: Dataset) -> None:
+    pairs = find_leaks(dataset)
+    if pairs:
+        dataset.warnings.append(
+            f"{len(pairs)} pictures are in two splits with the same content, the first {pairs[0][0]!r} and "
+            f"{pairs[0][1]!r}: scores on them are too good."
+        )

@@ -1,0 +1,236 @@
+"""Splits: drawn by content, stable when pictures come, every class on both sides; manifests round-trip."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from catdog_cli.data.dataset import Dataset, Split
+from catdog_cli.data.scan import scan_dataset
+from catdog_cli.data.splits import fingerprint, read_split, split_dataset, write_split
+from catdog_cli.errors import DataError
+from tests.conftest import draw_picture, write_pictures
+
+
+def write_bytes(root, counts):
+    """Write tiny files of different content: enough where nothing is decoded."""
+    for folder, count in counts.items():
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            (root / folder / f"{number}.jpg").write_bytes(f"{folder} {number}".encode())
+    return root
+
+
+def sides(dataset):
+    return {path: name for name, split in dataset.splits.items() for path in split.paths}
+
+
+def counts(dataset):
+    return {name: np.bincount(split.labels).tolist() for name, split in dataset.splits.items()}
+
+
+def test_shares_and_classes(tmp_path):
+    dataset = scan_dataset(write_bytes(tmp_path, {"a": 400, "b": 100}))
+    drawn = split_dataset(dataset, 0.2, seed=1)
+    assert list(drawn.splits) == ["train", "val"]
+    val = counts(drawn)["val"]
+    assert 55 < val[0] < 105
+    assert 10 < val[1] < 32
+    assert set(sides(drawn)) == set(dataset.splits["all"].paths)
+    labels = dict(zip(dataset.splits["all"].paths, dataset.splits["all"].labels.tolist(), strict=True))
+    for split in drawn.splits.values():
+        assert [labels[path] for path in split.paths] == split.labels.tolist()
+
+
+def test_a_seed_repeats_and_another_differs(tmp_path):
+    dataset = scan_dataset(write_bytes(tmp_path, {"a": 30, "b": 30}))
+    assert sides(split_dataset(dataset, seed=3)) == sides(split_dataset(dataset, seed=3))
+    assert sides(split_dataset(dataset, seed=3)) != sides(split_dataset(dataset, seed=4))
+
+
+def test_adding_or_renaming_pictures_moves_no_other(tmp_path):
+    before = sides(split_dataset(scan_dataset(write_bytes(tmp_path, {"a": 60, "b": 60}))))
+    write_bytes(tmp_path, {"a": 90, "b": 90, "c": 20})
+    (tmp_path / "a/5.jpg").rename(tmp_path / "a/renamed.jpg")
+    after = sides(split_dataset(scan_dataset(tmp_path)))
+    before["a/renamed.jpg"] = before.pop("a/5.jpg")
+    assert all(after[path] == side for path, side in before.items())
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("val", "test"), [(0.01, 0), (0.9, 0), (0.2, 0.2), (0.1, 0.89)])
+def test_small_classes_are_on_both_sides(tmp_path, seed, val, test):
+    dataset = scan_dataset(write_bytes(tmp_path, {"a": 2, "b": 3, "c": 5, "d": 1}))
+    drawn = split_dataset(dataset, val, seed, test)
+    for label in range(3):
+        assert label in drawn.splits["train"].labels
+        assert label in drawn.splits["val"].labels
+    assert 3 in drawn.splits["train"].labels
+    assert "'d' has one picture only" in drawn.warnings[0]
+    assert len(drawn) == 11
+
+
+def test_a_test_split_leaves_val_as_it_was(tmp_path):
+    dataset = scan_dataset(write_bytes(tmp_path, {"a": 100, "b": 100}))
+    plain, with_test = split_dataset(dataset, 0.2), split_dataset(dataset, 0.2, test_fraction=0.3)
+    assert plain.splits["val"].paths == with_test.splits["val"].paths
+    assert 35 < len(with_test.splits["test"]) < 85
+
+
+def test_equal_files_stay_together(tmp_path):
+    write_bytes(tmp_path, {"a": 20, "b": 20})
+    for number in range(20):
+        shutil.copy(tmp_path / f"a/{number}.jpg", tmp_path / f"a/copy{number}.jpg")
+    found = sides(split_dataset(scan_dataset(tmp_path), 0.5))
+    assert all(found[f"a/{number}.jpg"] == found[f"a/copy{number}.jpg"] for number in range(20))
+    assert set(found.values()) == {"train", "val"}
+
+
+def test_groups_stay_together(tmp_path):
+    dataset = scan_dataset(write_bytes(tmp_path, {"a": 40, "b": 40}))
+    groups = [path[:3] for path in dataset.splits["all"].paths]  # a/1, a/10 ... a/19 together
+    found = sides(split_dataset(dataset, 0.5, groups=groups))
+    for group in set(groups):
+        assert len({side for path, side in found.items() if path[:3] == group}) == 1
+
+
+def test_val_is_taken_from_train(tmp_path):
+    write_bytes(tmp_path, {"train/a": 30, "train/b": 30, "test/a": 2})
+    drawn = split_dataset(scan_dataset(tmp_path))
+    assert set(drawn.splits) == {"train", "val", "test"}
+    assert len(drawn) == 62
+    assert len(drawn.splits["test"]) == 2
+    assert any("no val/: 20% of train" in text for text in drawn.warnings)
+
+
+def test_what_is_split_stays(pets):
+    dataset = scan_dataset(pets)
+    assert split_dataset(dataset) is dataset
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [({"val/a": 1, "val/b": 1}, "only val, no train/"), ({"a": 1, "b": 1}, "too few different pictures")],
+)
+def test_what_cannot_be_split(tmp_path, counts, message):
+    dataset = scan_dataset(write_bytes(tmp_path, counts))
+    with pytest.raises(DataError, match=message):
+        split_dataset(dataset)
+
+
+def test_a_manifest_round_trips_odd_names(tmp_path):
+    names = [
+        'quo"te,.jpg',
+        "new\nline.jpg",
+        "cr\r.jpg",
+        os.fsdecode(b"\xff\xe9.jpg"),
+        " spaces .jpg",
+        "ü😀.jpg",
+    ]
+    for folder in ("10", "2", "a,b"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "data" / folder / name).write_bytes((folder + name).encode(errors="surrogateescape"))
+    dataset = split_dataset(scan_dataset(tmp_path / "data"), 0.5)
+    write_split(dataset, tmp_path / "run" / "split.csv")
+    again = read_split(tmp_path / "run" / "split.csv", tmp_path / "data")
+    assert again.class_names == dataset.class_names == ["2", "10", "a,b"]
+    assert list(again.splits) == list(dataset.splits)
+    for name, split in dataset.splits.items():
+        assert again.splits[name].paths == split.paths
+        assert again.splits[name].labels.tolist() == split.labels.tolist()
+    assert fingerprint(again) == fingerprint(dataset)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["split.csv"]
+
+
+@pytest.mark.parametrize("place", ["split.csv", "pets/split.csv", "far/away/split.csv"])
+def test_a_manifest_is_a_data_argument(pets, tmp_path, place):
+    dataset = scan_dataset(pets)
+    manifest = tmp_path / place
+    write_split(dataset, manifest, root=manifest.parent)
+    again = scan_dataset(manifest)
+    assert len(again) == 36
+    assert again.source("train", 0).samefile(dataset.source("train", 0))
+
+
+def test_a_manifest_takes_absolute_paths_and_no_split_column(pets, tmp_path):
+    rows = [f"{pets}/train/cats/0.png,cat", f"{pets}/train/dogs/0.png,dog"]
+    (tmp_path / "mine.csv").write_text("\ufeffpath,class\n" + "\n".join(rows), encoding="utf-8")
+    dataset = scan_dataset(tmp_path / "mine.csv")
+    assert dataset.class_names == ["cat", "dog"]
+    assert dataset.source("all", 1) == pets / "train/dogs/0.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "neither a data folder nor a manifest"),
+        ("path,label\na,b\n", "columns path,class,split"),
+        ("path,class,split\n", "lists no pictures"),
+        ("path,class,split\na.jpg,cat\n", "lacks a value in its picture 1"),
+        ("path,class,split\na.jpg,cat,train\na.jpg,cat,val\n", "lists 'a.jpg' twice"),
+        ("path,class,split\na.jpg,cat,dev\n", "has the split 'dev'"),
+        ("path,class,split\na.jpg,cat,train\n", "1 pictures .* do not exist under .* 'a.jpg'"),
+        ('path,class,split\n"a.jpg,cat,train\n', "no readable manifest"),
+    ],
+)
+def test_a_bad_manifest(tmp_path, text, message):
+    (tmp_path / "split.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_split(tmp_path / "split.csv")
+
+
+def test_manifests_that_cannot_be_read_or_written(pets, tmp_path):
+    with pytest.raises(DataError, match=r"none.csv' cannot be read"):
+        read_split(tmp_path / "none.csv")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"split.csv' cannot be written"):
+        write_split(scan_dataset(pets), tmp_path / "file" / "split.csv")
+
+
+def test_a_failed_write_leaves_the_old_manifest(pets, tmp_path, monkeypatch):
+    dataset = scan_dataset(pets)
+    write_split(dataset, tmp_path / "split.csv")
+    old = (tmp_path / "split.csv").read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match="No space left"):
+        write_split(dataset, tmp_path / "split.csv")
+    assert (tmp_path / "split.csv").read_bytes() == old
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pets", "split.csv"]
+
+
+def test_the_fingerprint_follows_content_label_name_and_split(pets):
+    first = fingerprint(scan_dataset(pets))
+    assert first["num_files"] == 36
+    assert fingerprint(scan_dataset(pets)) == first
+    digests = {first["digest"]}
+    draw_picture(1, 77).save(pets / "val/cats/0.png")
+    digests.add(fingerprint(scan_dataset(pets))["digest"])
+    (pets / "val/cats/0.png").rename(pets / "val/cats/x.png")
+    digests.add(fingerprint(scan_dataset(pets))["digest"])
+    (pets / "val/cats/x.png").rename(pets / "val/dogs/x.png")
+    digests.add(fingerprint(scan_dataset(pets))["digest"])
+    (pets / "val").rename(pets / "test")
+    digests.add(fingerprint(scan_dataset(pets))["digest"])
+    assert len(digests) == 5
+
+
+def test_a_file_that_vanished_does_not_stop_split_or_fingerprint(tmp_path):
+    write_pictures(tmp_path, {"a": 4, "b": 4})
+    dataset = scan_dataset(tmp_path)
+    (tmp_path / "a/0.png").unlink()
+    assert len(split_dataset(dataset)) == 8
+    assert fingerprint(dataset)["num_files"] == 8
+
+
+def test_a_hundred_thousand_pictures_are_drawn_in_a_second():
+    labels = np.arange(100_000) % 2
+    keys = [f"{number:032x}" for number in range(100_000)]
+    dataset = Dataset(None, ["a", "b"], {"all": Split(keys, labels, np.arange(100_000), keys)})
+    drawn = split_dataset(dataset, 0.2)
+    assert abs(len(drawn.splits["val"]) - 20_000) < 500
