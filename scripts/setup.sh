@@ -1,14 +1,15 @@
 # Read by scripts/test and scripts/demo: makes .venv beside setup.cfg and installs catdog into it, once.
 
-find_python() {  # prints the first Python that will do; PYTHON=/path/to/python is tried before the others
-  local python
-  for python in "${PYTHON:-python3}" python3 python3.14 python3.13 python3.12 python3.11; do
+find_python() {  # prints the first Python that will do; with PYTHON=/path/to/python it is that one or none
+  local python candidates=(python3 python3.14 python3.13 python3.12 python3.11)
+  [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+  for python in "${candidates[@]}"; do
     if "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       echo "$python"
       return
     fi
   done
-  echo "No Python 3.11 or newer with its venv module was found: install one (on Debian or Ubuntu" \
+  echo "No Python 3.11 or newer with its venv module among ${candidates[*]}: install one (on Debian or Ubuntu" \
     "\`apt install python3 python3-venv\`), or say where it is with PYTHON=/path/to/python." >&2
   return 1
 }
