@@ -1,0 +1,20 @@
+"""Numbers in, a picture file out: the only user of matplotlib, called by commands.
+
+Every function takes plain values and a path whose suffix picks the format (.png, .pdf, .svg, .jpg ...), and
+replaces a file of that name only once the new one is whole. Importing this takes a third of a second: import
+it where it is used.
+"""
+
+from .curves import plot_curves, plot_lr_find
+from .photos import plot_mistakes, plot_predictions
+from .quality import plot_calibration, plot_confusion, plot_roc
+
+__all__ = [
+    "plot_calibration",
+    "plot_confusion",
+    "plot_curves",
+    "plot_lr_find",
+    "plot_mistakes",
+    "plot_predictions",
+    "plot_roc",
+]

@@ -1,0 +1,129 @@
+"""The paper that every picture is drawn on: figure, colours, names that fit, saving; matplotlib's only user.
+
+Figures are made without pyplot, so that they need no screen and share no state between threads. Blue is
+right, or validation; orange is wrong, or marked.
+"""
+
+import contextlib
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.text import Text
+
+from ..errors import CatdogError
+
+DPI = 150
+INK, SOFT, FAINT = "#1f2937", "#6b7280", "#e5e7eb"
+BLUE, ORANGE, GREY = "#2563eb", "#ea580c", "#94a3b8"
+# For names that matplotlib's own font has no letters for; those that are installed are used.
+FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Hiragino Sans", "Microsoft YaHei"),
+    *("Malgun Gothic", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI"),
+    *("Arial Unicode MS", "Noto Emoji", "Segoe UI Emoji"),
+)
+
+
+def make_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, sizes in inches, whose labels find room by themselves."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.03)
+    return figure
+
+
+def make_sheet(width: float, height: float, title: str) -> Figure:
+    """Return an empty figure with a title, for `place_axes`: many axes would take long to find room."""
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    place = {"x": 0.2 / width, "y": 1 - 0.2 / height, "ha": "left", "va": "top"}
+    figure.text(s=title, fontsize=14, fontweight="bold", color=INK, **place)
+    return figure
+
+
+def place_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Return new axes of a size and at a distance from the upper left corner, all in inches."""
+    across, down = figure.get_size_inches()
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+
+def clean_axes(axes: Axes) -> None:
+    """Leave a light grid and two thin edges."""
+    axes.grid(color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#d1d5db")
+    axes.tick_params(colors=SOFT, labelsize=9, length=0, which="both")
+    axes.xaxis.label.set_color(SOFT)
+    axes.yaxis.label.set_color(SOFT)
+
+
+def write_title(
+    axes: Axes, title: str, note: str, pad: float = 24, lift: float = 8, size: float = 10
+) -> None:
+    """Write a bold title and, under it, what to make of the picture; `pad` and `lift` in points."""
+    axes.set_title(title, loc="left", fontsize=14, fontweight="bold", color=INK, pad=pad)
+    place = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(note, (0, 1), (0, lift), fontsize=size, color=SOFT, **place)
+
+
+def draw_message(title: str, text: str, path: Path | str) -> None:
+    """Write a picture that only says something, where there is nothing to draw."""
+    figure = make_figure(6, 3)
+    figure.text(0.5, 0.58, title, ha="center", fontsize=20, fontweight="bold", color=BLUE)
+    figure.text(0.5, 0.4, text, ha="center", fontsize=12, color=SOFT)
+    save_figure(figure, path)
+
+
+def fit_label(name: Any, letters: int) -> str:
+    """Return a name that fits in so many letters and means itself, not mathematics."""
+    text = " ".join(str(name).encode("utf-8", "replace").decode().split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    text = text if len(text) <= letters else text[: max(1, letters - 1)] + "…"
+    return text.replace("$", r"\$")
+
+
+def show_percent(fraction: float) -> str:
+    """Return a fraction as a percentage that is 100 or 0 only if it is."""
+    if 0.9995 <= fraction < 1:
+        return "> 99.9 %"
+    return "< 0.1 %" if 0 < fraction < 0.0005 else f"{100 * fraction:.1f} %"
+
+
+@cache
+def _families() -> list[str]:
+    installed = set(fontManager.get_font_names())
+    return ["DejaVu Sans", *(name for name in FONTS if name in installed)]
+
+
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Write the figure under a temporary name, then rename it.
+
+    Raises:
+        CatdogError: the suffix is of no format that matplotlib writes, or the place cannot be written.
+    """
+    path = Path(path)
+    kinds = set(FigureCanvasAgg(figure).get_supported_filetypes()) - {"pgf"}  # it needs LaTeX
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in kinds:
+        raise CatdogError(
+            f"Cannot draw into {str(path)!r}: give a name that ends in one of .{', .'.join(sorted(kinds))}."
+        )
+    for text in figure.findobj(Text):
+        text.set_fontfamily(_families())
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter no font has
+            figure.savefig(unfinished, format=kind, dpi=figure.dpi)
+        unfinished.replace(path)
+    except (OSError, ValueError) as error:  # ValueError: too many pixels for the format
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        reason = getattr(error, "strerror", None) or error
+        raise CatdogError(f"Cannot write the picture {str(path)!r}: {reason}; give another name.") from error

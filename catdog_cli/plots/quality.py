@@ -1,0 +1,227 @@
+"""Pictures of an evaluation: confusion, ROC and reliability; called by commands."""
+
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .canvas import (
+    BLUE,
+    DPI,
+    FAINT,
+    GREY,
+    INK,
+    ORANGE,
+    SOFT,
+    Axes,
+    clean_axes,
+    draw_message,
+    fit_label,
+    make_figure,
+    save_figure,
+    write_title,
+)
+
+PALETTE = (
+    BLUE,
+    ORANGE,
+    "#0d9488",
+    "#9333ea",
+    "#ca8a04",
+    "#db2777",
+    "#0891b2",
+    "#65a30d",
+    "#78716c",
+    "#dc2626",
+)
+
+
+def plot_confusion(matrix: Any, class_names: list[str], path: Path | str) -> None:
+    """Draw who is taken for whom: the right answers of a row in blue, its mistakes in orange.
+
+    Args:
+        matrix: (C, C) counts; row i, column j holds the pictures of class i that were named j.
+        class_names: C names.
+        path: the picture to write.
+
+    Raises:
+        CatdogError: `path` cannot be written.
+    """
+    matrix, number = np.asarray(matrix), len(class_names)
+    cell = 1.5 if number <= 3 else max(0.48, 6 / number) if number <= 20 else min(0.17, 17 / number)  # inches
+    names = 0.09 * min(22, max(map(len, class_names))) * (1 if number <= 20 else 0.7)  # inches
+    listed = _worst_pairs(matrix, class_names) if number > 10 else []
+    figure = make_figure(max(5, cell * number + names + 1.2), cell * number + names + 1.7 + 0.2 * len(listed))
+    figure.set_dpi(DPI if number <= 20 else 100)  # 3,000 px across take seconds and tell no more
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axes.imshow(_confusion_colours(shares), interpolation="nearest")
+    borders, edges = np.arange(1, number) - 0.5, (-0.5, number - 0.5)
+    for lines in (axes.hlines, axes.vlines):
+        lines(borders, *edges, color="#f3f4f6", linewidth=1 if number <= 20 else 30 / number)
+    axes.set(xlim=edges, ylim=edges[::-1])
+    axes.tick_params(length=0)
+    axes.spines[:].set_color(FAINT)
+    _name_cells(axes, class_names, cell)
+    if number <= 20:
+        _write_counts(axes, matrix, shares, 15 if number <= 3 else 10 if matrix.max() < 10_000 else 7)
+    right, total = int(np.trace(matrix)), int(matrix.sum())
+    write_title(axes, "Which class is taken for which", f"{right:,} of {total:,} pictures right")
+    axes.set_ylabel("true class", fontsize=10, color=SOFT)
+    axes.set_xlabel("\n".join(["answer", *listed]), fontsize=10, color=SOFT)
+    save_figure(figure, path)
+
+
+def _confusion_colours(shares: np.ndarray) -> np.ndarray:
+    # Square roots, so that the few mistakes of a good classifier can be seen beside its many right answers.
+    strength = np.sqrt(shares)[..., None]
+    blue, orange = (np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) / 255 for c in (BLUE, ORANGE))
+    colour = np.where(np.eye(len(shares), dtype=bool)[..., None], blue, orange)
+    return np.round(255 * (1 + strength * (colour - 1))).astype(np.uint8)
+
+
+def _name_cells(axes: Axes, class_names: list[str], cell: float) -> None:
+    number = len(class_names)
+    size = 10 if number <= 20 else 7
+    every = ceil(0.13 / cell)  # a name needs 0.13 inches
+    places = np.arange(0, number, every)
+    names = [fit_label(class_names[i], 22) for i in places]
+    flat = max(map(len, names)) * 0.09 < cell
+    axes.set_yticks(places, names, fontsize=size, color=INK)
+    turn = {"rotation": 90} if number > 20 else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(places, names, fontsize=size, color=INK, **({} if flat else turn))
+
+
+def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray, size: float) -> None:
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if shares[row, column] > 0.3 else INK if count else "#d1d5db"
+        axes.text(column, row, f"{int(count):,}", ha="center", va="center", fontsize=size, color=colour)
+
+
+def _worst_pairs(matrix: np.ndarray, class_names: list[str]) -> list[str]:
+    wrong = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+    pairs = [np.unravel_index(i, wrong.shape) for i in np.argsort(-wrong, axis=None, kind="stable")[:5]]
+    names = [fit_label(name, 22) for name in class_names]
+    lines = [f"{names[i]} taken for {names[j]}: {int(wrong[i, j]):,}" for i, j in pairs if wrong[i, j]]
+    return ["", "most frequent mistakes", *lines] if lines else []
+
+
+def plot_roc(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], path: Path | str) -> None:
+    """Draw the ROC curve of each class against the rest, and their mean; with two classes, the second's.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,) class indices; a class that has none, or all, has no curve.
+        class_names: C names.
+        path: the picture to write.
+
+    Raises:
+        CatdogError: `path` cannot be written.
+    """
+    classes = [1] if len(class_names) == 2 else range(len(class_names))
+    classes = [c for c in classes if 0 < (labels == c).sum() < len(labels)]
+    if not classes:
+        return draw_message("No ROC curve", "It needs pictures of at least two classes.", path)
+    curves = {c: _roc_curve(probabilities[:, c], labels == c) for c in classes}
+    areas = {c: _area(*curve) for c, curve in curves.items()}
+    mean = float(np.mean(list(areas.values())))
+    close = mean > 0.95  # the curves hug the corner: show it larger
+    figure = make_figure((10.4 if close else 5.8) + (2.3 if len(curves) > 1 else 0), 5.9)
+    views = list(figure.subplots(1, 2 if close else 1, squeeze=False)[0])
+    others, own = ("all others", "a class") if len(curves) > 1 else (fit_label(n, 30) for n in class_names)
+    for axes in views:
+        _draw_roc(axes, curves, areas, class_names)
+        clean_axes(axes)
+        axes.set_box_aspect(1)
+        axes.set_xlabel(f"false alarms among {others}")
+    views[0].plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
+    views[0].set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.015), ylabel=f"found of {own}")
+    note = f"area under the curve {mean:.4f} (1: perfectly, 0.5: by chance)"
+    write_title(views[0], "How well the classes are told apart", note)
+    if close:
+        views[1].set(xlim=(-0.001, 0.1), ylim=(0.9, 1.0015))
+        write_title(views[1], "", "the upper left corner, larger")
+    if len(curves) > 1:
+        handles = views[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK)
+    return save_figure(figure, path)
+
+
+def _draw_roc(axes: Axes, curves: dict[int, tuple], areas: dict[int, float], class_names: list[str]) -> None:
+    worst = sorted(areas, key=areas.get)[:5]
+    for order, (c, curve) in enumerate(curves.items()):
+        named = len(curves) <= 10 or c in worst
+        colour = PALETTE[order if len(curves) <= 10 else 1 + worst.index(c)] if named else FAINT
+        label = f"{fit_label(class_names[c], 22)}  {areas[c]:.4f}" if named else None
+        axes.plot(
+            *curve, color=colour, linewidth=1.8 if named else 0.8, label=label, zorder=3 if named else 2
+        )
+    if len(curves) > 1:
+        grid = np.unique(np.concatenate([curve[0] for curve in curves.values()]))
+        height = np.mean([np.interp(grid, *curve) for curve in curves.values()], axis=0)
+        label = f"mean of {len(curves)}  {np.mean(list(areas.values())):.4f}"
+        axes.plot(grid, height, color=INK, linewidth=2.5, label=label, zorder=4)
+
+
+def _roc_curve(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # ties move as one
+    found = np.append(0, np.cumsum(positive[order])[ends])
+    alarms = np.append(0, np.cumsum(~positive[order])[ends])
+    return alarms / alarms[-1], found / found[-1]
+
+
+def _area(across: np.ndarray, up: np.ndarray) -> float:
+    return float((np.diff(across) * (up[1:] + up[:-1])).sum() / 2)
+
+
+def plot_calibration(before: dict[str, Any], after: dict[str, Any] | None, path: Path | str) -> None:
+    """Draw how often the network is right by how sure it says it is, over how often it says so.
+
+    Args:
+        before: {"ece", "edges", "count", "confidence", "accuracy"} by bin, as `reliability` returns.
+        after: the same after calibration, or None.
+        path: the picture to write.
+
+    Raises:
+        CatdogError: `path` cannot be written.
+    """
+    figure = make_figure(6.4, 7)
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    axes.plot([0, 1], [0, 1], "--", color=SOFT, linewidth=1, zorder=1)
+    axes.fill_between([0, 1], [0, 1], 0, color="#fff7ed", zorder=0)
+    place = {"transform": axes.transAxes, "fontsize": 9, "color": SOFT}
+    axes.text(0.97, 0.04, "below the line: too sure", ha="right", **place)
+    axes.text(0.03, 0.94, "above the line: too modest", **place)
+    parts = [(before, "as trained", ORANGE), *([(after, "calibrated", BLUE)] if after else [])]
+    for order, (part, name, colour) in enumerate(parts):
+        _draw_reliability(axes, part, f"{name}: off by {100 * part['ece']:.1f} points on average", colour)
+        step = part["edges"][1] - part["edges"][0]
+        starts = np.array(part["edges"][:-1]) + step * (0.1 + 0.8 * order / len(parts))
+        below.bar(starts, part["count"], 0.8 * step / len(parts), align="edge", color=colour)
+    for view in (axes, below):
+        clean_axes(view)
+        view.set_xlim(min(_lowest_edge(part) for part, _, _ in parts), 1.01)
+    axes.set(ylim=(-0.02, 1.02), ylabel="is right")
+    below.set(yscale="symlog", ylabel="pictures", xlabel="says it is sure")
+    for side in (axes.xaxis, axes.yaxis):
+        side.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=9)
+    note = "on the dashed line, 80 % sure is right 8 times in 10; hollow: fewer than 10 pictures"
+    write_title(axes, "Does its confidence keep its word?", note, size=9)
+    save_figure(figure, path)
+
+
+def _draw_reliability(axes: Axes, part: dict[str, Any], label: str, colour: str) -> None:
+    rows = zip(part["confidence"], part["accuracy"], part["count"], strict=True)
+    filled = np.array([row for row in rows if row[2]], dtype=float)  # (bins, 3)
+    many = filled[filled[:, 2] >= 10]
+    few = filled[filled[:, 2] < 10]
+    axes.plot(many[:, 0], many[:, 1], "-o", color=colour, linewidth=2, markersize=6, label=label)
+    axes.plot(few[:, 0], few[:, 1], "o", color=colour, markersize=5, markerfacecolor="white")
+
+
+def _lowest_edge(part: dict[str, Any]) -> float:
+    return next(edge for edge, count in zip(part["edges"], part["count"], strict=False) if count)
