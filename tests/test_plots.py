@@ -1,5 +1,6 @@
 """Each picture is drawn with 2, 10 and 102 classes and awkward names, and looked at where a pixel tells."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -237,4 +238,6 @@ def test_nearly_certain_is_not_shown_as_certain(fraction, shown):
 
 
 def test_pictures_need_no_pyplot():
-    assert "matplotlib.pyplot" not in sys.modules
+    code = "import sys, catdog_cli.plots; print('matplotlib.pyplot' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -6,6 +6,7 @@ Numbers come from `metrics` and `calibration`; pictures are files that the calle
 import contextlib
 import json
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,7 @@ def _build_text(
         [
             title,
             "=" * len(title),
-            summary,
+            textwrap.fill(summary, 100),
             "",
             *_align([("", "value", "95 % interval"), *numbers]),
             *notes,
