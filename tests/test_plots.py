@@ -139,7 +139,9 @@ def test_predictions(tmp_path, number, size):
     names = AWKWARD[:5]
     item = {"image": make_photo(), "title": "ünï$cø\udcffde.jpg", "names": names, "probabilities": [0.2] * 5}
     plots.plot_predictions([item] * number, tmp_path / "p.png")
-    height, width, _ = read_picture(tmp_path / "p.png").shape
+    picture = read_picture(tmp_path / "p.png")
+    height, width, _ = picture.shape
+    assert (picture[:, -8:] == 255).all()  # no percentage is cut off
     assert width == size[0]
     assert height == pytest.approx(size[1], abs=1)
 

@@ -51,7 +51,7 @@ def plot_predictions(items: list[dict[str, Any]], path: Path | str) -> None:
         _draw_photo(axes, item["image"])
         axes.set_title(fit_label(item["title"], 34), fontsize=10, color=SOFT)
         names = 0.3 + 0.085 * min(24, max(map(len, item["names"])))  # room for the names, inches
-        left, width = left + 0.2 + photo + names, across - photo - names - 0.3
+        left, width = left + 0.2 + photo + names, across - photo - names - 1.05  # 0.75 for percentages
         _draw_bars(place_axes(figure, left, top, width, down), item, (names - 0.25) / width)
     save_figure(figure, path)
 
@@ -64,9 +64,10 @@ def _draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
     axes.barh(places, np.ones(len(names)), color="#f3f4f6", height=0.62)
     axes.barh(places, probabilities, color=colours, height=0.62)
     for place, probability in zip(places, probabilities, strict=True):
-        axes.text(1.02, place, show_percent(probability), va="center", fontsize=10, color=INK)
+        where = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+        axes.annotate(show_percent(probability), (1, place), fontsize=10, color=INK, **where)
     axes.set_yticks(places, [fit_label(name, 24) for name in names], fontsize=10, color=INK)
-    axes.set(xlim=(0, 1.25), ylim=(max(len(names), 3) - 0.5, -0.6), xticks=[])
+    axes.set(xlim=(0, 1), ylim=(max(len(names), 3) - 0.5, -0.6), xticks=[])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     heading = f"{fit_label(names[0], 22)}  {show_percent(probabilities[0])}"
