@@ -68,7 +68,7 @@ def write_split(dataset: Dataset, path: str | Path, root: str | Path | None = No
     for name, split in dataset.splits.items():
         for picture, label in zip(_rebase(dataset, split, root), split.labels.tolist(), strict=True):
             writer.writerow((picture, dataset.class_names[label], name))
-    _write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
+    write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def read_split(path: str | Path, root: str | Path | None = None) -> Dataset:
@@ -153,7 +153,7 @@ def _rebase(dataset: Dataset, split: Split, root: str | Path | None) -> list[str
     return [path if path.startswith("/") else f"{prefix}/{path}" for path in split.paths]
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write to a temporary name in the same folder, sync, rename: the file is whole or not there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
