@@ -1,0 +1,204 @@
+"""The checkpoint file: one plain dict, saved atomically, loaded without running code. See docs in design.
+
+`last.pt` holds everything, `best.pt` only what predicting needs. Used by training (save, resume) and
+inference (load).
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from .errors import CheckpointError, SettingsError
+from .models.backbones import check_arch
+from .models.classifier import Classifier, build_classifier
+from .models.weights import load_plain
+from .settings import HeadSpec, InputSpec
+
+FORMAT_VERSION = 1
+PREDICT_KEYS = (
+    "format_version",
+    "arch",
+    "hidden_layers",
+    "dropout",
+    "class_to_idx",
+    "input_spec",
+    "state_dict",
+)
+RESUME_KEYS = (
+    "epoch",
+    "phase",
+    "step",
+    "optimizer",
+    "scheduler",
+    "rng",
+    "best",
+    "patience",
+    "history",
+    "settings",
+    "data_fingerprint",
+    "versions",
+)
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Let `write` fill a temporary file, sync it, then rename it to `path`: readers see all or nothing.
+
+    Raises:
+        CheckpointError: the disk is full, read-only, or the folder is gone; what was at `path` is intact.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise CheckpointError(
+            f"Cannot write {str(path)!r} ({reason}): free space or choose another --output; "
+            f"what was saved before is intact."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut; file systems that cannot do this are left alone."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Save a dict of plain containers and tensors atomically."""
+    write_atomic(path, lambda file: torch.save(content, file))
+
+
+def describe_model(
+    classifier: Classifier, head: HeadSpec, class_names: list[str], spec: InputSpec
+) -> dict[str, Any]:
+    """Return the part of a checkpoint that predicting needs."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "arch": classifier.arch,
+        "hidden_layers": list(head.hidden_layers),
+        "dropout": head.dropout,
+        "class_to_idx": {name: index for index, name in enumerate(class_names)},
+        "input_spec": spec.to_dict(),
+        "state_dict": {name: tensor.cpu() for name, tensor in classifier.state_dict().items()},
+    }
+
+
+def find_checkpoint(path: str | Path, name: str = "best.pt") -> Path:
+    """Return the checkpoint file meant by `path`: a file itself, or `name` in a run directory.
+
+    Raises:
+        CheckpointError: nothing there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / name).is_file():
+            return path / name
+        raise CheckpointError(f"No {name} in {str(path)!r}: give a run directory or a checkpoint file.")
+    if not path.exists():
+        raise CheckpointError(f"No checkpoint at {str(path)!r}: give a run directory or a .pt file.")
+    return path
+
+
+def load_checkpoint(path: str | Path, name: str = "best.pt", resume: bool = False) -> dict[str, Any]:
+    """Load a checkpoint and check what it holds; with `resume`, all that going on needs.
+
+    Raises:
+        CheckpointError: missing, damaged, foreign, hostile, of a newer format, or with parts that do not fit.
+    """
+    path = find_checkpoint(path, name)
+    content = load_plain(path)
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise CheckpointError(
+            f"{str(path)!r} is not a catdog checkpoint: give a .pt file that `catdog train` wrote."
+        )
+    version = content["format_version"]
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{str(path)!r} has checkpoint format {version!r}, this catdog reads up to {FORMAT_VERSION}: "
+            f"update catdog."
+        )
+    _require_keys(path, content, PREDICT_KEYS)
+    if resume and any(key not in content for key in RESUME_KEYS):
+        raise CheckpointError(
+            f"{str(path)!r} holds only what predicting needs: resume from last.pt in its run directory."
+        )
+    return content
+
+
+def _require_keys(path: Path, content: dict, keys: tuple[str, ...]) -> None:
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise CheckpointError(f"{str(path)!r} lacks {', '.join(missing)}: it is damaged; give another one.")
+
+
+@dataclass
+class LoadedModel:
+    """What predicting needs, built from a checkpoint; `class_names[i]` is the label of output i."""
+
+    classifier: Classifier
+    class_names: list[str]
+    input_spec: InputSpec
+    head: HeadSpec
+    temperature: float = 1.0
+
+
+def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedModel:
+    """Build the classifier that a loaded checkpoint describes.
+
+    Raises:
+        CheckpointError: its parts do not fit together.
+    """
+    try:
+        check_arch(content["arch"])
+        head = HeadSpec(tuple(content["hidden_layers"]), content["dropout"])
+        spec = InputSpec.from_dict(content["input_spec"])
+        class_names = _class_names(content["class_to_idx"])
+        with torch.device("meta"):  # no time for random weights that are replaced at once
+            classifier = build_classifier(content["arch"], len(class_names), head)
+        _assign(classifier, content["state_dict"])
+        temperature = float(content.get("temperature", 1.0))
+    except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"The parts of {str(path)!r} do not fit together ({reason}).") from error
+    return LoadedModel(classifier.eval(), class_names, spec, head, temperature)
+
+
+def _class_names(class_to_idx: dict[str, int]) -> list[str]:
+    names = sorted(class_to_idx, key=class_to_idx.__getitem__)
+    if [class_to_idx[name] for name in names] != list(range(len(names))) or not names:
+        raise ValueError("class_to_idx does not number the classes from 0 on")
+    return names
+
+
+def _assign(classifier: Classifier, state_dict: dict[str, torch.Tensor]) -> None:
+    """Put the tensors in place of the meta ones, refusing other shapes, dtypes and numbers that are none."""
+    for name, tensor in classifier.state_dict().items():
+        given = state_dict.get(name)
+        if given is not None and given.dtype != tensor.dtype:
+            raise ValueError(f"{name} is {given.dtype} instead of {tensor.dtype}")
+        if given is not None and given.is_floating_point() and not torch.isfinite(given).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    classifier.load_state_dict(state_dict, strict=True, assign=True)
+
+
+def newest_run(folder: Path) -> Path | None:
+    """Return the run directory in `folder` whose trailing number is highest, by number, not by text."""
+    runs = [run for run in folder.glob("*") if run.is_dir() and re.search(r"\d+$", run.name)]
+    return max(runs, key=lambda run: int(re.search(r"\d+$", run.name).group()), default=None)

@@ -1,0 +1,101 @@
+"""The root command: finds subcommands by name without importing them, turns errors into exit codes."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from . import __version__
+from .errors import CatdogError, InterruptedRunError
+
+COMMANDS = {  # name: (module under commands, one line for the list)
+    "train": "Train on a folder of labelled pictures, or go on with a run.",
+    "predict": "Name what pictures show.",
+    "evaluate": "Measure a checkpoint on labelled pictures, with a report.",
+    "compare": "Measure two checkpoints on the same pictures.",
+    "lr-find": "Find a learning rate by a range test.",
+    "data": "Get, check, split and prepare pictures.",
+    "info": "List networks and recipes, or say what a checkpoint holds.",
+}
+TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2147483647:glibc.malloc.top_pad=67108864"
+NEEDS_TORCH = frozenset(("train", "predict", "evaluate", "compare", "lr-find"))
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's file when that command is called, and not for listing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        attribute = name.replace("-", "_")
+        return getattr(importlib.import_module(f"catdog_cli.commands.{attribute}"), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="catdog")
+def root() -> None:
+    """Train image classifiers by transfer learning, and ask them.
+
+    \b
+    Example:
+      catdog data sample pictures
+      catdog train pictures --arch simple_cnn --weights none
+      catdog predict photo.jpg checkpoints/simple_cnn-1
+    """
+
+
+def main() -> None:
+    """Run the command line: exit 0 done, 1 a CatdogError, 2 wrong usage, 130 interrupted."""
+    _keep_freed_memory()
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; the one place where errors become sentences."""
+    try:
+        result = root.main(arguments, prog_name="catdog", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except InterruptedRunError as error:
+        click.echo(str(error), err=True)
+        return 130
+    except CatdogError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:  # `catdog ... | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _keep_freed_memory() -> None:
+    """Start anew with an allocator that keeps freed memory, on Linux with glibc, before torch is imported.
+
+    By default glibc gives large blocks back after every batch, and the page faults that follow take up to
+    half of the time. The setting is read when a process starts, so the process replaces itself.
+    """
+    if not sys.platform.startswith("linux") or "GLIBC_TUNABLES" in os.environ:
+        return
+    if not NEEDS_TORCH.intersection(sys.argv[1:2]) or {"-h", "--help"}.intersection(sys.argv):
+        return
+    if (
+        "WORLD_SIZE" in os.environ
+    ):  # a launcher holds this process by its number, which stays, but leave it be
+        return
+    os.environ["GLIBC_TUNABLES"] = TUNABLES
+    os.execv(sys.executable, sys.orig_argv)

@@ -1,0 +1,191 @@
+"""Option decorators that commands share, and how an option file and the command line become settings."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import SettingsError
+from ..settings import AUGMENTS, MONITORS, OPTIMIZERS, PRECISIONS, SCHEDULERS, HeadSpec, Phase, TrainSettings
+
+FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
+SCRATCH_EPOCHS, HEAD_EPOCHS = 20, 5
+
+
+class Layers(click.ParamType):
+    """A list of whole numbers with commas: 512,256."""
+
+    name = "N,N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if isinstance(value, (tuple, list)):
+            return tuple(value)
+        try:
+            return tuple(int(part) for part in str(value).split(",") if part.strip())
+        except ValueError:
+            self.fail(f"{value!r} is not a list of whole numbers such as 512,256.", param, ctx)
+
+
+class Unfreeze(click.ParamType):
+    """`all` or a number of layers."""
+
+    name = "all|N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        if value == "all":
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither 'all' nor a number of layers.", param, ctx)
+
+
+def add_options(*options: Callable) -> Callable:
+    """Return a decorator that adds options to a command in the order given."""
+
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+device_options = add_options(
+    click.option("--gpu", "device", flag_value="gpu", help="Compute on the GPU; an error if there is none."),
+    click.option("--cpu", "device", flag_value="cpu", help="Compute on the CPU."),
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
+precision_option = click.option(
+    "--precision", type=click.Choice(PRECISIONS), help="Default auto: bf16 where the processor has it."
+)
+
+network_options = add_options(
+    click.option("--arch", help="Network, as torchvision spells it; `catdog info` lists them."),
+    click.option("--weights", metavar="imagenet|none|FILE", help="First weights of the backbone."),
+    click.option("--hidden-layers", type=Layers(), help="Hidden layers of the head, such as 512,256."),
+    click.option("--dropout", type=float, help="Dropout in the head.  [default: 0.2]"),
+    click.option("--image-size", type=int, metavar="PX", help="Input size; default: the weights' own."),
+)
+phase_options = add_options(
+    click.option("--epochs", type=int, help="Epochs of the first phase.  [default: 5, from scratch 20]"),
+    click.option("--learning-rate", type=float, help="Rate of the first phase.  [default: 0.001]"),
+    click.option("--fine-tune-epochs", type=int, help="Epochs of a second phase.  [default: 0]"),
+    click.option("--fine-tune-learning-rate", type=float, help="Its rate.  [default: a hundredth]"),
+    click.option("--unfreeze", type=Unfreeze(), help="Layers that it trains, from the end.  [default: all]"),
+    click.option("--batch-size", type=int, help="Pictures a step.  [default: 32]"),
+    click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="lbfgs: the exact linear head."),
+    click.option("--weight-decay", type=float, help="L2 strength.  [default: 0; lbfgs: found by folds]"),
+    click.option("--scheduler", type=click.Choice(SCHEDULERS), help="How the rate moves."),
+    click.option("--warmup-epochs", type=float, help="Epochs in which the rate rises."),
+    click.option("--label-smoothing", type=float, help="Share of the label spread over all classes."),
+    click.option("--class-weights", type=click.Choice(("none", "balanced")), help="Weight of a class."),
+    click.option("--sampler", type=click.Choice(("shuffle", "balanced")), help="How pictures are drawn."),
+    click.option("--augment", type=click.Choice(AUGMENTS), help="How pictures are varied."),
+    click.option("--views", type=int, help="Fixed variations a picture, kept in the cache; 0: always fresh."),
+    click.option("--mixup", type=float, metavar="ALPHA", help="Blend pictures."),
+    click.option("--cutmix", type=float, metavar="ALPHA", help="Paste parts of other pictures."),
+    click.option("--layer-decay", type=float, help="Factor of the rate from block to block, to the front."),
+    click.option("--clip-norm", type=float, help="Longest gradient."),
+    click.option("--ema", type=float, metavar="DECAY", help="Average the weights, such as 0.99."),
+    click.option("--patience", type=int, help="Stop after this many epochs without gain."),
+    click.option("--min-delta", type=float, help="Smallest gain that counts."),
+    click.option("--monitor", type=click.Choice(MONITORS), help="What is best.  [default: accuracy]"),
+)
+run_options = add_options(
+    click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]"),
+    click.option("--val-fraction", type=float, help="Share kept for validation.  [default: 0.2]"),
+    click.option("--workers", type=int, help="Processes that load pictures.  [default: by machine]"),
+    click.option("--cache/--no-cache", default=None, help="Keep what the frozen network makes of pictures."),
+    click.option("--cache-limit", type=float, metavar="GB", help="Size of the feature cache.  [default: 10]"),
+    click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),
+)
+
+_PHASE_FIELDS = (
+    "batch_size optimizer weight_decay scheduler warmup_epochs label_smoothing class_weights sampler augment "
+    "views mixup cutmix layer_decay clip_norm ema patience min_delta monitor"
+).split()
+_RUN_FIELDS = (
+    "arch weights image_size seed val_fraction device precision workers cache cache_limit max_bad_fraction"
+).split()
+
+
+def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
+    """Return the options of a TOML file, names as on the command line (with - or _).
+
+    Raises:
+        SettingsError: the file cannot be read, or holds an option that does not exist.
+    """
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"Cannot read the option file {path!r} ({reason}).") from error
+    named = {name.replace("-", "_"): value for name, value in values.items()}
+    for name in named:
+        if name not in known:
+            raise SettingsError(f"{path!r} has the unknown option {name!r}: `catdog train --help` lists all.")
+    return named
+
+
+def build_settings(
+    data: str, given: dict[str, Any], recipe: tuple[Phase, ...] | None = None
+) -> TrainSettings:
+    """Turn options (None where not given) into settings; `recipe` replaces the phases that options make.
+
+    Raises:
+        SettingsError: a value or a combination makes no sense.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    head = {name: chosen[name] for name in ("hidden_layers", "dropout") if name in chosen}
+    if "hidden_layers" in head:
+        head["hidden_layers"] = Layers().convert(head["hidden_layers"], None, None)
+    plain = {name: chosen[name] for name in _RUN_FIELDS if name in chosen}
+    if recipe is None:
+        phases = _phases(chosen, plain.get("weights", "imagenet"))
+    else:
+        _refuse_phase_options(chosen)
+        phases = recipe
+    return TrainSettings(data=str(data), head=HeadSpec(**head), phases=phases, **plain)
+
+
+def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
+    """Return one phase, or head and fine-tune; from scratch, one phase that trains everything."""
+    common = {name: chosen[name] for name in _PHASE_FIELDS if name in chosen}
+    scratch = weights == "none"
+    solved = common.get("optimizer") == "lbfgs"
+    epochs = chosen.get("epochs", 1 if solved else SCRATCH_EPOCHS if scratch else HEAD_EPOCHS)
+    if solved and epochs != 1:
+        raise SettingsError("--optimizer lbfgs reaches the optimum in one epoch: leave out --epochs.")
+    rate = chosen.get("learning_rate", 1e-3)
+    first = Phase("scratch" if scratch else "head", epochs, rate, unfreeze="all" if scratch else 0, **common)
+    if not chosen.get("fine_tune_epochs"):
+        _refuse_alone(chosen)
+        return (first,)
+    if solved:
+        common = {**common, "optimizer": "adam", "weight_decay": 0.0}
+    fine_rate = chosen.get("fine_tune_learning_rate", rate * FINE_TUNE_RATE_SHARE)
+    unfreeze = Unfreeze().convert(chosen.get("unfreeze", "all"), None, None)
+    return first, Phase("fine-tune", chosen["fine_tune_epochs"], fine_rate, unfreeze=unfreeze, **common)
+
+
+def _refuse_alone(chosen: dict[str, Any]) -> None:
+    """Options of the second phase mean nothing without it: say so rather than ignore them."""
+    for name in ("unfreeze", "fine_tune_learning_rate"):
+        if name in chosen:
+            option = "--" + name.replace("_", "-")
+            raise SettingsError(f"{option} belongs to a second phase: add --fine-tune-epochs N.")
+
+
+def _refuse_phase_options(chosen: dict[str, Any]) -> None:
+    phase_names = ("epochs", "learning_rate", "fine_tune_epochs", "fine_tune_learning_rate", "unfreeze")
+    for name in (*phase_names, *_PHASE_FIELDS):
+        if name in chosen:
+            option = "--" + name.replace("_", "-")
+            raise SettingsError(
+                f"{option} and --recipe both say how to train: put it into the recipe's file."
+            )

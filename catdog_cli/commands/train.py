@@ -1,0 +1,139 @@
+"""`catdog train`: parse, call `training.run`, print."""
+
+import contextlib
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import CatdogError, SettingsError
+from . import options
+from .progress import TrainReport
+
+RESUMABLE = frozenset(
+    "epochs fine_tune_epochs device workers cache cache_limit max_bad_fraction as_json".split()
+)
+
+
+@click.command()
+@click.argument("data", required=False)
+@options.network_options
+@options.phase_options
+@options.run_options
+@options.device_options
+@options.precision_option
+@click.option("--config", type=click.Path(), help="Options from a TOML file; the command line wins.")
+@click.option("--output", type=click.Path(), help="Run directory.  [default: checkpoints/ARCH-N]")
+@click.option(
+    "--resume", type=click.Path(), metavar="RUN", help="Go on with a run: its directory or last.pt."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would happen and how long it takes; write nothing.")
+@options.json_option
+def train(
+    data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given
+) -> None:
+    """Train on DATA: a folder with train/ and val/, each with a folder per class, or just those folders.
+
+    \b
+    Examples:
+      catdog train pets
+      catdog train pets --arch resnet18 --fine-tune-epochs 3
+      catdog train pets --arch simple_cnn --weights none --epochs 20
+      catdog train --resume checkpoints/mobilenet_v2-1 --epochs 10
+    """
+    as_json = given.pop("as_json")
+    if resume is not None:
+        if dry_run or config or output:
+            raise click.UsageError("--resume takes no --dry-run, --config or --output.")
+        result = _resume(data, resume, given)
+    else:
+        if data is None:
+            raise click.UsageError("Missing argument DATA: the folder with pictures.")
+        result = _train(data, config, output, dry_run, given, as_json)
+    if result is not None and as_json:
+        click.echo(json.dumps(_document(result)))
+
+
+def _train(data: str, config: str | None, output: str | None, dry_run: bool, given: dict, as_json: bool):
+    known = {*given, "output"}
+    read = options.read_config(config, known)
+    output = output or read.pop("output", None)
+    merged = {**read, **{name: value for name, value in given.items() if value is not None}}
+    settings = options.build_settings(data, merged)
+    from ..training import run
+
+    with TrainReport() as report:
+        if dry_run:
+            _dry_run(settings, report, as_json)
+            return None
+        run_dir = Path(output) if output else run.next_run_dir(Path("checkpoints"), settings.arch)
+        with _stop_on_signals() as should_stop:
+            return report.finish(run.train(settings, run_dir, report, should_stop))
+
+
+def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:
+    from ..training.estimate import estimate_run
+
+    facts = estimate_run(settings, report)
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        report.show_plan(facts)
+
+
+def _resume(data: str | None, path: str, given: dict[str, Any]):
+    """Go on with a run; whatever would change the network or the past is refused by name."""
+    for name, value in given.items():
+        if value is not None and name not in RESUMABLE:
+            option = "--" + name.replace("_", "-")
+            raise SettingsError(
+                f"{option} cannot change on resume: the run keeps its own. Leave it out, or start a new run."
+            )
+    from ..training import run
+
+    changes = run.Changes(data=data, **{name: given[name] for name in RESUMABLE - {"as_json"}})
+    with TrainReport() as report, _stop_on_signals() as should_stop:
+        return report.finish(run.resume(path, changes, report, should_stop))
+
+
+@contextlib.contextmanager
+def _stop_on_signals():
+    """Yield a function that says whether Ctrl-C or SIGTERM came; a second one stops at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        click.echo("\nStopping after this batch; once more to stop at once.", err=True)
+
+    old = {}
+    with contextlib.suppress(ValueError):  # not in the main thread: somebody else handles signals
+        old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _document(result: Any) -> dict[str, Any]:
+    best = result.best
+    if best is None:
+        raise CatdogError(
+            "No epoch was trained, so there is no best checkpoint: give --epochs of at least 1."
+        )
+    return {
+        "run_dir": str(result.run_dir),
+        "checkpoint": str(result.run_dir / "best.pt"),
+        "best": {
+            "phase": best["phase_name"],
+            "epoch": best["epoch"],
+            "accuracy": best["val_accuracy"],
+            "loss": best["val_loss"],
+        },
+        "num_classes": result.num_classes,
+        "seconds": result.seconds,
+    }

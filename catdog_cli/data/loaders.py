@@ -1,0 +1,116 @@
+"""Pictures in batches: decoded in threads for frozen passes, in worker processes for augmented training."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..settings import InputSpec
+from .dataset import Dataset
+from .pictures import PictureError
+from .transforms import load_picture, load_view
+
+
+@dataclass(frozen=True)
+class BadPicture:
+    """A picture that could not be read: its place in the split, its path, and why."""
+
+    index: int
+    path: str
+    reason: str
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_order(function: Callable, items: Iterable, threads: int) -> Iterator[Any]:
+    """Yield function(item) for each item, in order, computed by `threads` threads a little ahead.
+
+    Each thread gives torch one core: separate batches on separate cores beat one batch on all of them.
+    """
+    if threads <= 1:
+        yield from map(function, items)
+        return
+    pending = deque()
+    pool = ThreadPoolExecutor(threads, "catdog", initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@dataclass(eq=False)
+class Pictures(torch.utils.data.Dataset):
+    """One split as a map from (index, seed) to a uint8 (3, size, size) picture or a BadPicture."""
+
+    dataset: Dataset
+    split: str
+    spec: InputSpec
+    augment: str = "none"
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """int64 (N,)."""
+        return torch.from_numpy(self.dataset.splits[self.split].labels)
+
+    def __len__(self) -> int:
+        return len(self.dataset.splits[self.split])
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[int, torch.Tensor | BadPicture]:
+        index, seed = item
+        try:
+            source = self.dataset.source(self.split, index)
+            if self.augment == "none":
+                return index, load_picture(source, self.spec)
+            return index, load_view(source, self.spec, self.augment, seed)
+        except PictureError as error:
+            return index, BadPicture(index, self.dataset.splits[self.split].paths[index], str(error))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Readable pictures (B, 3, size, size) uint8, their places in the split (B,), and the unreadable ones."""
+
+    pictures: torch.Tensor
+    indices: torch.Tensor
+    bad: list[BadPicture]
+
+
+def collate(items: list[tuple[int, torch.Tensor | BadPicture]]) -> Batch:
+    """Stack the readable pictures of a batch in channels-last order; the others are named in `bad`."""
+    good = [(index, picture) for index, picture in items if not isinstance(picture, BadPicture)]
+    bad = [picture for _, picture in items if isinstance(picture, BadPicture)]
+    if not good:
+        return Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), bad)
+    stacked = torch.stack([picture for _, picture in good])
+    return Batch(
+        stacked.contiguous(memory_format=torch.channels_last), torch.tensor([i for i, _ in good]), bad
+    )
+
+
+def load_batches(
+    pictures: Pictures, plan: list[list[tuple[int, int]]], workers: int, pin_memory: bool = False
+) -> Iterable[Batch]:
+    """Load the batches of `plan`, lists of (index, seed), in worker processes; 0 loads in this one.
+
+    The result does not depend on `workers`: every picture's random numbers come from its seed alone.
+    """
+    return torch.utils.data.DataLoader(
+        pictures,
+        batch_sampler=plan,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # or the loader would draw from, and move, torch's global one
+    )

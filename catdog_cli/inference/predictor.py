@@ -1,0 +1,157 @@
+"""`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..checkpoints import build_from_checkpoint, load_checkpoint
+from ..data.loaders import map_in_order, usable_cores
+from ..data.pictures import PictureError
+from ..data.transforms import load_picture, normalise
+from ..errors import SettingsError
+from ..models.devices import pick_device, pick_precision
+from ..models.fast import FastForm
+
+BATCH = 16  # pictures; the answer does not depend on it
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a checkpoint says of one picture: logits and probabilities (C,), or an error."""
+
+    source: Any
+    logits: torch.Tensor | None = None
+    probabilities: torch.Tensor | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of an answer: its folder name, its display name, its probability."""
+
+    class_name: str
+    name: str
+    probability: float
+
+
+class Predictor:
+    """A network with its class names and its way of looking at pictures, ready to predict.
+
+    >>> predictor = Predictor.load("best.pt")
+    >>> predictor("photo.jpg")[0].name
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        device: str = "auto",
+        precision: str = "auto",
+        calibrated: bool = True,
+        category_names: dict[str, str] | None = None,
+        mirror: bool = False,
+    ):
+        self.class_names, self.input_spec = model.class_names, model.input_spec
+        self.names = [(category_names or {}).get(name, name) for name in self.class_names]
+        self.device = pick_device(device)
+        self.dtype = pick_precision(precision, self.device)
+        self.arch, self.mirror = model.classifier.arch, mirror
+        self.temperature = model.temperature if calibrated else 1.0
+        classifier = model.classifier
+        self.backbone = FastForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
+        self.head = classifier.head.to(self.device).eval()
+
+    @classmethod
+    def load(cls, path: str | Path, **options: Any) -> "Predictor":
+        """Load a checkpoint file or a run directory; `options` are those of the constructor.
+
+        Raises:
+            CheckpointError: it is missing, damaged, or no checkpoint.
+            SettingsError: the device is not there.
+        """
+        return cls(build_from_checkpoint(load_checkpoint(path), path), **options)
+
+    def __call__(self, source: Any, top_k: int = 5) -> list[Prediction]:
+        """Return the `top_k` likeliest classes of one picture, best first.
+
+        Args:
+            source: a path, a PIL image, a uint8 array (H, W, 3) or tensor (3, H, W).
+
+        Raises:
+            PictureError: it cannot be read.
+        """
+        answer = next(self.predict([source], raise_errors=True))
+        return self.rank(answer.probabilities, top_k)
+
+    def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[Prediction]:
+        """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
+        if top_k < 1:
+            raise SettingsError(f"top-k is {top_k}, but must be at least 1.")
+        values, places = probabilities.topk(min(top_k, len(self.class_names)))
+        return [
+            Prediction(self.class_names[i], self.names[i], value)
+            for i, value in zip(places.tolist(), values.tolist(), strict=True)
+        ]
+
+    def predict(self, sources: Iterable[Any], raise_errors: bool = False) -> Iterator[Answer]:
+        """Yield one answer for every source, in order, however many there are; memory does not grow.
+
+        A picture that cannot be read gives an answer with `error`, or raises PictureError if asked to.
+        """
+        on_cpu = self.device.type == "cpu"
+
+        def load(part: list[Any]) -> tuple[list, torch.Tensor | None]:
+            loaded = [self._load(source, raise_errors) for source in part]
+            return loaded, self._forward(loaded) if on_cpu else None
+
+        for loaded, logits in map_in_order(load, _batches(sources, BATCH), self._threads(sources)):
+            yield from self._answers(loaded, self._forward(loaded) if logits is None else logits)
+
+    def _threads(self, sources: Iterable[Any]) -> int:
+        """Use this thread alone for what fits one batch: threads cost more to start than they save."""
+        few = hasattr(sources, "__len__") and len(sources) <= BATCH
+        return 1 if few else usable_cores()
+
+    def _load(self, source: Any, raise_errors: bool) -> tuple[Any, torch.Tensor | str]:
+        try:
+            return source, load_picture(source, self.input_spec)
+        except PictureError as error:
+            if raise_errors:
+                raise
+            return source, str(error)
+
+    @torch.no_grad()
+    def _forward(self, loaded: list[tuple[Any, torch.Tensor | str]]) -> torch.Tensor:
+        """Return the logits (B, C) of the readable pictures of a batch, on the CPU."""
+        pictures = [picture for _, picture in loaded if isinstance(picture, torch.Tensor)]
+        if not pictures:
+            return torch.empty(0, len(self.class_names))
+        batch = torch.stack(pictures).contiguous(memory_format=torch.channels_last)
+        batch = normalise(batch.to(self.device, non_blocking=True), self.input_spec)
+        logits = self.head(self.backbone(batch).float())
+        if self.mirror:
+            logits = (logits + self.head(self.backbone(batch.flip(3)).float())) / 2
+        return logits.cpu()
+
+    def _answers(self, loaded: list, logits: torch.Tensor) -> Iterator[Answer]:
+        probabilities = (logits.double() / self.temperature).softmax(1)
+        row = 0
+        for source, picture in loaded:
+            if isinstance(picture, str):
+                yield Answer(source, error=picture)
+            else:
+                yield Answer(source, logits[row], probabilities[row])
+                row += 1
+
+
+def _batches(sources: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    for source in sources:
+        part.append(source)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part

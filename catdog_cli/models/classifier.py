@@ -1,0 +1,100 @@
+"""Backbone and head as one network: freezing, blocks, prefix and suffix. Used by training and inference."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ..errors import SettingsError
+from ..settings import HeadSpec
+from .backbones import build_model, split_blocks, split_head
+from .heads import build_head
+
+
+class Classifier(nn.Module):
+    """A backbone with a head: (B, 3, H, W) normalised pictures -> (B, num_classes) logits.
+
+    `blocks` are the (name, module) pairs that the backbone's forward pass goes through.
+    """
+
+    def __init__(self, arch: str, backbone: nn.Module, feature_dim: int, num_classes: int, head: HeadSpec):
+        super().__init__()
+        self.arch = arch
+        self.feature_dim = feature_dim
+        self.backbone = backbone
+        self.head = build_head(feature_dim, num_classes, head)
+        self._blocks = tuple(split_blocks(backbone, arch))  # in a tuple: not registered a second time
+
+    @property
+    def blocks(self) -> tuple[tuple[str, nn.Module], ...]:
+        return self._blocks
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(pictures))
+
+    def prefix(self, border: int) -> nn.Sequential:
+        """Return the blocks before `border` as one module that shares their parameters."""
+        return nn.Sequential(*(block for _, block in self.blocks[:border]))
+
+    def suffix(self, border: int) -> nn.Sequential:
+        """Return the blocks from `border` on and the head as one module that shares their parameters."""
+        return nn.Sequential(*(block for _, block in self.blocks[border:]), self.head)
+
+    def layers(self) -> list[tuple[str, nn.Module]]:
+        """Return the backbone's leaf modules in order, as Keras's `base.layers` counts them."""
+        return [
+            (name, module)
+            for name, module in self.backbone.named_modules()
+            if not any(module.children()) and not isinstance(module, nn.Identity)
+        ]
+
+    def unfreeze(self, count: int | Literal["all"]) -> int:
+        """Make the head and the last `count` leaf modules trainable, all else frozen; return the border.
+
+        The border is the index of the first block with a trainable parameter. Takes effect on train and
+        eval mode with `train_unfrozen`.
+
+        Raises:
+            SettingsError: the backbone has fewer leaf modules.
+        """
+        layers = self.layers()
+        if count != "all" and count > len(layers):
+            raise SettingsError(
+                f"unfreeze is {count}, but {self.arch} has {len(layers)} layers: give at most that, or 'all'."
+            )
+        self._unfrozen = layers if count == "all" else layers[len(layers) - count :]
+        for parameter in self.backbone.parameters():
+            parameter.requires_grad_(count == "all")  # "all" includes parameters outside of leaf modules
+        for _, module in self._unfrozen:
+            module.requires_grad_(True)
+        self.head.requires_grad_(True)
+        trainable = (i for i, (_, block) in enumerate(self.blocks) if _has_trainable(block))
+        return next(trainable, len(self.blocks))
+
+    def train_unfrozen(self) -> None:
+        """Put what is unfrozen in training mode, and all else, BatchNorm and dropout too, in eval mode."""
+        self.eval()
+        if len(self._unfrozen) == len(self.layers()):
+            self.train()
+        for _, module in self._unfrozen:
+            module.train()
+        self.head.train()
+
+    def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the (name, parameter) pairs that receive gradients."""
+        return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
+
+
+def _has_trainable(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def build_classifier(arch: str, num_classes: int, head: HeadSpec, seed: int = 0) -> Classifier:
+    """Build a classifier with random weights drawn from `seed`, leaving torch's generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(arch)
+        feature_dim = split_head(model, arch)
+        torch.manual_seed(seed + 1)  # the head's numbers do not depend on the arch
+        return Classifier(arch, model, feature_dim, num_classes, head)

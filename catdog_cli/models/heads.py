@@ -1,0 +1,49 @@
+"""The head: what replaces a network's last Linear."""
+
+import torch
+from torch import nn
+
+from ..settings import HeadSpec
+
+
+class Standardise(nn.Module):
+    """Subtract a mean and divide by a standard deviation, both fixed: (B, D) -> (B, D).
+
+    Until `fit` is called it passes features through. A head on standardised features trains several
+    times faster: every direction has the same scale (LeCun et al., Efficient BackProp, 1998, 4.3).
+    """
+
+    def __init__(self, feature_dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(feature_dim))
+        self.register_buffer("std", torch.ones(feature_dim))
+
+    @torch.no_grad()
+    def fit(self, features: torch.Tensor) -> None:
+        """Take mean and deviation from `features` (N, D); nearly constant columns are not blown up."""
+        self.mean.copy_(features.mean(0))
+        std = features.std(0, correction=0)
+        self.std.copy_(std.clamp_min((0.1 * std.mean()).item() or 1.0))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return (features - self.mean) / self.std
+
+
+def build_head(feature_dim: int, num_classes: int, spec: HeadSpec) -> nn.Sequential:
+    """Build standardisation, hidden layers with ReLU and dropout, and one output per class.
+
+    Without hidden layers the dropout stands before the only Linear. Parameter names: `norm`,
+    `hidden.N`, `output`.
+    """
+    layers = nn.Sequential()
+    layers.add_module("norm", Standardise(feature_dim))
+    width = feature_dim
+    for index, units in enumerate(spec.hidden_layers):
+        layers.add_module(f"hidden{index}", nn.Linear(width, units))
+        layers.add_module(f"relu{index}", nn.ReLU())
+        layers.add_module(f"dropout{index}", nn.Dropout(spec.dropout))
+        width = units
+    if not spec.hidden_layers:
+        layers.add_module("dropout", nn.Dropout(spec.dropout))
+    layers.add_module("output", nn.Linear(width, num_classes))
+    return layers

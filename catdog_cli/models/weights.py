@@ -1,0 +1,128 @@
+"""Weights for a backbone: torchvision's own by name, or a state_dict file."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import CatdogError, CheckpointError
+from .backbones import FIRST_CLASS, arch_names, build_model, linear_path
+from .classifier import Classifier
+
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+
+
+def load_backbone(classifier: Classifier, weights: str) -> None:
+    """Fill the backbone with `weights`: "imagenet", "none" (nothing happens) or a state_dict's path.
+
+    Raises:
+        CheckpointError: the file cannot be read, or belongs to another arch.
+        CatdogError: torchvision cannot download its weights.
+    """
+    if weights == "none":
+        return
+    if weights == "imagenet":
+        state_dict, name = _torchvision_state_dict(classifier.arch), "torchvision's weights"
+    else:
+        state_dict, name = read_state_dict(Path(weights)), repr(str(weights))
+    _fill(classifier, state_dict, name)
+
+
+def _torchvision_state_dict(arch: str) -> dict[str, torch.Tensor]:
+    if arch == "simple_cnn":
+        raise CatdogError("simple_cnn has no ImageNet weights: add --weights none.")
+    import torchvision
+
+    entry = torchvision.models.get_model_weights(arch).DEFAULT
+    try:
+        return entry.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+        raise CatdogError(
+            f"Cannot download the ImageNet weights of {arch} ({_short(error)}): get on line, or put "
+            f"{Path(entry.url).name} from another machine at {str(cached)!r}, or give --weights FILE, "
+            f"or --weights none to train from scratch."
+        ) from error
+
+
+def _short(error: Exception) -> str:
+    return str(getattr(error, "reason", error)).splitlines()[0]
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state_dict file, or the backbone of a catdog checkpoint, running no code from it.
+
+    Raises:
+        CheckpointError: not there, not readable, or not a state_dict.
+    """
+    content = load_plain(path)
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(map(torch.is_tensor, content.values())):
+        raise CheckpointError(f"{str(path)!r} holds no state_dict: expected names and tensors.")
+    content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    if any(name.startswith("backbone.") for name in content):
+        return {n.removeprefix("backbone."): t for n, t in content.items() if n.startswith("backbone.")}
+    return content
+
+
+def load_plain(path: Path) -> Any:
+    """`torch.load` with weights_only=True on the CPU; every failure is one sentence.
+
+    Raises:
+        CheckpointError: the file is missing, a folder, truncated, not torch's, or would run code.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"No file {str(path)!r}: check the path.")
+    if not path.is_file():
+        raise CheckpointError(f"{str(path)!r} is not a file: give the file with the weights.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise CheckpointError(f"No permission to read {str(path)!r}: change it, or give a copy.") from error
+    except Exception as error:  # torch raises many kinds: RuntimeError, UnpicklingError, EOFError, KeyError
+        raise CheckpointError(
+            f"{str(path)!r} is not a checkpoint that can be loaded safely: it is damaged, truncated, of "
+            f"another format, or holds code, which catdog never runs; give another file."
+        ) from error
+
+
+def _fill(classifier: Classifier, state_dict: dict[str, torch.Tensor], name: str) -> None:
+    wanted = classifier.backbone.state_dict()
+    problem = _mismatch(state_dict, wanted)
+    if problem:
+        owner = _find_arch(state_dict)
+        belongs = f"belongs to {owner}" if owner else f"fits no known arch ({problem})"
+        raise CheckpointError(
+            f"The state_dict in {name} {belongs}, not to {classifier.arch}: "
+            f"{f'give --arch {owner}, or ' if owner else 'give '}other weights."
+        )
+    found = {key: state_dict[key] for key in wanted if key in state_dict}
+    classifier.backbone.load_state_dict(found, strict=False)
+
+
+def _mismatch(state_dict: dict, wanted: dict) -> str:
+    """Say what `state_dict` lacks of `wanted`; empty if nothing. BatchNorm's step counters may be absent."""
+    for key, tensor in wanted.items():
+        if key not in state_dict:
+            if key.endswith("num_batches_tracked"):
+                continue
+            return f"{key} is missing"
+        if state_dict[key].shape != tensor.shape:
+            return f"{key} is {tuple(state_dict[key].shape)} instead of {tuple(tensor.shape)}"
+    return ""
+
+
+def _find_arch(state_dict: dict[str, torch.Tensor]) -> str | None:
+    """Return the arch whose backbone has exactly these names and shapes; first-class ones are tried first."""
+    size = len([name for name in state_dict if not name.startswith(_AUXILIARY)])
+    for arch in [*FIRST_CLASS, *arch_names()]:
+        with torch.device("meta"):
+            model = build_model(arch)
+        linear = linear_path(model, arch)
+        wanted = {k: v for k, v in model.state_dict().items() if not k.startswith((linear, *_AUXILIARY))}
+        if abs(len(wanted) - size) <= 2 + size // 5 and not _mismatch(state_dict, wanted):
+            return arch
+    return None

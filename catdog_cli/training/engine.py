@@ -1,0 +1,245 @@
+"""Phases and the only training loop: `train` makes a run directory, `resume` goes on with one.
+
+Called by `commands.train`. Talk goes to a `report(kind, **facts)` callback, never to the screen.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.loaders import BadPicture
+from ..errors import DataError, InterruptedRunError
+from .calibration import fit_temperature
+from .metrics import monitor_value, quick_metrics
+from .optim import Average, build_optimizer
+from .setup import Setup, choose_sources, fit_norm
+from .solve import solve_head
+from .state import Progress, RunState, better
+from .steps import EpochSums, PhaseRun, evaluate, train_epoch
+
+Report = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run has to say; `best` is the best epoch's row of the history."""
+
+    run_dir: Path
+    best: dict[str, Any]
+    history: list[dict[str, Any]]
+    num_classes: int
+    seconds: float
+
+
+def run_phases(
+    setup: Setup,
+    run_dir: Path,
+    report: Report,
+    should_stop: Callable[[], bool] = lambda: False,
+    resume: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train every phase that is left and return the result; `last.pt` is written after each epoch.
+
+    Args:
+        setup: settings, data and network, as `prepare_run` makes them.
+        resume: the content of last.pt to go on from, with `progress` rebuilt from it.
+        should_stop: asked behind every batch; True saves and stops.
+
+    Raises:
+        InterruptedRunError: `should_stop` said so; last.pt is there to go on from.
+        DataError: too many pictures cannot be read.
+        CatdogError: the loss is not finite, or a checkpoint cannot be written.
+    """
+    started = time.monotonic()
+    state = RunState(
+        run_dir,
+        setup.settings,
+        setup.classifier,
+        setup.dataset.class_names,
+        setup.spec,
+        setup.fingerprint,
+        progress or Progress(),
+    )
+    if resume is not None:
+        state.best_state, state.temperature = resume.get("best_state"), resume.get("temperature", 1.0)
+    for index in range(state.progress.phase, len(setup.settings.phases)):
+        if index > state.progress.phase:
+            state.progress.start_phase(index)
+            resume = None
+        _run_phase(setup, state, report, should_stop, resume)
+    return RunResult(
+        run_dir,
+        state.progress.best,
+        state.progress.history,
+        len(state.class_names),
+        time.monotonic() - started,
+    )
+
+
+def _run_phase(setup: Setup, state: RunState, report: Report, should_stop, resume: dict | None) -> None:
+    phase = setup.settings.phases[state.progress.phase]
+    run = _start_phase(setup, state, report, resume)
+    average = run.average
+    for epoch in range(state.progress.epoch, phase.epochs):
+        if _out_of_patience(phase, state.progress):
+            report("early_stop", phase=phase.name, epoch=epoch, patience=phase.patience)
+            break
+        _run_epoch(setup, run, state, epoch, report, should_stop)
+        state.save(run.optimizer, average)
+    _finish_phase(setup, run, state, report)
+
+
+def _start_phase(setup: Setup, state: RunState, report: Report, resume: dict | None) -> PhaseRun:
+    """Freeze, split at the border, choose the sources, build or restore the optimizer."""
+    progress, settings = state.progress, setup.settings
+    phase, classifier = settings.phases[progress.phase], setup.classifier
+    border = classifier.unfreeze(phase.unfreeze)
+    trainable = [parameter for _, parameter in classifier.trainable_parameters()]
+    report(
+        "phase",
+        phase=phase,
+        index=progress.phase,
+        blocks=[name for name, _ in classifier.blocks[border:]],
+        trainable=sum(p.numel() for p in trainable),
+        total=sum(p.numel() for p in classifier.parameters()),
+        done=progress.epoch,
+    )
+    source, val_source = choose_sources(setup, phase, progress.phase, border, report)
+    check_bad(setup, report)
+    if resume is None and progress.phase == 0 and border == len(classifier.blocks):
+        fit_norm(setup, source)
+    suffix, optimizer = setup.accelerator.prepare(
+        classifier.suffix(border), build_optimizer(classifier, phase)
+    )
+    average = Average(suffix, phase.ema) if phase.ema else None
+    if resume is not None and resume["optimizer"] is not None:
+        optimizer.load_state_dict(resume["optimizer"])
+        if average is not None:
+            average.load_state_dict(resume["average"])
+    return PhaseRun(
+        classifier,
+        suffix,
+        border,
+        phase,
+        progress.phase,
+        settings.seed,
+        source,
+        val_source,
+        optimizer,
+        setup.accelerator,
+        setup.dtype,
+        setup.class_weights(phase),
+        average,
+    )
+
+
+def _out_of_patience(phase, progress: Progress) -> bool:
+    return bool(phase.patience) and progress.patience >= phase.patience
+
+
+def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report: Report, should_stop) -> None:
+    """Train one epoch, or what is left of it, then evaluate and note what was reached."""
+    started, progress = time.monotonic(), state.progress
+    sums = EpochSums(**progress.sums)
+    seen_before = sums.seen
+
+    def after_step(done: int, total: int, sums: EpochSums) -> None:
+        report("batch", done=done, total=total, phase=run.phase, epoch=epoch + 1, **sums.mean())
+        if should_stop():
+            progress.step, progress.sums = done, dict(vars(sums))
+            state.save(run.optimizer, run.average, force=True)
+            raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}.")
+
+    if run.phase.optimizer == "lbfgs":
+        facts = solve_head(run, sums)
+        report("solved", **facts)
+    else:
+        train_epoch(run, epoch, progress.step, sums, after_step)
+    check_bad(setup, report)
+    trained_s = time.monotonic() - started
+    row = _measure(run, state)
+    row = {
+        "phase": progress.phase,
+        "phase_name": run.phase.name,
+        "epoch": epoch + 1,
+        "learning_rate": run.optimizer.param_groups[-1]["lr"],
+        **sums.mean(),
+        **row,
+        "num_bad": sum(len(chosen.bad) for chosen in setup.sets.values()),
+        "pictures_per_s": (sums.seen - seen_before) / max(trained_s, 1e-9),
+        "seconds": time.monotonic() - started,
+    }
+    progress.history.append(row)
+    progress.epoch, progress.step, progress.sums = epoch + 1, 0, {}
+    report("epoch", row=row, epochs=run.phase.epochs, best=progress.best)
+
+
+def _measure(run: PhaseRun, state: RunState) -> dict[str, float]:
+    """Evaluate, with averaged weights where there are any, and keep the weights if they are the best."""
+    monitor, progress = run.phase.monitor, state.progress
+    applied = run.average.applied() if run.average is not None else _nothing()
+    with applied:
+        logits, labels = evaluate(run)
+        probabilities = logits.softmax(1).numpy()
+        metrics = {
+            f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy()).items()
+        }
+        if f"val_{monitor}" not in metrics:
+            metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy())
+        best = (progress.phase_best or {}).get(f"val_{monitor}")
+        improved = better(metrics[f"val_{monitor}"], best, monitor, run.phase.min_delta)
+        progress.patience = 0 if improved else progress.patience + 1
+        row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
+        state.note_best(row, monitor, improved)
+        if improved and state.unsaved_best:
+            state.temperature = fit_temperature(logits.numpy(), labels.numpy())
+    return metrics
+
+
+def _nothing():
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) -> None:
+    """Go back to the phase's best weights, save, and say what the phase reached."""
+    if state.best_state is not None and state.progress.phase_best is not None:
+        setup.classifier.load_state_dict(state.best_state)
+    last_phase = state.progress.phase == len(setup.settings.phases) - 1
+    state.save(run.optimizer, run.average, force=True)
+    logits, labels = evaluate(run)
+    report(
+        "phase_end",
+        index=state.progress.phase,
+        phase=run.phase,
+        best=state.progress.phase_best,
+        logits=logits,
+        labels=labels,
+        indices=run.val_source.chosen.good_indices(),
+        last=last_phase,
+    )
+
+
+def check_bad(setup: Setup, report: Report) -> None:
+    """Report unreadable pictures once each; stop when they are more than `max_bad_fraction` of all.
+
+    Raises:
+        DataError: with the first of them and their number.
+    """
+    news: list[BadPicture] = []
+    for chosen in setup.sets.values():
+        news += [picture for picture in chosen.bad.values() if picture.path not in setup.told_bad]
+    setup.told_bad.update(picture.path for picture in news)
+    if news:
+        report("bad_pictures", pictures=news)
+    total = sum(len(chosen) for chosen in setup.sets.values())
+    if len(setup.told_bad) > setup.settings.max_bad_fraction * total:
+        names = "\n".join(f"  {path}" for path in sorted(setup.told_bad)[:20])
+        raise DataError(
+            f"{len(setup.told_bad)} of {total} pictures cannot be read, more than --max-bad-fraction "
+            f"{setup.settings.max_bad_fraction:g} allows: mend or remove them, or allow more.\n{names}"
+        )

@@ -1,0 +1,198 @@
+"""What the frozen prefix makes of every picture: computed once, in its fast form, and kept in the cache."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from ..data.content import content_keys
+from ..data.loaders import BadPicture, Batch, Pictures, collate, map_in_order, usable_cores
+from ..data.transforms import normalise
+from ..models.fast import FastForm
+from ..settings import InputSpec
+from .cache import Store, cache_root, make_room
+from .seeds import seed_of
+
+FORWARD_BATCH = 16  # pictures: 8 to 16 stay in the processor's cache; the result does not depend on it
+APPEND_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at every picture: plain, or augmented with numbers drawn from `seed` and content."""
+
+    augment: str = "none"
+    seed: int = 0
+
+    def seed_for(self, key: str) -> int:
+        """Return the seed of one picture's view; 0 for the plain one."""
+        return 0 if self.augment == "none" else seed_of(self.seed, key)
+
+
+@dataclass(eq=False)
+class PictureSet:
+    """One split as the training sees it: pictures, labels, content keys, and those found unreadable."""
+
+    pictures: Pictures
+    keys: list[str]  # 32 hexadecimal digits each
+    bad: dict[int, BadPicture] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> torch.Tensor:
+        return self.pictures.labels
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def good_indices(self) -> torch.Tensor:
+        """Return the places of all pictures not known to be unreadable: int64."""
+        return torch.tensor([i for i in range(len(self)) if i not in self.bad], dtype=torch.int64)
+
+    def note_bad(self, found: list[BadPicture]) -> list[BadPicture]:
+        """Remember unreadable pictures; return those that are news."""
+        news = [picture for picture in found if picture.index not in self.bad]
+        self.bad.update({picture.index: picture for picture in news})
+        return news
+
+
+def picture_set(pictures: Pictures) -> PictureSet:
+    """Hash every picture's content and return the set."""
+    return PictureSet(pictures, sample_keys(pictures))
+
+
+def sample_keys(pictures: Pictures) -> list[str]:
+    """Return 32 hexadecimal digits for each picture, from what its pixels are made of."""
+    pixels = pictures.dataset.pixels
+    form = "" if pixels is None else f"{pixels.shape[1:]} {pixels.dtype} "
+    keys = content_keys(pictures.dataset, pictures.split)
+    if not form and all(len(key) == 32 for key in keys):
+        return keys
+    texts = ((form + key).encode("utf-8", "surrogateescape") for key in keys)
+    return [hashlib.blake2b(text, digest_size=16).hexdigest() for text in texts]
+
+
+@dataclass(eq=False)
+class FeatureTable:
+    """A prefix's outputs: `take` gives rows for places in the split; `rows` may be memory-mapped."""
+
+    rows: torch.Tensor  # (R, *shape)
+    places: torch.Tensor  # int64 (N,): the row of each picture, -1 where it is unreadable
+
+    def take(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for pictures `indices` (B,): (B, *shape)."""
+        return self.rows[self.places[indices]]
+
+
+class FrozenPrefix:
+    """The blocks before the border in their fast form, with the key under which its outputs are kept."""
+
+    def __init__(self, module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device):
+        self.spec, self.dtype, self.device = spec, dtype, device
+        self.fast = FastForm(module, dtype, device)
+        self.key = _prefix_key(module, spec, dtype, device)
+
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for uint8 pictures (B, 3, size, size)."""
+        return self.fast(normalise(pictures.to(self.device, non_blocking=True), self.spec))
+
+    def output_shape(self) -> tuple[int, ...]:
+        """Return the shape of one picture's output, by trying it."""
+        probe = torch.zeros(1, 3, self.spec.size, self.spec.size, dtype=torch.uint8)
+        return tuple(self(probe).shape[1:])
+
+
+def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    capability = torch.backends.cpu.get_cpu_capability()
+    machine = f"{torch.__version__} {device.type} {platform.machine()} {capability}"
+    digest.update(json.dumps([spec.to_dict(), str(dtype), machine]).encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def table_bytes(prefix: FrozenPrefix, num_rows: int) -> int:
+    """Return what a table of `num_rows` outputs weighs."""
+    return num_rows * torch.Size(prefix.output_shape()).numel() * prefix.dtype.itemsize
+
+
+def build_table(
+    prefix: FrozenPrefix,
+    chosen: PictureSet,
+    view: View,
+    limit_bytes: float,
+    report: Callable[[int, int], None],
+) -> FeatureTable:
+    """Return the prefix's outputs for every picture of a set, computing what the cache does not hold.
+
+    `report(done, total)` is called as pictures pass. Unreadable pictures are noted in `chosen`.
+    """
+    name = f"{prefix.key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
+    store = Store(cache_root() / name, prefix.output_shape(), prefix.dtype)
+    missing = _missing(store, chosen)
+    make_room(len(missing) * store.row_bytes, limit_bytes, keep={store.folder})
+    waiting: list[tuple[list[str], torch.Tensor]] = []
+    done = 0
+    for indices, outputs, bad in run_prefix(prefix, chosen, missing, view):
+        chosen.note_bad(bad)
+        waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
+        done += len(indices) + len(bad)
+        report(done, len(missing))
+        if len(waiting) * FORWARD_BATCH >= APPEND_ROWS:
+            _flush(store, waiting)
+    _flush(store, waiting)
+    places = torch.tensor([store.rows.get(key, -1) for key in chosen.keys], dtype=torch.int64)
+    return FeatureTable(store.open(), places)
+
+
+def _missing(store: Store, chosen: PictureSet) -> list[int]:
+    """Return the places of pictures without a row; the same content is asked for once."""
+    seen: set[str] = set()
+    missing = []
+    for index, key in enumerate(chosen.keys):
+        if key not in store.rows and key not in seen:
+            seen.add(key)
+            missing.append(index)
+    return missing
+
+
+def _flush(store: Store, waiting: list[tuple[list[str], torch.Tensor]]) -> None:
+    if waiting:
+        keys = [key for part, _ in waiting for key in part]
+        store.append(keys, torch.cat([outputs for _, outputs in waiting]))
+        waiting.clear()
+
+
+def run_prefix(
+    prefix: FrozenPrefix,
+    chosen: PictureSet,
+    indices: list[int],
+    view: View,
+    after: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[BadPicture]]]:
+    """Yield (indices (B,), outputs (B, ...) on the CPU, unreadable pictures) for the chosen places, in order.
+
+    `after` is applied to the prefix's outputs. On a CPU every core decodes and forwards its own batches; on
+    a GPU threads decode while it computes.
+    """
+    pictures = Pictures(chosen.pictures.dataset, chosen.pictures.split, prefix.spec, view.augment)
+    on_cpu = prefix.device.type == "cpu"
+
+    def forward(batch: Batch) -> torch.Tensor:
+        if not len(batch.indices):
+            return torch.empty(0)
+        outputs = prefix(batch.pictures)
+        return (outputs if after is None else after(outputs)).cpu()
+
+    def load(places: list[int]) -> tuple[Batch, torch.Tensor | None]:
+        batch = collate([pictures[place, view.seed_for(chosen.keys[place])] for place in places])
+        return batch, forward(batch) if on_cpu else None
+
+    parts = [indices[start : start + FORWARD_BATCH] for start in range(0, len(indices), FORWARD_BATCH)]
+    for batch, outputs in map_in_order(load, parts, min(usable_cores(), len(parts))):
+        yield batch.indices, forward(batch) if outputs is None else outputs, batch.bad

@@ -1,0 +1,196 @@
+"""A run directory's beginning and its going on: what `commands.train` calls."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints import find_checkpoint, load_checkpoint, newest_run, write_atomic
+from ..data.dataset import Dataset, match_classes
+from ..data.scan import scan_dataset
+from ..data.splits import read_split, split_dataset, write_split
+from ..errors import CatdogError, CheckpointError, SettingsError
+from ..settings import Phase, TrainSettings
+from .engine import Report, RunResult, run_phases
+from .setup import check_settings, prepare_run
+from .state import restore_progress
+
+SPLIT_FILE, SETTINGS_FILE = "split.csv", "settings.json"
+
+
+def train(
+    settings: TrainSettings,
+    run_dir: Path,
+    report: Report,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Train from the beginning into a new run directory.
+
+    Raises:
+        CatdogError: the data, the weights or the settings cannot be used; the directory holds a run already.
+    """
+    check_settings(settings)
+    refuse_old_run(run_dir)
+    dataset = read_data(settings, report)
+    setup = prepare_run(settings, dataset)
+    claim_folder(run_dir)
+    write_split(dataset, run_dir / SPLIT_FILE)
+    write_settings(settings, run_dir)
+    report("setup", setup=setup, run_dir=run_dir)
+    return run_phases(setup, run_dir, report, should_stop)
+
+
+def read_data(settings: TrainSettings, report: Report) -> Dataset:
+    """Scan the data folder and split it where it has no val; what the user should know is reported."""
+    dataset = split_dataset(scan_dataset(settings.data), settings.val_fraction, settings.seed)
+    for warning in dataset.warnings:
+        report("warning", text=warning)
+    return dataset
+
+
+def refuse_old_run(run_dir: Path) -> None:
+    """Raise CatdogError if `run_dir` holds a run, so that none is ever written over."""
+    if (run_dir / "last.pt").exists() or (run_dir / "best.pt").exists():
+        raise CatdogError(
+            f"{str(run_dir)!r} holds a run already: choose another --output, or go on with "
+            f"`catdog train --resume {run_dir}`."
+        )
+
+
+def claim_folder(folder: Path) -> None:
+    """Make a folder and check that it can be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatdogError(
+            f"Cannot make the folder {str(folder)!r} ({error.strerror}): choose another --output."
+        ) from error
+
+
+def write_settings(settings: TrainSettings, run_dir: Path) -> None:
+    """Write settings.json, for people to read; a resume takes them from last.pt."""
+    text = json.dumps(settings.to_dict(), indent=1) + "\n"
+    write_atomic(run_dir / SETTINGS_FILE, lambda file: file.write(text.encode()))
+
+
+def next_run_dir(parent: Path, arch: str) -> Path:
+    """Return parent/ARCH-N, N one above the highest number there."""
+    newest = newest_run(parent)
+    number = int(newest.name.rsplit("-", 1)[-1]) + 1 if newest else 1
+    return parent / f"{arch}-{number}"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What may be given again on resume; None keeps what the checkpoint says."""
+
+    data: str | None = None
+    epochs: int | None = None
+    fine_tune_epochs: int | None = None
+    device: str | None = None
+    workers: int | None = None
+    cache: bool | None = None
+    cache_limit: float | None = None
+    max_bad_fraction: float | None = None
+
+
+def resume(
+    path: str | Path,
+    changes: Changes,
+    report: Report,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Go on with a run from its last.pt (`path` is it, or its directory), as if it had never stopped.
+
+    Raises:
+        CheckpointError: no last.pt there, or it cannot be used.
+        SettingsError: a change would alter what has been trained already.
+        CatdogError: the data is not there any more.
+    """
+    checkpoint = find_checkpoint(path, "last.pt")
+    run_dir = checkpoint.parent
+    content = load_checkpoint(checkpoint, resume=True)
+    old = _old_settings(content, checkpoint)
+    progress = restore_progress(content)
+    settings = apply_changes(old, changes, progress.phase, progress.epoch)
+    report("resume", path=checkpoint, old=old, new=settings, progress=progress)
+    class_names = sorted(content["class_to_idx"], key=content["class_to_idx"].__getitem__)
+    dataset = _same_data(settings, run_dir, class_names, report)
+    setup = prepare_run(settings, dataset, content["state_dict"])
+    if setup.fingerprint != content["data_fingerprint"]:
+        report("data_changed", old=content["data_fingerprint"], new=setup.fingerprint)
+    write_settings(settings, run_dir)
+    report("setup", setup=setup, run_dir=run_dir)
+    if progress.epoch >= settings.phases[progress.phase].epochs and progress.phase_best is not None:
+        setup.classifier.load_state_dict(content["best_state"] or content["state_dict"])
+    return run_phases(setup, run_dir, report, should_stop, content, progress)
+
+
+def _old_settings(content: dict[str, Any], path: Path) -> TrainSettings:
+    try:
+        return TrainSettings.from_dict(content["settings"])
+    except (SettingsError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"The settings in {str(path)!r} cannot be read ({error}).") from error
+
+
+def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done: int) -> TrainSettings:
+    """Return the settings to go on with.
+
+    Raises:
+        SettingsError: epochs of a phase that is over would change, or fewer are asked than were done.
+    """
+    phases = list(old.phases)
+    for index, epochs, option in (
+        (0, changes.epochs, "--epochs"),
+        (1, changes.fine_tune_epochs, "--fine-tune-epochs"),
+    ):
+        if epochs is None:
+            continue
+        if index >= len(phases):
+            raise SettingsError(f"{option} was given, but the run has no such phase: start a new run for it.")
+        phases[index] = _extend(
+            phases[index], epochs, option, over=index < phase, done=epochs_done if index == phase else 0
+        )
+    plain = {
+        name: value
+        for name, value in dataclasses.asdict(changes).items()
+        if value is not None and name not in ("epochs", "fine_tune_epochs")
+    }
+    return dataclasses.replace(old, phases=tuple(phases), **plain)
+
+
+def _extend(phase: Phase, epochs: int, option: str, over: bool, done: int) -> Phase:
+    if epochs == phase.epochs:
+        return phase
+    if over:
+        raise SettingsError(
+            f"{option} {epochs}: phase {phase.name!r} is over and a later one built on it; start a new run."
+        )
+    if epochs < done:
+        raise SettingsError(f"{option} {epochs}: {done} epochs are done already; give at least that many.")
+    return dataclasses.replace(phase, epochs=epochs)
+
+
+def _same_data(settings: TrainSettings, run_dir: Path, class_names: list[str], report: Report) -> Dataset:
+    """Return the run's own split over the data, which may have moved as a whole."""
+    data = Path(settings.data)
+    if not data.exists():
+        raise CatdogError(
+            f"The data of this run, {settings.data!r}, is not there any more: if it moved, say where: "
+            f"`catdog train NEW_DATA --resume {run_dir}`."
+        )
+    manifest = run_dir / SPLIT_FILE
+    scanned = None
+    with contextlib.suppress(CatdogError):
+        scanned = scan_dataset(settings.data, leaks=False)
+    if (scanned is not None and scanned.images is not None) or not manifest.exists():
+        dataset = split_dataset(scan_dataset(settings.data), settings.val_fraction, settings.seed)
+    else:
+        dataset = read_split(manifest, data if data.is_dir() else data.parent)
+    dataset = match_classes(dataset, class_names)
+    for warning in dataset.warnings:
+        report("warning", text=warning)
+    return dataset

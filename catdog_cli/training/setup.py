@@ -1,0 +1,179 @@
+"""What a run needs before its first phase: device, network, data; and each phase's sources."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data.content import fingerprint
+from ..data.dataset import Dataset, class_counts
+from ..data.loaders import Pictures, usable_cores
+from ..errors import SettingsError
+from ..models.backbones import input_spec
+from ..models.classifier import Classifier, build_classifier
+from ..models.devices import pick_device, pick_precision
+from ..models.weights import load_backbone
+from ..settings import InputSpec, Phase, TrainSettings
+from .features import FrozenPrefix, PictureSet, View, build_table, picture_set, run_prefix, table_bytes
+from .seeds import generator_of, seed_of
+from .sources import FreshPictures, KeptFeatures, fixed_view
+
+NORM_PICTURES = 2048  # enough to know a mean and a standard deviation to 2 %
+
+
+@dataclass(eq=False)
+class Setup:
+    """Settings turned into things: the network on its device, the pictures, how to compute."""
+
+    settings: TrainSettings
+    dataset: Dataset
+    classifier: Classifier
+    spec: InputSpec
+    device: torch.device
+    dtype: torch.dtype
+    accelerator: Any
+    sets: dict[str, PictureSet]
+    fingerprint: dict[str, Any]
+    told_bad: set[str] = field(default_factory=set)
+
+    def class_weights(self, phase: Phase) -> torch.Tensor | None:
+        """Return weights (C,) inverse to the class counts with mean 1 over pictures, or None."""
+        if phase.class_weights == "none":
+            return None
+        counts = torch.from_numpy(class_counts(self.dataset, "train")).float()
+        return (counts.sum() / (len(counts) * counts.clamp_min(1))).to(self.device)
+
+
+def choose_spec(settings: TrainSettings) -> InputSpec:
+    """Return the input spec of the run: the weights' own, at `image_size` where that is given."""
+    spec = input_spec(settings.arch, settings.weights)
+    return spec.with_size(settings.image_size) if settings.image_size else spec
+
+
+def prepare_run(settings: TrainSettings, dataset: Dataset, state_dict: dict | None = None) -> Setup:
+    """Build the network and hash the pictures; `state_dict` (of a checkpoint) replaces the first weights.
+
+    Raises:
+        SettingsError: no such arch or device; a phase asks for more layers than there are.
+        CheckpointError, CatdogError: the weights cannot be had.
+    """
+    from accelerate import Accelerator
+
+    device = pick_device(settings.device)
+    dtype = pick_precision(settings.precision, device)
+    spec = choose_spec(settings)
+    classifier = make_classifier(settings, len(dataset.class_names), state_dict)
+    accelerator = Accelerator(cpu=device.type == "cpu")
+    classifier.to(accelerator.device, memory_format=torch.channels_last)
+    sets = {name: picture_set(Pictures(dataset, name, spec)) for name in ("train", "val")}
+    return Setup(
+        settings,
+        dataset,
+        classifier,
+        spec,
+        accelerator.device,
+        dtype,
+        accelerator,
+        sets,
+        fingerprint(dataset),
+    )
+
+
+def make_classifier(settings: TrainSettings, num_classes: int, state_dict: dict | None = None) -> Classifier:
+    """Build the run's network with its first weights, and check that every phase fits it."""
+    classifier = build_classifier(
+        settings.arch, num_classes, settings.head, seed_of(settings.seed, "weights")
+    )
+    for phase in settings.phases:
+        classifier.unfreeze(phase.unfreeze)
+    if state_dict is None:
+        load_backbone(classifier, settings.weights)
+    else:
+        classifier.load_state_dict(state_dict)
+    return classifier
+
+
+def choose_sources(
+    setup: Setup, phase: Phase, index: int, border: int, report
+) -> tuple[KeptFeatures | FreshPictures, KeptFeatures | FreshPictures]:
+    """Return where training and validation batches come from: the feature cache where that keeps the
+    meaning of the options and fits its limit, the pictures themselves otherwise."""
+    prefix = FrozenPrefix(setup.classifier.prefix(border), setup.spec, setup.dtype, setup.device)
+    views = _views(setup.settings, phase)
+    train, val = setup.sets["train"], setup.sets["val"]
+    fresh = phase.augment != "none" and not phase.views
+    limit_bytes = setup.settings.cache_limit * 1e9
+    kept = border > 0 and setup.settings.cache
+    if kept:
+        needed = table_bytes(prefix, len(val) + (0 if fresh else len(train) * len(views)))
+        if needed > limit_bytes:
+            report("cache_too_small", needed_bytes=needed, limit_bytes=limit_bytes)
+            kept = False
+
+    def table(chosen: PictureSet, view: View, name: str) -> Any:
+        return build_table(
+            prefix,
+            chosen,
+            view,
+            limit_bytes,
+            lambda done, total: report("features", name=name, done=done, total=total),
+        )
+
+    def pictures(chosen: PictureSet) -> FreshPictures:
+        workers = pick_workers(setup.settings.workers, setup.device)
+        return FreshPictures(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
+
+    val_source = KeptFeatures(val, [table(val, View(), "val")], setup.device) if kept else pictures(val)
+    if fresh or not kept:
+        return pictures(train), val_source
+    return KeptFeatures(train, [table(train, view, "train") for view in views], setup.device), val_source
+
+
+def _views(settings: TrainSettings, phase: Phase) -> list[View]:
+    """Return the fixed views that a phase looks through; one plain view without augmentation."""
+    if phase.augment == "none":
+        return [View()]
+    count = phase.views if phase.optimizer == "lbfgs" else min(phase.views, phase.epochs)
+    return [fixed_view(phase.augment, settings.seed, number) for number in range(count)]
+
+
+def pick_workers(workers: int, device: torch.device) -> int:
+    """Return the number of loading processes: as asked, or what suits the machine."""
+    if workers >= 0:
+        return workers
+    return min(8, usable_cores()) if device.type == "cuda" else min(2, usable_cores() // 2)
+
+
+def fit_norm(setup: Setup, source: KeptFeatures | FreshPictures) -> None:
+    """Give the head the mean and standard deviation of the training features, from at most NORM_PICTURES.
+
+    The choice comes from the seed, the view is the plain one: cached and uncached runs get the same.
+    """
+    if setup.settings.weights == "none":
+        return
+    chosen = source.chosen
+    order = torch.randperm(len(chosen), generator=generator_of(setup.settings.seed, "norm"))[:NORM_PICTURES]
+    order = order.sort().values
+    if isinstance(source, KeptFeatures):
+        readable = torch.tensor([i for i in order.tolist() if i not in chosen.bad], dtype=torch.int64)
+        features = source.tables[0].take(readable)
+    else:
+        parts = []
+        for _, outputs, bad in run_prefix(source.prefix, chosen, order.tolist(), View()):
+            chosen.note_bad(bad)
+            parts += [outputs.float()] if len(outputs) else []
+        features = torch.cat(parts)
+    norm: nn.Module = setup.classifier.head.norm
+    norm.fit(features.float().to(setup.device))
+
+
+def check_settings(settings: TrainSettings) -> None:
+    """Raise SettingsError for combinations that cannot work, before anything is computed."""
+    for phase in settings.phases:
+        if phase.optimizer == "lbfgs" and (phase.unfreeze or settings.head.hidden_layers):
+            raise SettingsError(
+                "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze."
+            )
+        if phase.optimizer == "lbfgs" and phase.augment != "none" and not phase.views:
+            raise SettingsError("--optimizer lbfgs needs fixed views: add --views N to --augment.")

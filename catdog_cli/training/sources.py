@@ -1,0 +1,103 @@
+"""Where a phase's batches come from: kept features, or pictures that pass through the prefix each time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..data.loaders import BadPicture, Pictures, load_batches
+from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix
+from .seeds import seed_of
+
+EVALUATE_BATCH = 256  # rows of pooled features; whole activations go in smaller batches
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the suffix gets: values (B, ...), labels (B,), places in the split (B,), unreadable pictures."""
+
+    values: torch.Tensor
+    labels: torch.Tensor
+    indices: torch.Tensor
+    bad: list[BadPicture]
+
+
+@dataclass(eq=False)
+class KeptFeatures:
+    """Batches from feature tables, one a view; epoch e looks through view e modulo their number."""
+
+    chosen: PictureSet
+    tables: list[FeatureTable]
+    device: torch.device
+
+    def __post_init__(self):
+        rows = self.tables[0].rows
+        if rows.dim() == 2:  # pooled features are small: gather them once, in order, as float32
+            self.tables = [self._gather(table) for table in self.tables]
+
+    def _gather(self, table: FeatureTable) -> FeatureTable:
+        good = self.chosen.good_indices()
+        places = torch.full((len(self.chosen),), -1, dtype=torch.int64)
+        places[good] = torch.arange(len(good))
+        return FeatureTable(table.take(good).float().to(self.device), places)
+
+    def batches(self, plan: list[torch.Tensor], epoch: int) -> Iterator[Inputs]:
+        """Yield the batches of `plan`, lists of places in the split, for an epoch (counted from 0)."""
+        table = self.tables[epoch % len(self.tables)]
+        for indices in plan:
+            values = table.take(indices).to(self.device)
+            yield Inputs(values, self.chosen.labels[indices].to(self.device), indices, [])
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[tuple]:
+        """Yield (indices, function(values)) over all readable pictures in order, plain view."""
+        table = self.tables[0]
+        size = EVALUATE_BATCH if table.rows.dim() == 2 else FORWARD_BATCH
+        for indices in self.chosen.good_indices().split(size):
+            yield indices, function(table.take(indices).to(self.device))
+
+
+@dataclass(eq=False)
+class FreshPictures:
+    """Batches that are decoded, augmented and passed through the frozen prefix each time."""
+
+    chosen: PictureSet
+    prefix: FrozenPrefix
+    augment: str
+    views: int
+    seed: int
+    phase_index: int
+    workers: int
+
+    def batches(self, plan: list[torch.Tensor], epoch: int) -> Iterator[Inputs]:
+        """Yield the batches of `plan` for an epoch (counted from 0), without unreadable pictures."""
+        view = self.view(epoch)
+        pictures = Pictures(
+            self.chosen.pictures.dataset, self.chosen.pictures.split, self.prefix.spec, view.augment
+        )
+        seeded = [[(i, view.seed_for(self.chosen.keys[i])) for i in part.tolist()] for part in plan]
+        pin = self.prefix.device.type == "cuda"
+        for batch in load_batches(pictures, seeded, self.workers, pin):
+            values = self.prefix(batch.pictures) if len(batch.indices) else batch.pictures.float()
+            labels = self.chosen.labels[batch.indices].to(self.prefix.device)
+            yield Inputs(values, labels, batch.indices, batch.bad)
+
+    def view(self, epoch: int) -> View:
+        """Return the epoch's view: a fresh one, or one of the fixed `views`."""
+        if self.augment == "none":
+            return View()
+        if self.views:
+            return fixed_view(self.augment, self.seed, epoch % self.views)
+        return View(self.augment, seed_of(self.seed, self.phase_index, epoch, "view"))
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[tuple]:
+        """Yield (indices, function(values)) over all readable pictures in order, plain view."""
+        places = self.chosen.good_indices().tolist()
+        for indices, values, bad in run_prefix(self.prefix, self.chosen, places, View(), function):
+            self.chosen.note_bad(bad)
+            if len(indices):
+                yield indices, values
+
+
+def fixed_view(augment: str, seed: int, number: int) -> View:
+    """Return view `number` (from 0) of the fixed ones; the first is plain, shared with evaluation."""
+    return View() if number == 0 else View(augment, seed_of(seed, "view", number))

@@ -1,0 +1,155 @@
+"""What a run has reached: progress, best, patience and history, to and from `last.pt` and `best.pt`."""
+
+import copy
+import json
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..checkpoints import describe_model, save_checkpoint, write_atomic
+from ..models.classifier import Classifier
+from ..settings import InputSpec, TrainSettings
+
+SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
+MONITOR_MIN = ("loss",)  # the others are better when higher
+
+
+@dataclass
+class Progress:
+    """Where a run is. `epoch` counts finished epochs of the phase, `step` batches of the one under way."""
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] | None = None  # over all phases
+    phase_best: dict[str, Any] | None = None
+    patience: int = 0  # epochs since the phase's best improved
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def start_phase(self, phase: int) -> None:
+        """Move on to another phase: its best and its patience start anew."""
+        self.phase, self.epoch, self.step = phase, 0, 0
+        self.sums, self.phase_best, self.patience = {}, None, 0
+
+
+def better(value: float, best: float | None, monitor: str, min_delta: float = 0.0) -> bool:
+    """Say whether a metric improves on the best so far by more than `min_delta`."""
+    if best is None:
+        return True
+    gain = best - value if monitor in MONITOR_MIN else value - best
+    return gain > min_delta
+
+
+@dataclass(eq=False)
+class RunState:
+    """A run directory and what goes into its checkpoints."""
+
+    run_dir: Path
+    settings: TrainSettings
+    classifier: Classifier
+    class_names: list[str]
+    input_spec: InputSpec
+    fingerprint: dict[str, Any]
+    progress: Progress = field(default_factory=Progress)
+    best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
+    unsaved_best: bool = False
+    temperature: float = 1.0
+    _saved_at: float = field(default_factory=time.monotonic)
+    _save_cost_s: float = 0.0
+
+    def model_content(self) -> dict[str, Any]:
+        """Return the part of a checkpoint that predicting needs."""
+        return describe_model(self.classifier, self.settings.head, self.class_names, self.input_spec)
+
+    def note_best(self, row: dict[str, Any], monitor: str, improved: bool) -> None:
+        """Keep the weights if the epoch is the phase's best; they become best.pt if best over all."""
+        if not improved:
+            return
+        self.progress.phase_best = row
+        self.best_state = {name: t.detach().cpu().clone() for name, t in self.classifier.state_dict().items()}
+        best = self.progress.best
+        if best is None or better(row[f"val_{monitor}"], best.get(f"val_{monitor}"), monitor):
+            self.progress.best = row
+            self.unsaved_best = True
+
+    def save(self, optimizer, average, force: bool = False) -> bool:
+        """Write best.pt if it changed, then last.pt and the history; skip it where saves come too thick.
+
+        What is skipped is made again, bit for bit, by a run that resumes from the save before.
+        """
+        now = time.monotonic()
+        if not force and now - self._saved_at < self._save_cost_s / SAVE_SHARE:
+            return False
+        if self.unsaved_best:
+            self.save_best()
+        save_checkpoint(self.resume_content(optimizer, average), self.run_dir / "last.pt")
+        self._write_history()
+        self._saved_at = time.monotonic()
+        self._save_cost_s = self._saved_at - now
+        return True
+
+    def save_best(self) -> None:
+        """Write best.pt: the best weights so far, with only what predicting needs, and its metrics."""
+        content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.best}
+        content["temperature"] = self.temperature
+        save_checkpoint(content, self.run_dir / "best.pt")
+        self.unsaved_best = False
+
+    def resume_content(self, optimizer, average) -> dict[str, Any]:
+        """Return the whole content of last.pt: one dict of plain containers and tensors."""
+        progress = self.progress
+        return {
+            **self.model_content(),
+            "epoch": progress.epoch,
+            "phase": progress.phase,
+            "step": progress.step,
+            "sums": dict(progress.sums),
+            "optimizer": None if optimizer is None else optimizer.state_dict(),
+            "scheduler": {"name": self.settings.phases[progress.phase].scheduler, "stateless": True},
+            "rng": {"seed": self.settings.seed, "stateless": True},
+            "average": None if average is None else average.state_dict(),
+            "best": progress.best,
+            "phase_best": progress.phase_best,
+            "best_state": self.best_state,
+            "patience": progress.patience,
+            "history": copy.deepcopy(progress.history),
+            "settings": self.settings.to_dict(),
+            "data_fingerprint": self.fingerprint,
+            "versions": versions(),
+        }
+
+    def _write_history(self) -> None:
+        lines = "".join(json.dumps(row) + "\n" for row in self.progress.history)
+        write_atomic(self.run_dir / "history.jsonl", lambda file: file.write(lines.encode()))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result may depend on."""
+    import torchvision
+
+    return {
+        "catdog": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }
+
+
+def restore_progress(content: dict[str, Any]) -> Progress:
+    """Rebuild the progress that a checkpoint of `RunState.resume_content` holds."""
+    return Progress(
+        phase=content["phase"],
+        epoch=content["epoch"],
+        step=content["step"],
+        sums=dict(content.get("sums", {})),
+        best=content["best"],
+        phase_best=content.get("phase_best"),
+        patience=content["patience"],
+        history=copy.deepcopy(content["history"]),
+    )
