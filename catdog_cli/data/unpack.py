@@ -1,0 +1,99 @@
+"""Unpack an archive from elsewhere without trusting it; called by `download`.
+
+Nothing is written outside the folder, no link is made, and there is a limit to bytes and files.
+"""
+
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from ..errors import DataError
+
+MAX_BYTES = 5 * 10**9
+MAX_FILES = 100_000
+DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+
+
+def unpack_archive(
+    path: Path,
+    folder: Path,
+    max_bytes: int = MAX_BYTES,
+    max_files: int = MAX_FILES,
+    report: Callable[[int, int], None] | None = None,
+) -> None:
+    """Unpack the regular files of a .zip or .tar.gz into `folder`.
+
+    `report(files done, files in all)` is called after each file; 0 in all where the archive does not say.
+
+    Raises:
+        DataError: the archive is damaged; holds a link, a device or a path out of the folder; is too large.
+        OSError: the disk is full, or the like.
+    """
+    try:
+        done_bytes = 0
+        for number, (name, size, file, total) in enumerate(_iterate(path), 1):
+            done_bytes += size
+            if done_bytes > max_bytes or number > max_files:
+                limits = f"{max_bytes:,} bytes or {max_files:,} files"
+                raise DataError(f"The archive {path.name!r} unpacks to more than {limits}: nothing was used.")
+            target = folder / _safe_name(path, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with file, target.open("wb") as output:
+                shutil.copyfileobj(_Limited(file, size), output, 1 << 20)
+            if report is not None:
+                report(number, total)
+    except DAMAGED as error:
+        raise DataError(
+            f"The archive {path.name!r} is damaged ({error}): remove it and try again."
+        ) from error
+
+
+class _Limited:
+    """A file that gives no more bytes than its archive announced for it."""
+
+    def __init__(self, file: IO[bytes], size: int):
+        self.file, self.left = file, size
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise zipfile.BadZipFile("a file is larger than announced")
+        return data
+
+
+def _iterate(path: Path) -> Iterator[tuple[str, int, IO[bytes], int]]:
+    """Yield (name, bytes, opened file, files in all) of every regular file."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = [info for info in archive.infolist() if not info.is_dir()]
+            for info in members:
+                mode = info.external_attr >> 16
+                if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                    raise _refuse(path, info.filename, "is a link or a device")
+                yield info.filename, info.file_size, archive.open(info), len(members)
+        return
+    with tarfile.open(path, "r:*") as archive:
+        for member in archive:
+            if member.isdir():
+                continue
+            if not member.isreg():
+                raise _refuse(path, member.name, "is a link or a device")
+            yield member.name, member.size, archive.extractfile(member), 0
+
+
+def _safe_name(path: Path, name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name or "\0" in name:
+        raise _refuse(path, name, "leads out of the folder")
+    return "/".join(parts)
+
+
+def _refuse(path: Path, name: str, problem: str) -> DataError:
+    return DataError(f"The archive {path.name!r} holds {name!r}, which {problem}: nothing of it was used.")
