@@ -1,4 +1,4 @@
-"""Downloads from a local server that breaks off, lies and sends rubbish; archives that nobody should trust."""
+"""Downloads from a local server that breaks off, lies and sends rubbish; archives nobody should trust."""
 
 import hashlib
 import http.server
