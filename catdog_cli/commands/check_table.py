@@ -1,0 +1,51 @@
+"""What `catdog data check` prints: counts, then each kind of finding, then copies and look-alikes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+SHOWN = 20  # of each list
+
+
+def describe_check(report: Any) -> Iterator[str]:
+    """Yield the lines of the table that `data check` prints."""
+    splits = list(report.counts)
+    names = list(next(iter(report.counts.values())))
+    width = max(len("class"), *(len(name) for name in names))
+    yield f"{'class':<{width}}  " + "".join(f"{name:>9}" for name in splits)
+    for name in names:
+        yield f"{name:<{width}}  " + "".join(f"{report.counts[split][name]:>9,}" for split in splits)
+    yield f"\n{report.num_pictures:,} pictures; largest class to smallest: {report.imbalance:.2f} to 1"
+    yield from (f"Warning: {warning}" for warning in report.warnings)
+    for kind, count in report.count_kinds().items():
+        yield f"\n{count:,} {kind}"
+        lines = [f"  {_show(found.path)}  {found.detail}" for found in report.findings if found.kind == kind]
+        yield from _shorten(lines)
+    yield from _describe_duplicates(report)
+
+
+def _describe_duplicates(report: Any) -> Iterator[str]:
+    if not report.findings and not report.duplicates:
+        yield "\nNothing is wrong with them."
+    if not report.duplicates:
+        return
+    yield f"\n{len(report.duplicates):,} groups of copies and look-alikes"
+    lines = []
+    for group in report.duplicates:
+        marks = [group.kind]
+        marks += ["LABELLED DIFFERENTLY"] if group.conflict else []
+        marks += ["IN SEVERAL SPLITS"] if group.leak else []
+        lines.append(
+            f"  {', '.join(marks)}: {', '.join(map(_show, group.paths[:5]))}{' ...' * (len(group.paths) > 5)}"
+        )
+    yield from _shorten(lines)
+
+
+def _shorten(lines: list[str]) -> Iterator[str]:
+    yield from lines[:SHOWN]
+    if len(lines) > SHOWN:
+        yield f"  ... and {len(lines) - SHOWN:,} more: --json and --html have all"
+
+
+def _show(path: str) -> str:
+    """Return a path that is safe on a terminal: quoted where it holds line breaks or undecodable bytes."""
+    return path if path.isprintable() else repr(path)

@@ -1,0 +1,239 @@
+"""`catdog data`: get, check, split and prepare pictures; each command parses, calls the data part, prints."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import DataError
+from .check_table import describe_check
+from .options import json_option
+
+NAMES = "cats-vs-dogs|cats-vs-dogs-filtered|pets|flowers102"
+seed_option = click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
+
+
+@click.group()
+def data() -> None:
+    """Get, check, split and prepare pictures.
+
+    \b
+    Example:
+      catdog data sample pictures
+      catdog data check pictures
+    """
+
+
+@data.command()
+@click.argument("root", metavar="DIR", type=click.Path())
+@click.option("--num-per-class", default=100, show_default=True, help="Pictures of each class in train.")
+@click.option("--val-per-class", default=25, show_default=True, help="Pictures of each class in val.")
+@seed_option
+@json_option
+def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json: bool) -> None:
+    """Draw cats and dogs into DIR: a small dataset that needs no download.
+
+    \b
+    Example:
+      catdog data sample pictures --num-per-class 50
+    """
+    from ..data.sample import draw_dataset
+
+    with _progress("drawing") as report:
+        made = draw_dataset(root, num_per_class, val_per_class, seed, report)
+    found = {"root": str(made.root), "num_train": made.num_train, "num_val": made.num_val}
+    _print(found, as_json, f"{made.root}: {made.num_train} pictures in train, {made.num_val} in val.")
+
+
+@data.command()
+@click.argument("name", metavar=NAMES)
+@click.argument("root", metavar="DIR", type=click.Path())
+@click.option("--breeds", is_flag=True, help="The 37 breeds of pets as classes, instead of cats and dogs.")
+@click.option("--yes", is_flag=True, help="Do not ask before it starts.")
+@json_option
+def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> None:
+    """Download public pictures into DIR as class folders; run it again to go on after a break.
+
+    \b
+    Example:
+      catdog data download cats-vs-dogs-filtered pictures --yes
+    """
+    from ..data.download import describe_source, download_dataset
+
+    source = describe_source(name)
+    size = f"{source.num_bytes / 1e6:,.0f} MB"
+    click.echo(f"{source.title}; about {size} to download; licence: {source.licence}.", err=True)
+    if not yes and sys.stdin.isatty():
+        click.confirm("Download it?", default=True, abort=True, err=True)
+    with _step_progress() as report:
+        done = download_dataset(name, root, breeds, report=report)
+    found = {"root": str(done.root), "num_pictures": done.num_pictures, "already_there": done.already_there}
+    note = "were there already" if done.already_there else "downloaded"
+    _print(found, as_json, f"{done.root}: {done.num_pictures:,} pictures {note}.")
+
+
+@data.command()
+@click.argument("root", metavar="DATA", type=click.Path())
+@click.option("--html", "page", type=click.Path(), metavar="FILE", help="Write a page with thumbnails.")
+@click.option("--exclude-list", type=click.Path(), metavar="FILE", help="Write the paths to leave out.")
+@json_option
+def check(root: str, page: str | None, exclude_list: str | None, as_json: bool) -> None:
+    """Decode every picture of DATA and say what is wrong; nothing in DATA is changed.
+
+    Found are: empty, truncated and damaged files; wrong suffixes; CMYK, 16-bit, animated, turned, tiny and
+    huge pictures; copies and look-alikes, labelled differently or in several splits; small and large classes.
+    --exclude-list writes what cannot be read, all copies with different labels, the copies in train of what
+    is in another split, and repetitions.
+
+    \b
+    Example:
+      catdog data check pictures --html check.html --exclude-list leave-out.txt
+    """
+    from ..data.check import check_dataset
+    from ..data.check_page import write_exclude_list, write_page
+    from ..data.scan import scan_dataset
+
+    dataset = scan_dataset(root, leaks=False)
+    with _progress("checking") as report:
+        found = check_dataset(dataset, report)
+    if page is not None:
+        write_page(found, page)
+        click.echo(f"Page with thumbnails: {page}", err=True)
+    if exclude_list is not None:
+        write_exclude_list(found, exclude_list)
+        click.echo(f"{len(found.list_excluded())} paths to leave out: {exclude_list}", err=True)
+    _print(found.to_dict(), as_json, "\n".join(describe_check(found)))
+
+
+@data.command()
+@click.argument("root", metavar="DATA", type=click.Path())
+@click.argument("manifest", metavar="FILE", type=click.Path())
+@click.option("--val-fraction", default=0.2, show_default=True, help="Share of pictures in val.")
+@click.option("--test-fraction", default=0.0, show_default=True, help="Share of pictures in test.")
+@click.option(
+    "--group-by", metavar="REGEX", help="Keep pictures together whose paths match in the same text."
+)
+@seed_option
+@json_option
+def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
+    """Divide DATA into train, val and test: a manifest FILE (CSV), which every command takes as DATA.
+
+    Nothing is copied. Sides follow from the content of the pictures, so that adding some moves no other one;
+    copies and look-alikes stay together. --group-by keeps more together, such as the pictures of one animal.
+
+    \b
+    Example:
+      catdog data split pictures split.csv --test-fraction 0.1 --group-by '(.*)_[0-9]+'
+    """
+    from ..data.scan import scan_dataset
+    from ..data.splits import write_split
+
+    _check_fractions(given["val_fraction"], given["test_fraction"])
+    if Path(manifest).exists():
+        raise DataError(f"{manifest!r} exists already: choose another name, or remove it first.")
+    drawn = _draw(scan_dataset(root, leaks=False), **given)
+    write_split(drawn, manifest, root=Path(manifest).parent)
+    for warning in drawn.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    counts = {name: len(part) for name, part in drawn.splits.items()}
+    text = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
+    _print({"manifest": manifest, "counts": counts}, as_json, f"{manifest}: {text}.")
+
+
+@data.command()
+@click.argument("root", metavar="DATA", type=click.Path())
+@click.argument("target", metavar="DIR", type=click.Path())
+@click.option("--size", default=128, show_default=True, metavar="PX", help="Width and height of a picture.")
+@click.option("--normalise", is_flag=True, help="Store float32 from 0 to 1 instead of bytes.")
+@click.option("--exclude-list", type=click.Path(), metavar="FILE", help="Paths to leave out, one a line.")
+@json_option
+def prepare(
+    root: str, target: str, size: int, normalise: bool, exclude_list: str | None, as_json: bool
+) -> None:
+    """Decode and resize DATA once into DIR, which every command takes as DATA; run it again after a break.
+
+    DIR gets images.npy, labels.npy, files.csv and classes.json. Damaged files are named and left out.
+
+    \b
+    Example:
+      catdog data prepare pictures prepared --size 128
+    """
+    from ..data.prepare import prepare_dataset
+    from ..data.scan import scan_dataset
+
+    dataset = scan_dataset(root, exclude=exclude_list)
+    for warning in dataset.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    with _progress("preparing") as report:
+        made = prepare_dataset(dataset, target, size, normalise, report)
+    for path, reason in made.skipped:
+        click.echo(f"Skipped {path!r}: {reason}", err=True)
+    found = {
+        "root": str(made.root),
+        "num_pictures": made.num_pictures,
+        "skipped": [{"path": path, "error": reason} for path, reason in made.skipped],
+        "num_resumed": made.num_resumed,
+    }
+    text = f"{made.root}: {made.num_pictures:,} pictures of {size} x {size} px, {len(made.skipped)} skipped."
+    _print(found, as_json, text)
+
+
+def _print(found: dict[str, Any], as_json: bool, text: str) -> None:
+    click.echo(json.dumps(found) if as_json else text.encode(errors="backslashreplace").decode())
+
+
+def _check_fractions(val_fraction: float, test_fraction: float) -> None:
+    from ..settings import check_range
+
+    check_range("val fraction", val_fraction, 0.001, 0.99)
+    check_range("test fraction", test_fraction, 0, 0.99)
+    check_range("val and test fraction together", val_fraction + test_fraction, 0, 0.99)
+
+
+def _draw(dataset: Any, val_fraction: float, test_fraction: float, group_by: str | None, seed: int) -> Any:
+    """Return the dataset with its splits drawn anew, out of "all" or of train."""
+    from ..data.grouping import group_pictures
+    from ..data.splits import split_dataset
+
+    taken = [name for name in ("val", "test") if name in dataset.splits and (name == "val" or test_fraction)]
+    if taken:
+        names = " and ".join(taken)
+        raise DataError(f"{str(dataset.root)!r} has {names} already: give a folder with a folder per class.")
+    drawn = next((name for name in ("all", "train") if name in dataset.splits), None)
+    if drawn is None:
+        return split_dataset(dataset, val_fraction, seed, test_fraction)  # says that there is no train
+    with _progress("looking for look-alikes") as report:
+        groups = group_pictures(dataset, drawn, group_by, report)
+    return split_dataset(dataset, val_fraction, seed, test_fraction, groups)
+
+
+@contextlib.contextmanager
+def _progress(step: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback (done, total) for one step; see `_step_progress`."""
+    with _step_progress() as report:
+        yield lambda done, total: report(step, done, total)
+
+
+@contextlib.contextmanager
+def _step_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a callback (step, done, total) that shows progress on a terminal's stderr, ten times a second."""
+    shown = [0.0, 0]
+
+    def report(step: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not sys.stderr.isatty() or (now - shown[0] < 0.1 and done != total):
+            return
+        text = f"{step}: {done / total:.0%} of {total:,}" if total else f"{step}: {done:,}"
+        click.echo(f"\r{text:<{shown[1]}}", nl=False, err=True)
+        shown[:] = now, len(text)
+
+    try:
+        yield report
+    finally:
+        if shown[1]:
+            click.echo("\r" + " " * shown[1] + "\r", nl=False, err=True)
