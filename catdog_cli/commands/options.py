@@ -103,13 +103,8 @@ run_options = add_options(
     click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),
 )
 
-_PHASE_FIELDS = (
-    "batch_size optimizer weight_decay scheduler warmup_epochs label_smoothing class_weights sampler augment "
-    "views mixup cutmix layer_decay clip_norm ema patience min_delta monitor"
-).split()
-_RUN_FIELDS = (
-    "arch weights image_size seed val_fraction device precision workers cache cache_limit max_bad_fraction"
-).split()
+_PHASE_FIELDS = ["batch_size", "optimizer", "weight_decay", "scheduler", "warmup_epochs", "label_smoothing", "class_weights", "sampler", "augment", "views", "mixup", "cutmix", "layer_decay", "clip_norm", "ema", "patience", "min_delta", "monitor"]
+_RUN_FIELDS = ["arch", "weights", "image_size", "seed", "val_fraction", "device", "precision", "workers", "cache", "cache_limit", "max_bad_fraction"]
 
 
 def read_config(path: str | None, known: set[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from . import options
 from .progress import TrainReport
 
 RESUMABLE = frozenset(
-    "epochs fine_tune_epochs device workers cache cache_limit max_bad_fraction as_json".split()
+    ["epochs", "fine_tune_epochs", "device", "workers", "cache", "cache_limit", "max_bad_fraction", "as_json"]
 )
 
 

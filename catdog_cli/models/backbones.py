@@ -150,15 +150,18 @@ def _drop_placeholders(blocks: list) -> list:
 def input_spec(arch: str, weights: str) -> InputSpec:
     """Return how `weights` ("imagenet", "none" or a file) of `arch` expect pictures.
 
-    For a file, torchvision's first weights of that arch answer: what most files were trained like.
+    For torchvision's own weights that is their own preset. A file does not say how it was trained, so it
+    gets the preset's size, mean and std, and the whole shorter side, resized with bicubic weights: nothing
+    is cut off but the ends of the longer side.
     """
     if arch == "simple_cnn":
         return SIMPLE_CNN_SPEC
     import torchvision
 
-    known = torchvision.models.get_model_weights(arch)
-    entry = known.DEFAULT if weights == "imagenet" else next(iter(known))
-    preset = entry.transforms()
+    preset = torchvision.models.get_model_weights(arch).DEFAULT.transforms()
+    if weights != "imagenet":
+        size = preset.crop_size[0]
+        return InputSpec(size, size, tuple(preset.mean), tuple(preset.std), "bicubic")
     return InputSpec(
         size=preset.crop_size[0],
         resize=max(preset.crop_size[0], preset.resize_size[0]),

@@ -81,6 +81,13 @@ class Classifier(nn.Module):
             module.train()
         self.head.train()
 
+    def moving_names(self) -> set[str]:
+        """Return the names in `state_dict` that training may change: what is unfrozen, buffers included."""
+        if len(self._unfrozen) == len(self.layers()):
+            return set(self.state_dict())
+        prefixes = ("head.", *(f"backbone.{name}." for name, _ in self._unfrozen))
+        return {name for name in self.state_dict() if name.startswith(prefixes)}
+
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the (name, parameter) pairs that receive gradients."""
         return ((name, p) for name, p in self.named_parameters() if p.requires_grad)

@@ -6,11 +6,16 @@ from torch import nn
 from ..settings import HeadSpec
 
 
+GAIN = 0.3  # standard deviation of what the head gets
+
+
 class Standardise(nn.Module):
     """Subtract a mean and divide by a standard deviation, both fixed: (B, D) -> (B, D).
 
     Until `fit` is called it passes features through. A head on standardised features trains several
-    times faster: every direction has the same scale (LeCun et al., Efficient BackProp, 1998, 4.3).
+    times faster: every direction has the same scale (LeCun et al., Efficient BackProp, 1998, 4.3). They
+    are brought to GAIN, not to 1: at 1 and the default rate a head on 2,000 pictures has its best epoch
+    first and overfits from then on; at 0.3 its log loss falls through all five.
     """
 
     def __init__(self, feature_dim: int):
@@ -23,7 +28,7 @@ class Standardise(nn.Module):
         """Take mean and deviation from `features` (N, D); nearly constant columns are not blown up."""
         self.mean.copy_(features.mean(0))
         std = features.std(0, correction=0)
-        self.std.copy_(std.clamp_min((0.1 * std.mean()).item() or 1.0))
+        self.std.copy_(std.clamp_min((0.1 * std.mean()).item() or 1.0) / GAIN)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.mean) / self.std

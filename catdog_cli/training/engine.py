@@ -206,11 +206,11 @@ def _nothing():
 
 
 def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) -> None:
-    """Go back to the phase's best weights, save, and say what the phase reached."""
+    """Save the last weights, go back to the phase's best, and say what the phase reached."""
+    last_phase = state.progress.phase == len(setup.settings.phases) - 1
+    state.save(run.optimizer, run.average, force=True)  # before: extending the run starts from the last
     if state.best_state is not None and state.progress.phase_best is not None:
         setup.classifier.load_state_dict(state.best_state)
-    last_phase = state.progress.phase == len(setup.settings.phases) - 1
-    state.save(run.optimizer, run.average, force=True)
     logits, labels = evaluate(run)
     report(
         "phase_end",

@@ -25,7 +25,7 @@ def build_optimizer(classifier: Classifier, phase: Phase) -> torch.optim.Optimiz
     """
     groups = list(_parameter_groups(classifier, phase))
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
-    if phase.optimizer == "sgd":
+    if phase.optimizer in ("sgd", "lbfgs"):  # lbfgs solves in one go (`solve`) and never steps this one
         return torch.optim.SGD(groups, lr=phase.learning_rate, momentum=SGD_MOMENTUM, fused=fused)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer]
     return kind(groups, lr=phase.learning_rate, fused=fused)

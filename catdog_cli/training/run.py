@@ -124,8 +124,6 @@ def resume(
         report("data_changed", old=content["data_fingerprint"], new=setup.fingerprint)
     write_settings(settings, run_dir)
     report("setup", setup=setup, run_dir=run_dir)
-    if progress.epoch >= settings.phases[progress.phase].epochs and progress.phase_best is not None:
-        setup.classifier.load_state_dict(content["best_state"] or content["state_dict"])
     return run_phases(setup, run_dir, report, should_stop, content, progress)
 
 

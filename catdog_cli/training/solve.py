@@ -7,7 +7,7 @@ from ..errors import SettingsError
 from .sources import KeptFeatures
 from .steps import EpochSums, PhaseRun
 
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # L2 on the weights, per mean loss
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # L2 on the weights, per mean loss
 FOLDS = 5
 MAX_ITERATIONS = 200
 
@@ -64,7 +64,7 @@ def _pick_strength(run: PhaseRun, features: torch.Tensor, labels: torch.Tensor, 
     count = len(labels) // len(run.source.tables)
     smallest = torch.bincount(labels[:count]).clamp_min(1).min().item()
     if smallest < 2:
-        return STRENGTHS[-2]
+        return STRENGTHS[2]
     folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=run.seed % 2**32)
     losses = dict.fromkeys(STRENGTHS, 0.0)
     for _, held in folds.split(torch.zeros(count), labels[:count].cpu()):

@@ -72,7 +72,11 @@ class RunState:
         if not improved:
             return
         self.progress.phase_best = row
-        self.best_state = {name: t.detach().cpu().clone() for name, t in self.classifier.state_dict().items()}
+        moving = self.classifier.moving_names()  # what is frozen stays one tensor, and is saved once
+        self.best_state = {
+            name: tensor.detach().cpu().clone() if name in moving else tensor.detach().cpu()
+            for name, tensor in self.classifier.state_dict().items()
+        }
         best = self.progress.best
         if best is None or better(row[f"val_{monitor}"], best.get(f"val_{monitor}"), monitor):
             self.progress.best = row
@@ -136,8 +140,8 @@ def versions() -> dict[str, str]:
     return {
         "catdog": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torch": str(torch.__version__),  # a class of its own, which a safe load refuses
+        "torchvision": str(torchvision.__version__),
     }
 
 
