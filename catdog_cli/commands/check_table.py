@@ -28,7 +28,8 @@ def _describe_duplicates(report: Any) -> Iterator[str]:
         yield "\nNothing is wrong with them."
     if not report.duplicates:
         return
-    yield f"\n{len(report.duplicates):,} groups of copies and look-alikes"
+    count = len(report.duplicates)
+    yield f"\n{count:,} group{'s' * (count > 1)} of copies and look-alikes"
     lines = []
     for group in report.duplicates:
         marks = [group.kind]

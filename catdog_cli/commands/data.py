@@ -36,7 +36,7 @@ def data() -> None:
 @seed_option
 @json_option
 def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json: bool) -> None:
-    """Draw cats and dogs into DIR: a small dataset that needs no download.
+    """Draw cats and dogs into DIR: no download needed.
 
     \b
     Example:
@@ -57,7 +57,9 @@ def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json
 @click.option("--yes", is_flag=True, help="Do not ask before it starts.")
 @json_option
 def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> None:
-    """Download public pictures into DIR as class folders; run it again to go on after a break.
+    """Download public pictures into DIR, as class folders.
+
+    Run it again to go on after a break: what is there is not fetched twice.
 
     \b
     Example:
@@ -83,12 +85,12 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
 @click.option("--exclude-list", type=click.Path(), metavar="FILE", help="Write the paths to leave out.")
 @json_option
 def check(root: str, page: str | None, exclude_list: str | None, as_json: bool) -> None:
-    """Decode every picture of DATA and say what is wrong; nothing in DATA is changed.
+    """Decode every picture of DATA and say what is wrong.
 
-    Found are: empty, truncated and damaged files; wrong suffixes; CMYK, 16-bit, animated, turned, tiny and
-    huge pictures; copies and look-alikes, labelled differently or in several splits; small and large classes.
-    --exclude-list writes what cannot be read, all copies with different labels, the copies in train of what
-    is in another split, and repetitions.
+    Nothing in DATA is changed. Found are: empty, truncated and damaged files; wrong suffixes; CMYK, 16-bit,
+    animated, turned, tiny and huge pictures; copies and look-alikes, labelled differently or in several
+    splits; small and large classes. --exclude-list writes what cannot be read, all copies with different
+    labels, the copies in train of what is in another split, and repetitions.
 
     \b
     Example:
@@ -121,10 +123,11 @@ def check(root: str, page: str | None, exclude_list: str | None, as_json: bool) 
 @seed_option
 @json_option
 def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
-    """Divide DATA into train, val and test: a manifest FILE (CSV), which every command takes as DATA.
+    """Divide DATA into train, val and test: a CSV FILE.
 
-    Nothing is copied. Sides follow from the content of the pictures, so that adding some moves no other one;
-    copies and look-alikes stay together. --group-by keeps more together, such as the pictures of one animal.
+    FILE lists path, class and split, and every command takes it as DATA; nothing is copied. Sides follow
+    from the content of the pictures, so that adding some moves no other one; copies and look-alikes stay
+    together. --group-by keeps more together, such as the pictures of one animal.
 
     \b
     Example:
@@ -155,9 +158,10 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
 def prepare(
     root: str, target: str, size: int, normalise: bool, exclude_list: str | None, as_json: bool
 ) -> None:
-    """Decode and resize DATA once into DIR, which every command takes as DATA; run it again after a break.
+    """Decode and resize DATA once, into arrays in DIR.
 
-    DIR gets images.npy, labels.npy, files.csv and classes.json. Damaged files are named and left out.
+    Every command takes DIR as DATA. Run it again after a break, and it goes on. DIR gets images.npy,
+    labels.npy, files.csv and classes.json. Damaged files are named and left out.
 
     \b
     Example:

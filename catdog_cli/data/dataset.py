@@ -51,6 +51,7 @@ class Dataset:
     warnings: list[str] = field(default_factory=list)
     left_aside: dict[str, int] = field(default_factory=dict)  # why: how many entries were not read
     images: Path | None = None  # the .npy of a prepared folder, (N, H, W, 3)
+    manifest: Path | None = None  # the file that lists the pictures, where there is one
 
     def __len__(self) -> int:
         return sum(len(split) for split in self.splits.values())

@@ -93,7 +93,7 @@ def _check_places(dataset: Dataset, root: Path) -> None:
     data, target = dataset.root.resolve(), root.resolve()
     if dataset.images is not None:
         raise DataError(f"{str(dataset.root)!r} is prepared already: give the folder that it was made from.")
-    if data == target or data in target.parents:
+    if dataset.manifest is None and (data == target or data in target.parents):
         raise DataError(
             f"{str(root)!r} lies in the data folder {str(dataset.root)!r}: choose a place outside."
         )

@@ -79,7 +79,11 @@ def read_exclude_list(path: str | Path) -> list[str]:
 def _read(root: str | Path) -> tuple[Dataset, list[str]]:
     """Return what lies at `root`, in whichever of the accepted forms, and the problems met."""
     path = Path(root)
-    if not str(root) or not path.exists():
+    try:
+        exists = bool(str(root)) and path.exists()
+    except OSError as error:
+        raise DataError(f"Cannot open the data folder {str(root)!r} ({error.strerror}).") from error
+    if not exists:
         raise DataError(f"The data folder {str(root)!r} does not exist: check the path.")
     if path.is_file():
         from .splits import read_split  # here, for splits builds on this module's kin

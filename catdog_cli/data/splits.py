@@ -88,7 +88,8 @@ def read_split(path: str | Path, root: str | Path | None = None) -> Dataset:
         split: Split([row[0] for row in pairs], np.array([row[1] for row in pairs], dtype=np.int64))
         for split, pairs in members.items()
     }
-    dataset = Dataset(Path(path).parent if root is None else Path(root), class_names, splits)
+    folder = Path(path).parent if root is None else Path(root)
+    dataset = Dataset(folder, class_names, splits, manifest=Path(path))
     _check_files(str(path), dataset)
     return dataset
 

@@ -9,7 +9,7 @@ import pytest
 from catdog_cli.data import prepare
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.scan import scan_dataset
-from catdog_cli.data.splits import fingerprint, split_dataset
+from catdog_cli.data.splits import fingerprint, split_dataset, write_split
 from catdog_cli.data.transforms import load_picture
 from catdog_cli.errors import DataError, SettingsError
 from catdog_cli.settings import InputSpec
@@ -162,6 +162,13 @@ def test_a_damaged_folder_is_refused(pets, tmp_path, name, content, message):
     (tmp_path / "made" / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         scan_dataset(tmp_path / "made")
+
+
+def test_a_manifest_is_prepared_beside_it(pets, tmp_path):
+    write_split(scan_dataset(pets), tmp_path / "split.csv", root=tmp_path)
+    prepare_dataset(scan_dataset(tmp_path / "split.csv"), tmp_path / "made", size=16)
+    made = scan_dataset(tmp_path / "made")
+    assert {name: len(split) for name, split in made.splits.items()} == {"train": 24, "val": 12}
 
 
 def test_a_prepared_folder_is_split_as_its_files_would_be(tmp_path):

@@ -42,6 +42,11 @@ def test_a_missing_folder_is_named(tmp_path, name):
         scan_dataset(tmp_path / name if name else "")
 
 
+def test_a_path_that_the_system_refuses(tmp_path):
+    with pytest.raises(DataError, match=r"Cannot open the data folder .*too long"):
+        scan_dataset(tmp_path / ("x" * 300))
+
+
 def test_a_file_that_is_no_manifest_is_refused(tmp_path):
     (tmp_path / "note.txt").write_text("hello")
     with pytest.raises(DataError, match=r"note.txt' is neither a data folder nor a manifest"):
