@@ -1,5 +1,6 @@
 """Option decorators that commands share, and how an option file and the command line become settings."""
 
+import dataclasses
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -103,8 +104,14 @@ run_options = add_options(
     click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),
 )
 
-_PHASE_FIELDS = ["batch_size", "optimizer", "weight_decay", "scheduler", "warmup_epochs", "label_smoothing", "class_weights", "sampler", "augment", "views", "mixup", "cutmix", "layer_decay", "clip_norm", "ema", "patience", "min_delta", "monitor"]
-_RUN_FIELDS = ["arch", "weights", "image_size", "seed", "val_fraction", "device", "precision", "workers", "cache", "cache_limit", "max_bad_fraction"]
+_PHASE_FIELDS = tuple(
+    item.name
+    for item in dataclasses.fields(Phase)
+    if item.name not in ("name", "epochs", "learning_rate", "unfreeze")
+)
+_RUN_FIELDS = tuple(
+    item.name for item in dataclasses.fields(TrainSettings) if item.name not in ("data", "head", "phases")
+)
 
 
 def read_config(path: str | None, known: set[str]) -> dict[str, Any]:

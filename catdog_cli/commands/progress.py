@@ -174,7 +174,8 @@ class TrainReport:
         if best is not None:
             self.say(
                 f"Best: {best['phase_name']} epoch {best['epoch']}, validation accuracy "
-                f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f}; {result.seconds:.1f} s in all"
+                f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f}; "
+                f"{result.seconds:.1f} s in all"
             )
             self.say(f"Checkpoint: {result.run_dir / 'best.pt'}")
             self.say(f"Predict:    catdog predict PICTURE {shlex.quote(str(result.run_dir))}")

@@ -13,7 +13,7 @@ from . import options
 from .progress import TrainReport
 
 RESUMABLE = frozenset(
-    ["epochs", "fine_tune_epochs", "device", "workers", "cache", "cache_limit", "max_bad_fraction", "as_json"]
+    ("epochs", "fine_tune_epochs", "device", "workers", "cache", "cache_limit", "max_bad_fraction", "as_json")
 )
 
 
@@ -74,9 +74,10 @@ def _train(data: str, config: str | None, output: str | None, dry_run: bool, giv
 
 
 def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:
+    from ..training import run
     from ..training.estimate import estimate_run
 
-    facts = estimate_run(settings, report)
+    facts = estimate_run(settings, run.read_data(settings, report))
     if as_json:
         click.echo(json.dumps(facts))
     else:

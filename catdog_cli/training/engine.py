@@ -3,6 +3,7 @@
 Called by `commands.train`. Talk goes to a `report(kind, **facts)` callback, never to the screen.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +14,7 @@ from ..data.loaders import BadPicture
 from ..errors import DataError, InterruptedRunError
 from .calibration import fit_temperature
 from .metrics import monitor_value, quick_metrics
-from .optim import Average, build_optimizer
-from .setup import Setup, choose_sources, fit_norm
+from .setup import Setup, choose_sources, fit_norm, open_phase
 from .solve import solve_head
 from .state import Progress, RunState, better
 from .steps import EpochSums, PhaseRun, evaluate, train_epoch
@@ -82,28 +82,26 @@ def run_phases(
 def _run_phase(setup: Setup, state: RunState, report: Report, should_stop, resume: dict | None) -> None:
     phase = setup.settings.phases[state.progress.phase]
     run = _start_phase(setup, state, report, resume)
-    average = run.average
     for epoch in range(state.progress.epoch, phase.epochs):
         if _out_of_patience(phase, state.progress):
             report("early_stop", phase=phase.name, epoch=epoch, patience=phase.patience)
             break
         _run_epoch(setup, run, state, epoch, report, should_stop)
-        state.save(run.optimizer, average)
+        state.save(run.optimizer, run.average)
     _finish_phase(setup, run, state, report)
 
 
 def _start_phase(setup: Setup, state: RunState, report: Report, resume: dict | None) -> PhaseRun:
     """Freeze, split at the border, choose the sources, build or restore the optimizer."""
-    progress, settings = state.progress, setup.settings
-    phase, classifier = settings.phases[progress.phase], setup.classifier
+    progress, classifier = state.progress, setup.classifier
+    phase = setup.settings.phases[progress.phase]
     border = classifier.unfreeze(phase.unfreeze)
-    trainable = [parameter for _, parameter in classifier.trainable_parameters()]
     report(
         "phase",
         phase=phase,
         index=progress.phase,
         blocks=[name for name, _ in classifier.blocks[border:]],
-        trainable=sum(p.numel() for p in trainable),
+        trainable=sum(p.numel() for _, p in classifier.trainable_parameters()),
         total=sum(p.numel() for p in classifier.parameters()),
         done=progress.epoch,
     )
@@ -111,29 +109,12 @@ def _start_phase(setup: Setup, state: RunState, report: Report, resume: dict | N
     check_bad(setup, report)
     if resume is None and progress.phase == 0 and border == len(classifier.blocks):
         fit_norm(setup, source)
-    suffix, optimizer = setup.accelerator.prepare(
-        classifier.suffix(border), build_optimizer(classifier, phase)
-    )
-    average = Average(suffix, phase.ema) if phase.ema else None
+    run = open_phase(setup, progress.phase, border, source, val_source)
     if resume is not None and resume["optimizer"] is not None:
-        optimizer.load_state_dict(resume["optimizer"])
-        if average is not None:
-            average.load_state_dict(resume["average"])
-    return PhaseRun(
-        classifier,
-        suffix,
-        border,
-        phase,
-        progress.phase,
-        settings.seed,
-        source,
-        val_source,
-        optimizer,
-        setup.accelerator,
-        setup.dtype,
-        setup.class_weights(phase),
-        average,
-    )
+        run.optimizer.load_state_dict(resume["optimizer"])
+        if run.average is not None:
+            run.average.load_state_dict(resume["average"])
+    return run
 
 
 def _out_of_patience(phase, progress: Progress) -> bool:
@@ -180,8 +161,7 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
 def _measure(run: PhaseRun, state: RunState) -> dict[str, float]:
     """Evaluate, with averaged weights where there are any, and keep the weights if they are the best."""
     monitor, progress = run.phase.monitor, state.progress
-    applied = run.average.applied() if run.average is not None else _nothing()
-    with applied:
+    with run.average.applied() if run.average is not None else contextlib.nullcontext():
         logits, labels = evaluate(run)
         probabilities = logits.softmax(1).numpy()
         metrics = {
@@ -197,12 +177,6 @@ def _measure(run: PhaseRun, state: RunState) -> dict[str, float]:
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy())
     return metrics
-
-
-def _nothing():
-    import contextlib
-
-    return contextlib.nullcontext()
 
 
 def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) -> None:

@@ -16,8 +16,10 @@ from ..models.devices import pick_device, pick_precision
 from ..models.weights import load_backbone
 from ..settings import InputSpec, Phase, TrainSettings
 from .features import FrozenPrefix, PictureSet, View, build_table, picture_set, run_prefix, table_bytes
+from .optim import Average, build_optimizer
 from .seeds import generator_of, seed_of
 from .sources import FreshPictures, KeptFeatures, fixed_view
+from .steps import PhaseRun
 
 NORM_PICTURES = 2048  # enough to know a mean and a standard deviation to 2 %
 
@@ -136,6 +138,35 @@ def _views(settings: TrainSettings, phase: Phase) -> list[View]:
         return [View()]
     count = phase.views if phase.optimizer == "lbfgs" else min(phase.views, phase.epochs)
     return [fixed_view(phase.augment, settings.seed, number) for number in range(count)]
+
+
+def open_phase(
+    setup: Setup,
+    index: int,
+    border: int,
+    source: KeptFeatures | FreshPictures,
+    val_source: KeptFeatures | FreshPictures,
+) -> PhaseRun:
+    """Return phase `index` ready to train: its suffix, a fresh optimizer, its average if it has one."""
+    phase = setup.settings.phases[index]
+    suffix, optimizer = setup.accelerator.prepare(
+        setup.classifier.suffix(border), build_optimizer(setup.classifier, phase)
+    )
+    return PhaseRun(
+        classifier=setup.classifier,
+        suffix=suffix,
+        border=border,
+        phase=phase,
+        index=index,
+        seed=setup.settings.seed,
+        source=source,
+        val_source=val_source,
+        optimizer=optimizer,
+        accelerator=setup.accelerator,
+        dtype=setup.dtype,
+        class_weights=setup.class_weights(phase),
+        average=Average(suffix, phase.ema) if phase.ema else None,
+    )
 
 
 def pick_workers(workers: int, device: torch.device) -> int:

@@ -89,7 +89,18 @@ def train_epoch(
     Raises:
         CatdogError: the loss is not a finite number.
     """
-    plan = plan_epoch(run, epoch)
+    train_batches(run, epoch, plan_epoch(run, epoch), start, sums, after_step)
+
+
+def train_batches(
+    run: PhaseRun,
+    epoch: int,
+    plan: list[torch.Tensor],
+    start: int,
+    sums: EpochSums,
+    after_step: Callable[[int, int, EpochSums], None],
+) -> None:
+    """Train on the batches of `plan` from `start` on; see `train_epoch`."""
     rank, processes = run.accelerator.process_index, run.accelerator.num_processes
     shares = [part[rank::processes] for part in plan[start:]]
     run.classifier.train_unfrozen()
@@ -98,7 +109,7 @@ def train_epoch(
         set_rates(run.optimizer, rate_factor(run.phase, epoch * len(plan) + step, len(plan)))
         if len(inputs.indices):
             with _one_picture(run.classifier, inputs):
-                _train_step(run, (epoch, step, rank), inputs, len(plan[step]) / processes, sums)
+                train_step(run, (epoch, step, rank), inputs, len(plan[step]) / processes, sums)
         after_step(step + 1, len(plan), sums)
 
 
@@ -117,7 +128,7 @@ def _one_picture(classifier: Classifier, inputs: Inputs) -> Iterator[None]:
         norm.train()
 
 
-def _train_step(run: PhaseRun, key: tuple, inputs: Inputs, share: float, sums: EpochSums) -> None:
+def train_step(run: PhaseRun, key: tuple, inputs: Inputs, share: float, sums: EpochSums) -> None:
     """Forward, backward, clip, step. `share` is the batch's size, by process, before unreadable ones left."""
     phase = run.phase
     torch.manual_seed(seed_of(run.seed, run.index, *key, "step"))  # dropout, mixing
