@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..errors import SettingsError
+from ..recipes import load_recipe
 from ..settings import AUGMENTS, MONITORS, OPTIMIZERS, PRECISIONS, SCHEDULERS, HeadSpec, Phase, TrainSettings
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
@@ -134,24 +135,26 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     return named
 
 
-def build_settings(
-    data: str, given: dict[str, Any], recipe: tuple[Phase, ...] | None = None
-) -> TrainSettings:
-    """Turn options (None where not given) into settings; `recipe` replaces the phases that options make.
+def build_settings(data: str, given: dict[str, Any], recipe: str | None = None) -> TrainSettings:
+    """Turn options (None where not given) into settings; `recipe` (a name or a file) gives the phases.
 
     Raises:
         SettingsError: a value or a combination makes no sense.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
+    phases = None
+    if recipe is not None:
+        _refuse_phase_options(chosen)
+        loaded = load_recipe(recipe)
+        phases, chosen = loaded.phases, {**loaded.options, **chosen}
+    if chosen.get("arch") == "simple_cnn":
+        chosen.setdefault("weights", "none")  # there are no others
     head = {name: chosen[name] for name in ("hidden_layers", "dropout") if name in chosen}
     if "hidden_layers" in head:
         head["hidden_layers"] = Layers().convert(head["hidden_layers"], None, None)
     plain = {name: chosen[name] for name in _RUN_FIELDS if name in chosen}
-    if recipe is None:
+    if phases is None:
         phases = _phases(chosen, plain.get("weights", "imagenet"))
-    else:
-        _refuse_phase_options(chosen)
-        phases = recipe
     return TrainSettings(data=str(data), head=HeadSpec(**head), phases=phases, **plain)
 
 

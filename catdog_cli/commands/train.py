@@ -24,6 +24,9 @@ RESUMABLE = frozenset(
 @options.run_options
 @options.device_options
 @options.precision_option
+@click.option(
+    "--recipe", metavar="NAME|FILE", help="Phases from a recipe; `catdog info --recipes` lists them."
+)
 @click.option("--config", type=click.Path(), help="Options from a TOML file; the command line wins.")
 @click.option("--output", type=click.Path(), help="Run directory.  [default: checkpoints/ARCH-N]")
 @click.option(
@@ -61,7 +64,7 @@ def _train(data: str, config: str | None, output: str | None, dry_run: bool, giv
     read = options.read_config(config, known)
     output = output or read.pop("output", None)
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-    settings = options.build_settings(data, merged)
+    settings = options.build_settings(data, merged, merged.pop("recipe", None))
     from ..training import run
 
     with TrainReport() as report:

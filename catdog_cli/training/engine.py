@@ -4,6 +4,7 @@ Called by `commands.train`. Talk goes to a `report(kind, **facts)` callback, nev
 """
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -132,7 +133,10 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
         if should_stop():
             progress.step, progress.sums = done, dict(vars(sums))
             state.save(run.optimizer, run.average, force=True)
-            raise InterruptedRunError(f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}.")
+            raise InterruptedRunError(
+                f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}, all is saved. To go on: "
+                f"catdog train --resume {shlex.quote(str(state.run_dir))}"
+            )
 
     if run.phase.optimizer == "lbfgs":
         facts = solve_head(run, sums)

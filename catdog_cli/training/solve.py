@@ -9,7 +9,9 @@ from .steps import EpochSums, PhaseRun
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # L2 on the weights, per mean loss
 FOLDS = 5
-MAX_ITERATIONS = 200
+MAX_ITERATIONS = 500
+TOLERANCE = 1e-5
+ROUGH_TOLERANCE = 1e-3  # enough to rank strengths
 
 
 def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
@@ -71,9 +73,10 @@ def _pick_strength(run: PhaseRun, features: torch.Tensor, labels: torch.Tensor, 
         out = torch.zeros(count, dtype=torch.bool)
         out[torch.from_numpy(held)] = True
         out = out.repeat(len(run.source.tables)).to(labels.device)
-        for strength in STRENGTHS:
-            weight, bias = _solve(features[~out], labels[~out], num_classes, strength, run.class_weights)
-            logits = features[out] @ weight.T + bias
+        train, start = (features[~out], labels[~out], num_classes), None
+        for strength in sorted(STRENGTHS, reverse=True):  # the stronger, the sooner; each starts the next
+            start = _solve(*train, strength, run.class_weights, start=start, tolerance=ROUGH_TOLERANCE)
+            logits = features[out] @ start[0].T + start[1]
             losses[strength] += F.cross_entropy(logits, labels[out], reduction="sum").item()
     return min(losses, key=losses.__getitem__)
 
@@ -85,15 +88,17 @@ def _solve(
     strength: float,
     class_weights: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
+    start: tuple[torch.Tensor, torch.Tensor] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the optimum's weight (C, D) and bias (C,)."""
-    weight = torch.zeros(num_classes, features.shape[1], device=features.device, requires_grad=True)
-    bias = torch.zeros(num_classes, device=features.device, requires_grad=True)
+    """Return the optimum's weight (C, D) and bias (C,), to a largest gradient of `tolerance`."""
+    zeros = torch.zeros(num_classes, features.shape[1]), torch.zeros(num_classes)
+    weight, bias = (part.clone().to(features.device).requires_grad_() for part in start or zeros)
     solver = torch.optim.LBFGS(
         [weight, bias],
         max_iter=MAX_ITERATIONS,
         history_size=10,
-        tolerance_grad=1e-5,
+        tolerance_grad=tolerance,
         tolerance_change=1e-9,
         line_search_fn="strong_wolfe",
     )

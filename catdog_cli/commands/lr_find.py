@@ -1,0 +1,57 @@
+"""`catdog lr-find`: parse, call `training.lr_find`, draw, print."""
+
+import json
+
+import click
+
+from . import options
+from .progress import TrainReport
+
+
+@click.command("lr-find")
+@click.argument("data")
+@options.network_options
+@options.phase_options
+@options.run_options
+@options.device_options
+@options.precision_option
+@click.option("--recipe", metavar="NAME|FILE", help="Phases from a recipe instead of options.")
+@click.option("--phase", type=click.IntRange(min=1), default=1, help="Which phase's rate.  [default: 1]")
+@click.option("--plot", type=click.Path(), default="lr-find.png", help="The curve.  [default: lr-find.png]")
+@options.json_option
+def lr_find(data: str, recipe: str | None, phase: int, plot: str, as_json: bool, **given) -> None:
+    """Raise the learning rate batch by batch, watch the loss, and suggest a rate. Trains nothing.
+
+    \b
+    Examples:
+      catdog lr-find pets
+      catdog lr-find pets --fine-tune-epochs 3 --phase 2 --plot rates.png
+    """
+    from ..plots import plot_lr_find
+    from ..training import run
+    from ..training.lr_find import find_rate
+    from ..training.setup import check_settings, prepare_run
+
+    settings = options.build_settings(data, given, recipe)
+    if phase > len(settings.phases):
+        raise click.UsageError(f"--phase {phase}: there are {len(settings.phases)} phases.")
+    check_settings(settings)
+    with TrainReport() as report:
+        found = find_rate(prepare_run(settings, run.read_data(settings, report)), phase - 1, report)
+    plot_lr_find(found.rates, found.losses, found.suggestion, plot)
+    if as_json:
+        facts = {
+            "suggestion": found.suggestion,
+            "steepest": found.steepest,
+            "least": found.least,
+            "plot": plot,
+        }
+        click.echo(json.dumps(facts))
+        return
+    option = "--learning-rate" if phase == 1 else "--fine-tune-learning-rate"
+    click.echo(f"{option} {found.suggestion:.1e}")
+    click.echo(
+        f"The loss falls most steeply at {found.steepest:.1e} and is least at {found.least:.1e}; suggested "
+        f"is the smaller of the first and a tenth of the second (Smith, arXiv 1506.01186). Curve: {plot}",
+        err=True,
+    )

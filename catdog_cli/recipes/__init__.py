@@ -1,0 +1,75 @@
+"""Recipes: lists of phases with a name, as TOML files; those shipped lie beside this file.
+
+Read by `commands.train` and `commands.info`. A recipe has `description`, any of OPTIONS, and `[[phase]]`
+tables whose keys are the fields of `settings.Phase`.
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import SettingsError
+from ..settings import Phase
+
+OPTIONS = ("arch", "weights", "hidden_layers", "dropout", "image_size")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Phases in order, and options that the recipe wants where the command line says nothing."""
+
+    name: str
+    description: str
+    phases: tuple[Phase, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with catdog."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Return a shipped recipe by name, or one from a TOML file.
+
+    Raises:
+        SettingsError: no such recipe or file, or what it says makes no sense.
+    """
+    shipped = name in recipe_names()
+    path = Path(__file__).parent / f"{name}.toml" if shipped else Path(name)
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"No recipe {name!r}: give a TOML file, or one of {', '.join(recipe_names())}."
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"Cannot read the recipe {name!r} ({reason}).") from error
+    return _build(path.stem, name, content)
+
+
+def _build(stem: str, given: str, content: dict[str, Any]) -> Recipe:
+    tables = content.pop("phase", None)
+    description = str(content.pop("description", ""))
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise SettingsError(f"The recipe {given!r} has no phases: write a [[phase]] table for each.")
+    options = {name.replace("-", "_"): value for name, value in content.items()}
+    for name in options:
+        if name not in OPTIONS:
+            raise SettingsError(
+                f"The recipe {given!r} has the unknown option {name!r}: known are {', '.join(OPTIONS)}."
+            )
+    try:
+        phases = tuple(_phase(number, table) for number, table in enumerate(tables, 1))
+    except SettingsError as error:
+        raise SettingsError(f"In the recipe {given!r}: {error}") from error
+    return Recipe(stem, description, phases, options)
+
+
+def _phase(number: int, table: dict[str, Any]) -> Phase:
+    values = {name.replace("-", "_"): value for name, value in table.items()}
+    if values.get("optimizer") == "lbfgs":
+        values.setdefault("epochs", 1)
+    return Phase.from_dict({"name": f"phase {number}", **values})
