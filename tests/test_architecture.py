@@ -25,10 +25,11 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "data": LOWEST,
     "models": LOWEST,
     "plots": LOWEST,
+    "recipes": LOWEST,
     "checkpoints": LOWEST | {"models"},
     "training": LIBRARY,
     "inference": LIBRARY,
-    "commands": LIBRARY | {"training", "inference", "plots"},
+    "commands": LIBRARY | {"training", "inference", "plots", "recipes"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {"errors", "inference"},  # the public names, imported when first used
