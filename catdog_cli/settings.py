@@ -35,10 +35,12 @@ class PlainDict:
         Raises:
             SettingsError: a field is unknown, or its value fails the class's checks.
         """
+        if not isinstance(values, dict):
+            raise SettingsError(f"{cls.__name__} is {values!r}, but must be names with values.")
         fields = {item.name: item for item in dataclasses.fields(cls)}
         for name in values:
             if name not in fields:
-                close = difflib.get_close_matches(name, fields, 1)
+                close = difflib.get_close_matches(str(name), fields, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(fields)}."
                 raise SettingsError(f"Unknown setting {name!r}{hint}")
         made = {name: _revive(fields[name], value) for name, value in values.items()}
@@ -74,9 +76,15 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 def check_range(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False) -> None:
     """Raise SettingsError unless `value` is a number in [low, high], and whole if asked."""
     number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not number or not low <= value <= high:
+    if not number or not low <= value <= high or value == math.inf:
         bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
         raise SettingsError(f"{name} is {value!r}, but must be a {'whole ' if whole else ''}number {bounds}.")
+
+
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> None:
+    """Raise SettingsError unless `value` is of `kind`, which a person would call `wanted`."""
+    if not isinstance(value, kind):
+        raise SettingsError(f"{name} is {value!r}, but must be {wanted}.")
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,11 @@ class InputSpec(PlainDict):
         check_range("image size", self.size, 8, 4096, whole=True)
         check_range("resize", self.resize, self.size, 8192, whole=True)
         check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        for name, values, low in (("mean", self.mean, -1e6), ("std", self.std, 1e-6)):
+            if not isinstance(values, tuple) or len(values) != 3:
+                raise SettingsError(f"{name} is {values!r}, but must be three numbers, one a colour.")
+            for value in values:
+                check_range(name, value, low, 1e6)
 
     def with_size(self, size: int) -> "InputSpec":
         """Return the spec for another input size, keeping the ratio of resize to size."""
@@ -111,6 +124,8 @@ class HeadSpec(PlainDict):
     dropout: float = 0.2
 
     def __post_init__(self):
+        check_kind("hidden layers", self.hidden_layers, (tuple, list), "a list of whole numbers")
+        check_range("number of hidden layers", len(self.hidden_layers), 0, 100, whole=True)
         for units in self.hidden_layers:
             check_range("hidden layers", units, 1, 65536, whole=True)
         check_range("dropout", self.dropout, 0, 0.99)
@@ -148,6 +163,7 @@ class Phase(PlainDict):
     monitor: str = "accuracy"
 
     def __post_init__(self):
+        check_kind("phase name", self.name, str, "a text")
         check_range("epochs", self.epochs, 0, whole=True)
         check_range("learning rate", self.learning_rate, 0)
         if self.unfreeze != "all":
@@ -177,7 +193,7 @@ class TrainSettings(PlainDict):
     """All that one training run is asked to do."""
 
     data: str
-    arch: str = "mobilenet_v2"
+    arch: str = "resnet18"
     weights: str = "imagenet"
     head: HeadSpec = field(default=HeadSpec(), metadata={"kind": HeadSpec})
     phases: tuple[Phase, ...] = field(default=(Phase("head", 5),), metadata={"kind": Phase})
@@ -192,14 +208,21 @@ class TrainSettings(PlainDict):
     max_bad_fraction: float = 0.01
 
     def __post_init__(self):
+        for name in ("data", "arch", "weights"):
+            check_kind(name, getattr(self, name), str, "a text")
+        check_kind("head", self.head, HeadSpec, "the settings of a head")
+        check_kind("phases", self.phases, tuple, "a list of phases")
+        for phase in self.phases:
+            check_kind("phase", phase, Phase, "the settings of a phase")
         if not self.phases:
             raise SettingsError("There is no phase to train: give at least one.")
-        if self.image_size:
+        if self.image_size != 0 or isinstance(self.image_size, bool):
             check_range("image size", self.image_size, 8, 4096, whole=True)
         check_range("val fraction", self.val_fraction, 0.01, 0.9)
         check_range("seed", self.seed, 0, 2**63 - 1, whole=True)
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
         check_range("workers", self.workers, -1, 1024, whole=True)
+        check_kind("cache", self.cache, bool, "true or false")
         check_range("cache limit", self.cache_limit, 0)
         check_range("max bad fraction", self.max_bad_fraction, 0, 1)

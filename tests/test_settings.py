@@ -1,0 +1,191 @@
+"""Settings check themselves, and go through plain dicts and JSON unchanged."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from catdog_cli.errors import SettingsError
+from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings
+
+FULL = TrainSettings(
+    data="pets",
+    arch="resnet18",
+    weights="none",
+    head=HeadSpec((512, 256), 0.3),
+    phases=(Phase("head", 3), Phase("fine-tune", 2, 1e-5, unfreeze="all", scheduler="cosine", mixup=0.2)),
+    image_size=96,
+    seed=7,
+    cache=False,
+)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [FULL, TrainSettings(data="pets"), Phase("head", 5), HeadSpec((1,)), InputSpec(64, 72)],
+    ids=["full", "defaults", "phase", "head", "input"],
+)
+def test_settings_go_through_json(settings):
+    plain = json.loads(json.dumps(settings.to_dict()))
+    assert type(settings).from_dict(plain) == settings
+
+
+def test_plain_settings_hold_only_plain_containers():
+    plain = FULL.to_dict()
+    assert plain["head"] == {"hidden_layers": [512, 256], "dropout": 0.3}
+    assert isinstance(plain["phases"], list)
+    assert plain["phases"][1]["unfreeze"] == "all"
+
+
+def test_a_missing_field_takes_its_default():
+    assert TrainSettings.from_dict({"data": "pets", "head": {}}).head == HeadSpec()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (
+            Phase,
+            {"name": "x", "epochs": 1, "learing_rate": 1},
+            r"'learing_rate'; did you mean 'learning_rate'\?",
+        ),
+        (Phase, {"name": "x", "epochs": 1, "zzz": 1}, r"Unknown setting 'zzz'; known are name, epochs,"),
+        (Phase, {"name": "x", "epochs": 1, 7: 1}, r"Unknown setting 7;"),
+        (Phase, {"name": "x"}, r"Incomplete Phase: .*'epochs'"),
+        (Phase, [1], r"Phase is \[1\], but must be names with values"),
+        (HeadSpec, {"hidden_layers": 5}, r"hidden layers is 5, but must be a list of whole numbers"),
+        (TrainSettings, {}, r"Incomplete TrainSettings: .*'data'"),
+        (TrainSettings, {"data": "d", "head": {"droput": 0}}, r"'droput'; did you mean 'dropout'\?"),
+        (TrainSettings, {"data": "d", "head": 3}, r"head is 3, but must be the settings of a head"),
+        (TrainSettings, {"data": "d", "phases": [3]}, r"phase is 3, but must be the settings of a phase"),
+        (TrainSettings, {"data": "d", "phases": 3}, r"phases is 3, but must be a list of phases"),
+        (TrainSettings, {"data": "d", "phases": []}, r"no phase to train: give at least one"),
+    ],
+)
+def test_a_wrong_dict_is_refused(kind, values, message):
+    with pytest.raises(SettingsError, match=message):
+        kind.from_dict(values)
+
+
+PHASE_ROWS = [
+    ("name", 3, "phase name is 3"),
+    ("epochs", -1, "epochs is -1, but must be a whole number of at least 0"),
+    ("epochs", 1.5, "epochs is 1.5, but must be a whole number"),
+    ("epochs", True, "epochs is True"),
+    ("epochs", "3", "epochs is '3'"),
+    ("learning_rate", -1e-3, "learning rate is -0.001, but must be a number of at least 0"),
+    ("learning_rate", math.nan, "learning rate is nan"),
+    ("learning_rate", math.inf, "learning rate is inf"),
+    ("unfreeze", "some", "unfreeze is 'some'"),
+    ("unfreeze", -2, "unfreeze is -2"),
+    ("batch_size", 0, "batch size is 0, but must be a whole number of at least 1"),
+    ("optimizer", "sgdd", "optimizer is 'sgdd', but must be one of: adam, adamw, sgd, lbfgs"),
+    ("weight_decay", -1, "weight decay is -1"),
+    ("scheduler", None, "scheduler is None, but must be one of: constant"),
+    ("warmup_epochs", -0.5, "warmup epochs is -0.5"),
+    ("label_smoothing", 1, "label smoothing is 1, but must be a number from 0 to 0.99"),
+    ("class_weights", "yes", "class weights is 'yes', but must be one of: none, balanced"),
+    ("sampler", "random", "sampler is 'random', but must be one of: shuffle, balanced"),
+    ("augment", "medium", "augment is 'medium', but must be one of: none, light"),
+    ("views", 1001, "views is 1001, but must be a whole number from 0 to 1000"),
+    ("mixup", -0.1, "mixup is -0.1"),
+    ("cutmix", -0.1, "cutmix is -0.1"),
+    ("layer_decay", 0, "layer decay is 0, but must be a number from 1e-06 to 1"),
+    ("layer_decay", 1.01, "layer decay is 1.01"),
+    ("clip_norm", -1, "clip norm is -1"),
+    ("ema", 1, "ema is 1, but must be a number from 0 to 0.999999"),
+    ("patience", -1, "patience is -1"),
+    ("min_delta", -1, "minimum change is -1"),
+    ("monitor", "auroc", "monitor is 'auroc', but must be one of: accuracy, loss, f1, auc"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), PHASE_ROWS)
+def test_a_phase_refuses(field, value, message):
+    with pytest.raises(SettingsError, match=message.replace("(", r"\(")):
+        dataclasses.replace(Phase("head", 5), **{field: value})
+
+
+def test_every_field_of_a_phase_is_checked():
+    assert {field for field, _, _ in PHASE_ROWS} == {field.name for field in dataclasses.fields(Phase)}
+
+
+RUN_ROWS = [
+    ("data", None, "data is None, but must be a text"),
+    ("arch", 5, "arch is 5, but must be a text"),
+    ("weights", False, "weights is False, but must be a text"),
+    ("head", {}, "head is {}, but must be the settings of a head"),
+    ("phases", (), "There is no phase to train"),
+    ("image_size", 7, "image size is 7, but must be a whole number from 8 to 4096"),
+    ("image_size", None, "image size is None"),
+    ("image_size", False, "image size is False"),
+    ("val_fraction", 0, "val fraction is 0, but must be a number from 0.01 to 0.9"),
+    ("val_fraction", 1, "val fraction is 1"),
+    ("seed", -1, "seed is -1"),
+    ("seed", 2**63, "seed is 9223372036854775808"),
+    ("seed", 10**400, "seed is 1000"),
+    ("device", "cuda", "device is 'cuda', but must be one of: auto, cpu, gpu"),
+    ("precision", "fp16", "precision is 'fp16', but must be one of: auto, fp32, bf16"),
+    ("workers", -2, "workers is -2"),
+    ("cache", "no", "cache is 'no', but must be true or false"),
+    ("cache_limit", -1, "cache limit is -1"),
+    ("max_bad_fraction", 1.5, "max bad fraction is 1.5, but must be a number from 0 to 1"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), RUN_ROWS)
+def test_a_run_refuses(field, value, message):
+    with pytest.raises(SettingsError, match=message):
+        dataclasses.replace(FULL, **{field: value})
+
+
+def test_every_field_of_a_run_is_checked():
+    assert {field for field, _, _ in RUN_ROWS} == {field.name for field in dataclasses.fields(TrainSettings)}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": 7}, "image size is 7, but must be a whole number from 8 to 4096"),
+        ({"size": 5000}, "image size is 5000"),
+        ({"size": 64.0}, "image size is 64.0, but must be a whole number"),
+        ({"resize": 200}, "resize is 200, but must be a whole number from 224 to 8192"),
+        ({"interpolation": "nearest"}, "interpolation is 'nearest', but must be one of: bilinear, bicubic"),
+        ({"mean": (0.5, 0.5)}, r"mean is \(0.5, 0.5\), but must be three numbers, one a colour"),
+        ({"mean": 0.5}, "mean is 0.5, but must be three numbers"),
+        ({"mean": (0.5, "a", 0.5)}, "mean is 'a', but must be a number"),
+        ({"mean": (0.5, math.nan, 0.5)}, "mean is nan"),
+        ({"std": (0.2, 0.0, 0.2)}, "std is 0.0, but must be a number from 1e-06"),
+        ({"std": (0.2, -1, 0.2)}, "std is -1"),
+    ],
+)
+def test_an_input_spec_refuses(values, message):
+    with pytest.raises(SettingsError, match=message):
+        InputSpec(**values)
+
+
+@pytest.mark.parametrize(
+    ("hidden_layers", "dropout", "message"),
+    [
+        ((0,), 0.2, "hidden layers is 0, but must be a whole number from 1 to 65536"),
+        ((10**9,), 0.2, "hidden layers is 1000000000"),
+        ((512, "a"), 0.2, "hidden layers is 'a'"),
+        ((1,) * 101, 0.2, "number of hidden layers is 101, but must be a whole number from 0 to 100"),
+        ("512", 0.2, "hidden layers is '512', but must be a list of whole numbers"),
+        ((), 1.0, "dropout is 1.0, but must be a number from 0 to 0.99"),
+        ((), -0.1, "dropout is -0.1"),
+    ],
+)
+def test_a_head_refuses(hidden_layers, dropout, message):
+    with pytest.raises(SettingsError, match=message):
+        HeadSpec(hidden_layers, dropout)
+
+
+@pytest.mark.parametrize(
+    ("spec", "size", "resize"),
+    [(InputSpec(224, 256), 112, 128), (InputSpec(224, 224), 96, 96), (InputSpec(224, 232), 8, 8)],
+)
+def test_another_size_keeps_the_ratio(spec, size, resize):
+    changed = spec.with_size(size)
+    assert (changed.size, changed.resize, changed.mean) == (size, resize, spec.mean)
