@@ -198,6 +198,7 @@ class TrainSettings(PlainDict):
     head: HeadSpec = field(default=HeadSpec(), metadata={"kind": HeadSpec})
     phases: tuple[Phase, ...] = field(default=(Phase("head", 5),), metadata={"kind": Phase})
     image_size: int = 0  # 0: what the weights were trained with
+    exclude: str = ""  # a file of pictures to leave out
     val_fraction: float = 0.2
     seed: int = 0
     device: str = "auto"
@@ -208,7 +209,7 @@ class TrainSettings(PlainDict):
     max_bad_fraction: float = 0.01
 
     def __post_init__(self):
-        for name in ("data", "arch", "weights"):
+        for name in ("data", "arch", "weights", "exclude"):
             check_kind(name, getattr(self, name), str, "a text")
         check_kind("head", self.head, HeadSpec, "the settings of a head")
         check_kind("phases", self.phases, tuple, "a list of phases")

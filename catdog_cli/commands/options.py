@@ -98,6 +98,7 @@ phase_options = add_options(
 )
 run_options = add_options(
     click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]"),
+    click.option("--exclude", metavar="FILE", help="Pictures to leave out; `data check` writes such a list."),
     click.option("--val-fraction", type=float, help="Share kept for validation.  [default: 0.2]"),
     click.option("--workers", type=int, help="Processes that load pictures.  [default: by machine]"),
     click.option("--cache/--no-cache", default=None, help="Keep what the frozen network makes of pictures."),

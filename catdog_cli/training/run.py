@@ -45,7 +45,8 @@ def train(
 
 def read_data(settings: TrainSettings, report: Report) -> Dataset:
     """Scan the data folder and split it where it has no val; what the user should know is reported."""
-    dataset = split_dataset(scan_dataset(settings.data), settings.val_fraction, settings.seed)
+    scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
+    dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
     for warning in dataset.warnings:
         report("warning", text=warning)
     return dataset
@@ -185,7 +186,8 @@ def _same_data(settings: TrainSettings, run_dir: Path, class_names: list[str], r
     with contextlib.suppress(CatdogError):
         scanned = scan_dataset(settings.data, leaks=False)
     if (scanned is not None and scanned.images is not None) or not manifest.exists():
-        dataset = split_dataset(scan_dataset(settings.data), settings.val_fraction, settings.seed)
+        scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
+        dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
     else:
         dataset = read_split(manifest, data if data.is_dir() else data.parent)
     dataset = match_classes(dataset, class_names)
