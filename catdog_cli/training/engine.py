@@ -173,10 +173,9 @@ def _measure(run: PhaseRun, state: RunState) -> dict[str, float]:
         }
         if f"val_{monitor}" not in metrics:
             metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy())
-        best = (progress.phase_best or {}).get(f"val_{monitor}")
-        improved = better(metrics[f"val_{monitor}"], best, monitor, run.phase.min_delta)
-        progress.patience = 0 if improved else progress.patience + 1
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
+        improved = better(row, progress.phase_best, monitor, run.phase.min_delta)
+        progress.patience = 0 if improved else progress.patience + 1
         state.note_best(row, monitor, improved)
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy())

@@ -14,3 +14,14 @@ def seed_of(*parts: int | str) -> int:
 def generator_of(*parts: int | str) -> torch.Generator:
     """Return a CPU generator seeded by `parts`."""
     return torch.Generator().manual_seed(seed_of(*parts))
+
+
+def seed_torch(*parts: int | str) -> None:
+    """Seed torch's global generators by `parts`.
+
+    Not `torch.manual_seed`: where CUDA is there but unused it keeps a stack trace of every call.
+    """
+    seed = seed_of(*parts)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)

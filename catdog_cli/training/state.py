@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import platform
 import time
 from dataclasses import dataclass, field
@@ -38,12 +39,20 @@ class Progress:
         self.sums, self.phase_best, self.patience = {}, None, 0
 
 
-def better(value: float, best: float | None, monitor: str, min_delta: float = 0.0) -> bool:
-    """Say whether a metric improves on the best so far by more than `min_delta`."""
+def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_delta: float = 0.0) -> bool:
+    """Say whether a row of the history improves on the best so far by more than `min_delta`.
+
+    Of two with the same value, which accuracies on a few hundred pictures often have, the one with the
+    lower loss is better.
+    """
     if best is None:
         return True
-    gain = best - value if monitor in MONITOR_MIN else value - best
-    return gain > min_delta
+    value, old = row[f"val_{monitor}"], best.get(f"val_{monitor}")
+    if old is None or math.isnan(old):
+        return True
+    if value == old and not min_delta:
+        return row["val_loss"] < best["val_loss"]
+    return (old - value if monitor in MONITOR_MIN else value - old) > min_delta
 
 
 @dataclass(eq=False)
@@ -78,7 +87,7 @@ class RunState:
             for name, tensor in self.classifier.state_dict().items()
         }
         best = self.progress.best
-        if best is None or better(row[f"val_{monitor}"], best.get(f"val_{monitor}"), monitor):
+        if better(row, best, monitor):
             self.progress.best = row
             self.unsaved_best = True
 

@@ -1,6 +1,7 @@
 """One epoch of training and one evaluation: the only place where gradients are made. Called by the engine."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from ..models.fast import FastForm
 from ..settings import Phase
 from .mixing import mix_batch
 from .optim import Average, rate_factor, set_rates
-from .seeds import generator_of, seed_of
+from .seeds import generator_of, seed_torch
 from .sources import FreshPictures, Inputs, KeptFeatures
 
 
@@ -104,13 +105,26 @@ def train_batches(
     rank, processes = run.accelerator.process_index, run.accelerator.num_processes
     shares = [part[rank::processes] for part in plan[start:]]
     run.classifier.train_unfrozen()
-    for step, inputs in enumerate(run.source.batches(shares, epoch), start):
-        run.found_bad += run.source.chosen.note_bad(inputs.bad)
-        set_rates(run.optimizer, rate_factor(run.phase, epoch * len(plan) + step, len(plan)))
-        if len(inputs.indices):
-            with _one_picture(run.classifier, inputs):
-                train_step(run, (epoch, step, rank), inputs, len(plan[step]) / processes, sums)
-        after_step(step + 1, len(plan), sums)
+    with _threads_for(run):
+        for step, inputs in enumerate(run.source.batches(shares, epoch), start):
+            run.found_bad += run.source.chosen.note_bad(inputs.bad)
+            set_rates(run.optimizer, rate_factor(run.phase, epoch * len(plan) + step, len(plan)))
+            if len(inputs.indices):
+                with _one_picture(run.classifier, inputs):
+                    train_step(run, (epoch, step, rank), inputs, len(plan[step]) / processes, sums)
+            after_step(step + 1, len(plan), sums)
+
+
+@contextlib.contextmanager
+def _threads_for(run: PhaseRun) -> Iterator[None]:
+    """Use one thread for a head on kept features: its steps are too short to be shared out."""
+    before = torch.get_num_threads()
+    if isinstance(run.source, KeptFeatures) and run.border == len(run.classifier.blocks):
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager
@@ -131,7 +145,7 @@ def _one_picture(classifier: Classifier, inputs: Inputs) -> Iterator[None]:
 def train_step(run: PhaseRun, key: tuple, inputs: Inputs, share: float, sums: EpochSums) -> None:
     """Forward, backward, clip, step. `share` is the batch's size, by process, before unreadable ones left."""
     phase = run.phase
-    torch.manual_seed(seed_of(run.seed, run.index, *key, "step"))  # dropout, mixing
+    seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
     values, targets = mix_batch(inputs.values, inputs.labels, len(run.classifier.head.output.bias), phase)
     with torch.autocast(inputs.values.device.type, run.dtype, enabled=_mixed(run, values)):
         logits = run.suffix(values)
@@ -139,8 +153,9 @@ def train_step(run: PhaseRun, key: tuple, inputs: Inputs, share: float, sums: Ep
     loss = F.cross_entropy(
         logits, targets, run.class_weights, reduction="mean", label_smoothing=phase.label_smoothing
     )
-    if not torch.isfinite(loss):
-        raise CatdogError(_not_finite(run, inputs, loss.item()))
+    value = loss.item()  # waits for a GPU, once a step, so that a loss gone wrong stops the run at once
+    if not math.isfinite(value):
+        raise CatdogError(_not_finite(run, inputs, value))
     run.optimizer.zero_grad(set_to_none=True)
     run.accelerator.backward(
         loss * (len(inputs.indices) / share) if run.accelerator.num_processes > 1 else loss
@@ -152,7 +167,7 @@ def train_step(run: PhaseRun, key: tuple, inputs: Inputs, share: float, sums: Ep
     run.optimizer.step()
     if run.average is not None:
         run.average.update()
-    sums.loss += loss.item() * len(inputs.indices)
+    sums.loss += value * len(inputs.indices)
     sums.correct += (logits.detach().argmax(1) == inputs.labels).sum().item()
     sums.seen += len(inputs.indices)
 
