@@ -1,6 +1,7 @@
 """`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from ..errors import SettingsError
 from ..models.devices import pick_device, pick_precision
 from ..models.fast import FastForm
 
-BATCH = 16  # pictures; the answer does not depend on it
+# Pictures that go through the network at once. A part that is not full is filled with black: kernels, and
+# with them the last bits of an answer, depend on the shape, and one picture gets what it gets in a crowd.
+CPU_BATCH, GPU_BATCH = 4, 32
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Predictor:
         self.arch, self.mirror = model.classifier.arch, mirror
         self.temperature = model.temperature if calibrated else 1.0
         classifier = model.classifier
+        self.batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
         self.backbone = FastForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
         self.head = classifier.head.to(self.device).eval()
 
@@ -95,28 +99,34 @@ class Predictor:
             for i, value in zip(places.tolist(), values.tolist(), strict=True)
         ]
 
-    def predict(self, sources: Iterable[Any], raise_errors: bool = False) -> Iterator[Answer]:
+    def predict(
+        self,
+        sources: Iterable[Any],
+        raise_errors: bool = False,
+        fetch: Callable[[Any], Any] | None = None,
+    ) -> Iterator[Answer]:
         """Yield one answer for every source, in order, however many there are; memory does not grow.
 
         A picture that cannot be read gives an answer with `error`, or raises PictureError if asked to.
+        `fetch` turns a source into what can be read, in the threads that also decode.
         """
         on_cpu = self.device.type == "cpu"
 
         def load(part: list[Any]) -> tuple[list, torch.Tensor | None]:
-            loaded = [self._load(source, raise_errors) for source in part]
+            loaded = [self._load(source, fetch, raise_errors) for source in part]
             return loaded, self._forward(loaded) if on_cpu else None
 
-        for loaded, logits in map_in_order(load, _batches(sources, BATCH), self._threads(sources)):
+        parts = _batches(sources, self.batch)
+        head = list(itertools.islice(parts, usable_cores()))  # no more threads than there is work for
+        # At least 2, or it would run here, on all cores, and the last bits depend on their number too.
+        for loaded, logits in map_in_order(load, itertools.chain(head, parts), max(2, len(head))):
             yield from self._answers(loaded, self._forward(loaded) if logits is None else logits)
 
-    def _threads(self, sources: Iterable[Any]) -> int:
-        """Use this thread alone for what fits one batch: threads cost more to start than they save."""
-        few = hasattr(sources, "__len__") and len(sources) <= BATCH
-        return 1 if few else usable_cores()
-
-    def _load(self, source: Any, raise_errors: bool) -> tuple[Any, torch.Tensor | str]:
+    def _load(
+        self, source: Any, fetch: Callable[[Any], Any] | None, raise_errors: bool
+    ) -> tuple[Any, torch.Tensor | str]:
         try:
-            return source, load_picture(source, self.input_spec)
+            return source, load_picture(fetch(source) if fetch else source, self.input_spec)
         except PictureError as error:
             if raise_errors:
                 raise
@@ -124,16 +134,19 @@ class Predictor:
 
     @torch.no_grad()
     def _forward(self, loaded: list[tuple[Any, torch.Tensor | str]]) -> torch.Tensor:
-        """Return the logits (B, C) of the readable pictures of a batch, on the CPU."""
+        """Return the logits (B, C) of the B readable pictures of a part, on the CPU."""
         pictures = [picture for _, picture in loaded if isinstance(picture, torch.Tensor)]
         if not pictures:
             return torch.empty(0, len(self.class_names))
-        batch = torch.stack(pictures).contiguous(memory_format=torch.channels_last)
-        batch = normalise(batch.to(self.device, non_blocking=True), self.input_spec)
+        side = self.input_spec.size
+        rows = torch.zeros(self.batch, side, side, 3, dtype=torch.uint8)
+        for row, picture in zip(rows, pictures, strict=False):
+            row.copy_(picture.permute(1, 2, 0))
+        batch = normalise(rows.to(self.device).permute(0, 3, 1, 2), self.input_spec)
         logits = self.head(self.backbone(batch).float())
         if self.mirror:
             logits = (logits + self.head(self.backbone(batch.flip(3)).float())) / 2
-        return logits.cpu()
+        return logits[: len(pictures)].cpu()
 
     def _answers(self, loaded: list, logits: torch.Tensor) -> Iterator[Answer]:
         probabilities = (logits.double() / self.temperature).softmax(1)

@@ -1,0 +1,144 @@
+"""One picture or many, whatever they are given as: the same numbers."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from catdog_cli import Predictor
+from catdog_cli.data.pictures import PictureError
+from catdog_cli.errors import CheckpointError, SettingsError
+from catdog_cli.settings import Phase, TrainSettings
+from catdog_cli.training import run
+
+from ..conftest import draw_picture, write_pictures
+from .checkpoints import write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("run") / "best.pt")
+
+
+@pytest.fixture(scope="module", params=["fp32", "bf16"])
+def predictor(request, checkpoint):
+    return Predictor.load(checkpoint, device="cpu", precision=request.param)
+
+
+def test_path_image_array_and_tensor_give_the_same_answer(predictor, tmp_path):
+    draw_picture(0, 1).save(tmp_path / "photo.png")
+    image = Image.open(tmp_path / "photo.png")
+    array = np.asarray(image)
+    wanted = predictor(str(tmp_path / "photo.png"))
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    for source in (tmp_path / "photo.png", image, array, tensor):
+        assert predictor(source) == wanted
+    assert [each.name for each in wanted] == [each.class_name for each in wanted]
+    assert sum(each.probability for each in wanted) == pytest.approx(1)
+    assert wanted == sorted(wanted, key=lambda each: -each.probability)
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 33])
+def test_a_picture_alone_gets_the_bits_that_it_gets_in_a_crowd(predictor, count):
+    pictures = [draw_picture(number % 3, number) for number in range(count)]
+    together = [answer.probabilities for answer in predictor.predict(pictures)]
+    alone = [next(predictor.predict([picture])).probabilities for picture in pictures]
+    assert torch.equal(torch.stack(together), torch.stack(alone))
+
+
+def test_a_picture_gets_the_same_bits_whatever_the_number_of_threads(predictor):
+    before = torch.get_num_threads()
+    try:
+        answers = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            answers.append(next(predictor.predict([draw_picture(1, 1)])).logits)
+        assert torch.equal(*answers)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_bad_picture_takes_its_place_among_the_good(predictor, tmp_path):
+    write_pictures(tmp_path, {"cats": 2})
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
+    sources = [tmp_path / "cats" / "0.png", tmp_path / "bad.jpg", tmp_path / "cats" / "1.png"]
+    answers = list(predictor.predict(sources))
+    assert [answer.source for answer in answers] == sources
+    assert [answer.error is None for answer in answers] == [True, False, True]
+    assert "bad.jpg" in answers[1].error
+    alone = next(predictor.predict([sources[2]]))
+    assert torch.equal(alone.probabilities, answers[2].probabilities)
+
+
+def test_a_bad_picture_alone_is_an_error(predictor, tmp_path):
+    with pytest.raises(PictureError, match=r"nowhere\.jpg': No such file"):
+        predictor(tmp_path / "nowhere.jpg")
+
+
+def test_inputs_are_taken_as_they_are_needed(predictor):
+    taken = []
+
+    def sources():
+        for number in range(10_000):
+            taken.append(number)
+            yield draw_picture(0, number)
+
+    next(predictor.predict(sources()))
+    assert len(taken) < 200
+
+
+def test_mirror_sees_both_sides_alike(checkpoint):
+    predictor = Predictor.load(checkpoint, device="cpu", mirror=True)
+    picture = np.asarray(draw_picture(0, 1))
+    plain = Predictor.load(checkpoint, device="cpu")
+    there, back = (next(predictor.predict([each])).logits for each in (picture, picture[:, ::-1]))
+    assert torch.allclose(there, back, rtol=0, atol=1e-6)
+    assert not torch.equal(there, next(plain.predict([picture])).logits)
+
+
+def test_temperature_of_the_checkpoint_is_applied_unless_asked_not_to(tmp_path):
+    path = write_checkpoint(tmp_path / "best.pt", temperature=4.0)
+    answer = next(Predictor.load(path).predict([draw_picture(0, 1)]))
+    assert torch.equal(answer.probabilities, (answer.logits.double() / 4).softmax(0))
+    answer = next(Predictor.load(path, calibrated=False).predict([draw_picture(0, 1)]))
+    assert torch.equal(answer.probabilities, answer.logits.double().softmax(0))
+
+
+def test_category_names_are_shown_and_folders_where_they_lack(checkpoint):
+    predictor = Predictor.load(checkpoint, category_names={"cats": "Cat"})
+    named = {each.class_name: each.name for each in predictor(draw_picture(0, 1))}
+    assert named == {"cats": "Cat", "dogs": "dogs", "emus": "emus"}
+
+
+@pytest.mark.parametrize(("top_k", "count"), [(1, 1), (2, 2), (3, 3), (9, 3)])
+def test_top_k_never_exceeds_the_classes(predictor, top_k, count):
+    assert len(predictor(draw_picture(0, 1), top_k=top_k)) == count
+
+
+def test_bad_arguments(predictor, tmp_path):
+    with pytest.raises(SettingsError, match="top-k is 0"):
+        predictor(draw_picture(0, 1), top_k=0)
+    with pytest.raises(CheckpointError, match=r"nowhere\.pt"):
+        Predictor.load(tmp_path / "nowhere.pt")
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingsError, match="no usable GPU"):
+            Predictor.load(write_checkpoint(tmp_path / "best.pt"), device="gpu")
+
+
+@pytest.mark.real
+def test_real_validation_accuracy_is_that_of_training(shared, tmp_path):
+    settings = TrainSettings(
+        data=str(shared / "data" / "cats_dogs"),
+        arch="mobilenet_v2",
+        weights=str(shared / "weights" / "mobilenet_v2-imagenet.pth"),
+        phases=(Phase("head", 1),),
+        device="cpu",
+    )
+    best = run.train(settings, tmp_path / "run", lambda kind, **facts: None).best
+    predictor = Predictor.load(tmp_path / "run", device="cpu")
+    paths = sorted((shared / "data" / "cats_dogs" / "val").rglob("*.jpg"))
+    answers = list(predictor.predict(paths))
+    right = [predictor.rank(a.probabilities)[0].class_name == a.source.parent.name for a in answers]
+    assert sum(right) / len(right) == best["val_accuracy"]
+    for answer in answers[::97]:
+        assert torch.equal(next(predictor.predict([answer.source])).probabilities, answer.probabilities)
