@@ -1,0 +1,130 @@
+"""`catdog predict`: parse, call `inference`, print the likeliest classes or write a row for every input."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import SettingsError
+from . import options
+from .answers import Drawing, Tally, print_json, print_text, printable
+
+NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, metavar="IMAGE... CKPT")
+@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
+@click.option("--category-names", type=click.Path(), metavar="FILE.json", help="Names to show for classes.")
+@click.option("--plot", type=click.Path(), metavar="FILE", help="Draw the pictures beside their classes.")
+@click.option("--tta", is_flag=True, help="Look at each picture and its mirror image; twice the time.")
+@click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the checkpoint holds.")
+@options.device_options
+@options.precision_option
+@options.json_option
+def predict(arguments: tuple[str, ...], **given: Any) -> int:
+    """Name what each IMAGE shows, with the checkpoint or run directory CKPT.
+
+    IMAGE is a picture, a folder of pictures, a pattern in quotes, an http(s) address, a .txt or .csv list of
+    paths (column `path`), or - for paths from stdin.
+
+    \b
+    Examples:
+      catdog predict photo.jpg checkpoints/mobilenet_v2-1
+      catdog predict cat.jpg dog.jpg best.pt --plot answer.png
+      catdog predict holiday/ best.pt --json
+    """
+    inputs, checkpoint = split_arguments(arguments)
+    predictor = load_predictor(checkpoint, given)
+    from ..inference.batch import predict_rows, read_inputs
+
+    tally = Tally()
+    rows = tally.watch(predict_rows(predictor, read_inputs(inputs), given["top_k"]))
+    drawing = Drawing(given["plot"]) if given["plot"] else None
+    if drawing:
+        rows = drawing.watch(rows)
+    print_json(rows) if given["as_json"] else print_text(rows)
+    if drawing:
+        drawing.save()
+    return tally.finish()
+
+
+def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Return the inputs and the checkpoint, which comes last.
+
+    Raises:
+        click.UsageError: one of them is missing, or they were given the other way round.
+    """
+    if not arguments:
+        raise click.UsageError("Nothing was given: name pictures, then the checkpoint.")
+    *inputs, checkpoint = arguments
+    suffix = Path(checkpoint).suffix.lower()
+    from ..data.dataset import SUFFIXES
+
+    if suffix in (*SUFFIXES, ".txt", ".csv") or checkpoint == "-":
+        raise click.UsageError(
+            f"{printable(checkpoint)!r} is no checkpoint, and the checkpoint comes last: "
+            "catdog predict photo.jpg best.pt"
+        )
+    if not inputs:
+        raise click.UsageError(
+            f"Only {printable(checkpoint)!r} was given: name pictures, then the checkpoint, which comes "
+            "last: catdog predict photo.jpg best.pt"
+        )
+    return tuple(inputs), checkpoint
+
+
+def load_predictor(checkpoint: str, given: dict[str, Any]) -> Any:
+    """Load the checkpoint with the options that change its answers.
+
+    Raises:
+        CheckpointError: it cannot be used.
+        SettingsError: the device is not there, or the file of names cannot be used.
+    """
+    names = read_category_names(given["category_names"])
+    from ..inference.predictor import Predictor
+
+    predictor = Predictor.load(
+        checkpoint,
+        device=given["device"] or "auto",
+        precision=given["precision"] or "auto",
+        calibrated=not given["uncalibrated"],
+        category_names=names,
+        mirror=given["tta"],
+    )
+    _report_missing_names(given["category_names"], names, predictor.class_names)
+    return predictor
+
+
+def read_category_names(path: str | None) -> dict[str, str]:
+    """Return {class folder: name to show} from a JSON file, nothing without one.
+
+    Raises:
+        SettingsError: the file cannot be read, or is of another shape.
+    """
+    if path is None:
+        return {}
+    try:
+        names = json.loads(Path(path).read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"Cannot read the names in {path!r} ({reason}): {NAMES_SHAPE}.") from error
+    if not isinstance(names, dict):
+        raise SettingsError(f"{path!r} holds a {type(names).__name__}, no names: {NAMES_SHAPE}.")
+    for key, name in names.items():
+        if not isinstance(name, str) or not name.strip():
+            raise SettingsError(f"{path!r} gives {key!r} the name {name!r}, which is no text: {NAMES_SHAPE}.")
+    return names
+
+
+def _report_missing_names(path: str | None, names: dict[str, str], class_names: list[str]) -> None:
+    missing = [name for name in class_names if name not in names]
+    if path is None or not missing:
+        return
+    shown = ", ".join(map(printable, missing[:5])) + (" ..." if len(missing) > 5 else "")
+    click.echo(
+        f"{path!r} has no name for {len(missing)} of {len(class_names)} classes ({shown}): "
+        "their folder names are shown.",
+        err=True,
+    )

@@ -1,0 +1,219 @@
+"""What the user asks about, as a stream: files, folders, patterns, lists, addresses; called by `predict`.
+
+Nothing is ever gathered but the names of one folder, which have to be sorted: a million inputs cost no more
+memory than a hundred. Names are kept as the system gives them, undecodable bytes included.
+"""
+
+import csv
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ..data.pictures import PICTURE_SUFFIXES, PictureError
+from ..errors import DataError
+from .addresses import fetch_picture, is_address
+
+LIST_SUFFIXES = (".txt", ".csv")
+BLOCK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An input that stands for no picture, such as a folder without any; it gets a row as well."""
+
+    path: str
+    reason: str
+
+
+def input_path(source: str | Unusable) -> str:
+    """Return what names an input in the answer."""
+    return source.path if isinstance(source, Unusable) else source
+
+
+def fetch_input(source: str | Unusable) -> str | bytes:
+    """Return what can be read of an input: its path, or the bytes at its address.
+
+    Raises:
+        PictureError: the input stands for no picture, or its address does not answer with one.
+    """
+    if isinstance(source, Unusable):
+        raise PictureError(source.reason)
+    return fetch_picture(source) if is_address(source) else source
+
+
+def describe_error(source: str | Unusable, error: str) -> str:
+    """Return what is wrong with an input; what came from an address is named by it."""
+    return error.replace("given as bytes", repr(input_path(source)), 1)
+
+
+def expand_inputs(arguments: Iterable[str], stdin: IO[bytes]) -> Iterator[str | Unusable]:
+    """Yield every input that the arguments mean, in their order, those of a folder in natural order.
+
+    Args:
+        arguments: picture files; folders (searched to the bottom for pictures); patterns with *, ?, [] and
+            **; .txt files with a path a line and .csv files with a column `path`; http(s) addresses; "-" for
+            paths from `stdin`, divided by lines, or by null characters as `find -print0` writes them.
+
+    Raises:
+        DataError: a list cannot be read.
+    """
+    for argument in arguments:
+        if argument == "-":
+            yield from read_lines(stdin)
+        elif is_address(argument):
+            yield argument
+        else:
+            yield from _expand_path(argument)
+
+
+def _expand_path(path: str) -> Iterator[str | Unusable]:
+    if os.path.isdir(path):  # noqa: PTH112 - Path would change what the user wrote
+        yield from _or_unusable(_walk(path), path, "holds no pictures")
+    elif not os.path.lexists(path) and re.search(r"[*?[]", path):
+        yield from _or_unusable(_expand_pattern(path), path, "matches no file")
+    elif path.lower().endswith(LIST_SUFFIXES):
+        yield from _read_list(path)
+    else:
+        yield path
+
+
+def _or_unusable(inputs: Iterator[str | Unusable], path: str, problem: str) -> Iterator[str | Unusable]:
+    """Yield the inputs, or where there are none, one that says so."""
+    empty = True
+    for source in inputs:
+        empty = False
+        yield source
+    if empty:
+        yield Unusable(path, f"{path!r} {problem}: check the path.")
+
+
+def sort_key(name: str) -> str:
+    """Return a key that sorts as `data.dataset.natural_key` does, in a sixth of its memory."""
+    return re.sub(
+        "[0-9]+", lambda run: "\0" + chr(len(run[0].lstrip("0"))) + run[0].lstrip("0"), name.casefold()
+    )
+
+
+def _sort(names: list[str]) -> list[str]:
+    names.sort()
+    names.sort(key=sort_key)
+    return names
+
+
+def _walk(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str | Unusable]:
+    """Yield the pictures in a folder, then those in its sub-folders; hidden names and loops are left out."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+        folders, pictures = _list_folder(folder)
+    except OSError as error:
+        yield Unusable(folder, f"The folder {folder!r} cannot be opened ({error.strerror}): check it.")
+        return
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:  # a link back to a folder above
+        return
+    for name in pictures:
+        yield os.path.join(folder, name)  # noqa: PTH118
+    for name in folders:
+        yield from _walk(os.path.join(folder, name), (*above, identity))  # noqa: PTH118
+
+
+def _list_folder(folder: str) -> tuple[list[str], list[str]]:
+    folders, pictures = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif entry.name.lower().endswith(PICTURE_SUFFIXES):
+                pictures.append(entry.name)
+    return _sort(folders), _sort(pictures)
+
+
+def _expand_pattern(pattern: str) -> Iterator[str | Unusable]:
+    """Yield what a pattern means, as if the shell had expanded it: matching folders are searched."""
+    root = os.sep if pattern.startswith(os.sep) else ""
+    parts = [part for part in pattern.split(os.sep) if part]  # noqa: PTH206 - Path drops ./
+    for match in _match(root, parts):
+        if os.path.isdir(match):  # noqa: PTH112
+            if "**" not in parts:  # which has gone to the bottom already
+                yield from _walk(match)
+        else:
+            yield match
+
+
+def _match(folder: str, parts: list[str]) -> Iterator[str]:
+    """Yield the paths under `folder` that match the parts of a pattern; ** is any number of folders."""
+    part, rest = parts[0], parts[1:]
+    if part == "**" and rest:
+        yield from _match(folder, rest)
+    elif not re.search(r"[*?[]", part):
+        path = os.path.join(folder, part)  # noqa: PTH118
+        if os.path.lexists(path):
+            yield from _match(path, rest) if rest else [path]
+        return
+    for name in _names_or_none(folder):
+        if name.startswith(".") and not part.startswith("."):
+            continue
+        path = os.path.join(folder, name)  # noqa: PTH118
+        if part == "**" and rest:
+            if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114
+                yield from _match(path, parts)
+        elif fnmatch.fnmatchcase(name, part):
+            yield from _match(path, rest) if rest else [path]
+
+
+def _names_or_none(folder: str) -> list[str]:
+    try:
+        return _sort(os.listdir(folder or "."))  # noqa: PTH208
+    except OSError:  # a file, or a folder that may not be opened: the shell finds nothing there either
+        return []
+
+
+def read_lines(file: IO[bytes]) -> Iterator[str]:
+    """Yield the paths in a binary stream as they come: lines, or null-ended names if it holds any null."""
+    rest, end = b"", b"\n"
+    while block := file.read1(BLOCK_BYTES):
+        if b"\0" in block:
+            end = b"\0"
+        *lines, rest = (rest + block).split(end)
+        yield from _decode_lines(lines, end)
+    yield from _decode_lines([rest], end)
+
+
+def _decode_lines(lines: list[bytes], end: bytes) -> Iterator[str]:
+    for line in lines:
+        name = os.fsdecode(line.removesuffix(b"\r") if end == b"\n" else line)
+        if name:
+            yield name
+
+
+def _read_list(path: str) -> Iterator[str]:
+    """Yield the paths in a .txt or .csv file; relative ones count from the working directory, as on stdin."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            raise DataError(f"The list {path!r} is not a regular file: give one, or use - for stdin.")
+        if path.lower().endswith(".txt"):
+            with Path(path).open("rb") as file:
+                yield from read_lines(file)
+            return
+        with Path(path).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            yield from _read_table(path, file)
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"Cannot read the list {path!r} ({reason}): check it.") from error
+
+
+def _read_table(path: str, file: IO[str]) -> Iterator[str]:
+    rows = csv.reader(file)
+    header = next(rows, [])
+    if "path" not in header:
+        shown = ", ".join(map(repr, header[:8])) or "nothing"
+        raise DataError(f"The list {path!r} has no column 'path' (its first line holds {shown}): add one.")
+    column = header.index("path")
+    yield from (row[column] for row in rows if len(row) > column and row[column])

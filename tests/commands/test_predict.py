@@ -1,0 +1,162 @@
+"""`catdog predict` as a user runs it: text, JSON, plots, bad pictures, wrong arguments."""
+
+import json
+import re
+
+import pytest
+from PIL import Image
+
+from catdog_cli import cli
+from catdog_cli.commands.answers import printable, show_percent
+
+from ..conftest import write_pictures
+from ..inference.checkpoints import write_checkpoint
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Return the working directory, with pets/ of four pictures and the run directory `run`."""
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "pets", {"cats": 2, "dogs": 2})
+    write_checkpoint(tmp_path / "run" / "best.pt")
+    return tmp_path
+
+
+def predict_json(capsys, *arguments):
+    """Run with --json; return the exit code, what was printed, and stderr."""
+    code = cli.run(["predict", *arguments, "--json"])
+    out, err = capsys.readouterr()
+    return code, json.loads(out), err
+
+
+def test_text_names_each_picture_with_its_classes(place, capsys):
+    assert cli.run(["predict", "pets/cats/0.png", "pets/dogs/1.png", "run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == ["pets/cats/0.png", "pets/dogs/1.png"]
+    assert len(lines) == 8
+    assert {line.split()[0] for line in lines[1:4]} == {"cats", "dogs", "emus"}
+    percents = [float(line.split()[1]) for line in lines[1:4]]
+    assert percents == sorted(percents, reverse=True)
+    assert sum(percents) == pytest.approx(100, abs=0.02)
+
+
+def test_bars_appear_on_a_terminal_alone(place, capsys, monkeypatch):
+    cli.run(["predict", "pets/cats/0.png", "run"])
+    assert "█" not in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    cli.run(["predict", "pets/cats/0.png", "run"])
+    assert "█" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("checkpoint", ["run", "run/best.pt"])
+def test_json_of_a_folder(place, capsys, checkpoint):
+    code, rows, err = predict_json(capsys, "pets", checkpoint, "--top-k", "2")
+    assert (code, err) == (0, "")
+    assert [row["path"] for row in rows] == [f"pets/{c}/{i}.png" for c in ("cats", "dogs") for i in (0, 1)]
+    for row in rows:
+        assert set(row) == {"path", "status", "error", "predictions"}
+        assert (row["status"], row["error"], len(row["predictions"])) == ("ok", None, 2)
+        assert set(row["predictions"][0]) == {"class", "name", "probability"}
+        assert row["predictions"][0]["probability"] >= row["predictions"][1]["probability"]
+
+
+def test_a_bad_picture_is_named_and_the_others_predicted(place, capsys):
+    (place / "bad.jpg").write_bytes(b"")
+    code, rows, err = predict_json(capsys, "pets/cats/0.png", "bad.jpg", "gone.png", "pets/dogs/0.png", "run")
+    assert code == 1
+    assert [row["status"] for row in rows] == ["ok", "error", "error", "ok"]
+    assert rows[1]["error"].startswith("Cannot read the picture 'bad.jpg': it is empty")
+    assert rows[1]["predictions"] == []
+    assert err.splitlines() == [
+        rows[1]["error"],
+        rows[2]["error"],
+        "2 of 4 inputs could not be predicted.",
+    ]
+
+
+def test_all_bad_still_gives_rows_and_no_plot(place, capsys):
+    code, rows, _ = predict_json(capsys, "gone.png", "run", "--plot", "plot.png")
+    assert (code, len(rows)) == (1, 1)
+    assert not (place / "plot.png").exists()
+
+
+def test_category_names_and_those_missing_said_once(place, capsys):
+    (place / "names.json").write_text('{"cats": "Cat", "dogs": "Dog", "fish": "Fish"}')
+    code, rows, err = predict_json(capsys, "pets", "run", "--category-names", "names.json")
+    assert code == 0
+    names = {each["class"]: each["name"] for row in rows for each in row["predictions"]}
+    assert names == {"cats": "Cat", "dogs": "Dog", "emus": "emus"}
+    assert err == "'names.json' has no name for 1 of 3 classes (emus): their folder names are shown.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (None, r"Cannot read the names in 'names\.json' \(No such file"),
+        (b"", r"Cannot read the names in 'names\.json' \(Expecting value"),
+        (b"\xff\xfe\x00", r"Cannot read the names in 'names\.json' \('utf-8' codec"),
+        (b'["Cat"]', r"'names\.json' holds a list, no names: expected one object such as"),
+        (b'{"cats": 3}', r"'names\.json' gives 'cats' the name 3, which is no text"),
+        (b'{"cats": " "}', r"gives 'cats' the name ' ', which is no text"),
+        (b"[" * 100_000, r"Cannot read the names in 'names\.json'"),
+    ],
+)
+def test_bad_category_names(place, capsys, content, match):
+    if content is not None:
+        (place / "names.json").write_bytes(content)
+    assert cli.run(["predict", "pets", "run", "--category-names", "names.json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(match, err)
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_plot(place, capsys, count):
+    pictures = [f"pets/{name}/{i}.png" for name in ("cats", "dogs") for i in (0, 1)][:count]
+    assert cli.run(["predict", *pictures, "run", "--plot", "out/plot.png"]) == 0
+    assert "Drawn: out/plot.png" in capsys.readouterr().err
+    with Image.open(place / "out" / "plot.png") as image:
+        assert image.width > 800
+
+
+def test_plot_never_replaces_a_picture(place, capsys):
+    before = (place / "pets/cats/1.png").read_bytes()
+    assert cli.run(["predict", "pets", "run", "--plot", "pets/cats/1.png"]) == 1
+    assert "'pets/cats/1.png' is one of the pictures: give another name." in capsys.readouterr().err
+    assert (place / "pets/cats/1.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ([], "Nothing was given: name pictures, then the checkpoint."),
+        (["run"], "Only 'run' was given: name pictures, then the checkpoint, which comes last"),
+        (["run", "pets/cats/0.png"], "'pets/cats/0.png' is no checkpoint, and the checkpoint comes last"),
+        (["run", "-"], "'-' is no checkpoint, and the checkpoint comes last"),
+        (["pets", "run", "--top-k", "0"], "Invalid value for '--top-k'"),
+    ],
+)
+def test_wrong_usage(place, capsys, arguments, match):
+    assert cli.run(["predict", *arguments]) == 2
+    assert match in capsys.readouterr().err
+
+
+def test_what_is_no_checkpoint(place, capsys):
+    assert cli.run(["predict", "pets", "pets"]) == 1
+    assert "'pets'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a\nb\x1b[1m", r"a\nb\x1b[1m"), ("caf\udce9.jpg", r"caf\udce9.jpg"), ("猫", "猫")]
+)
+def test_printable(text, shown):
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("fraction", "shown"),
+    [(1.0, "100.00 %"), (0.99999, "> 99.99 %"), (0.5, "50.00 %"), (1e-9, "< 0.01 %"), (0.0, "0.00 %")],
+)
+def test_show_percent(fraction, shown):
+    assert show_percent(fraction) == shown
