@@ -80,9 +80,20 @@ def build_model(arch: str) -> "nn.Module":
         return SimpleCNN()
     import torchvision
 
-    if arch in ("googlenet", "inception_v3"):  # their own initialisation takes minutes
-        return torchvision.models.get_model(arch, weights=None, init_weights=False)
-    return torchvision.models.get_model(arch, weights=None)
+    return torchvision.models.get_model(arch, weights=None, **_build_options(arch))
+
+
+def _build_options(arch: str) -> dict[str, object]:
+    """Return what torchvision's builders set by themselves when they are asked for their own weights."""
+    if arch in ("googlenet", "inception_v3"):
+        # their weights expect another mean and std, which they make from the usual ones;
+        # their own initialisation takes minutes
+        return {"transform_input": True, "init_weights": False}
+    if arch.startswith("vit_"):  # the size is built in
+        import torchvision
+
+        return {"image_size": torchvision.models.get_model_weights(arch).DEFAULT.meta["min_size"][0]}
+    return {}
 
 
 def split_head(model: "nn.Module", arch: str) -> int:

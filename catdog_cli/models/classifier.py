@@ -1,7 +1,8 @@
 """Backbone and head as one network: freezing, blocks, prefix and suffix. Used by training and inference."""
 
-from collections.abc import Iterator
-from typing import Literal
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -42,12 +43,16 @@ class Classifier(nn.Module):
         return nn.Sequential(*(block for _, block in self.blocks[border:]), self.head)
 
     def layers(self) -> list[tuple[str, nn.Module]]:
-        """Return the backbone's leaf modules in order, as Keras's `base.layers` counts them."""
-        return [
-            (name, module)
-            for name, module in self.backbone.named_modules()
-            if not any(module.children()) and not isinstance(module, nn.Identity)
-        ]
+        """Return the backbone's leaf modules in order, as Keras's `base.layers` counts them.
+
+        A module with parameters of its own beside its children, such as the tokens of a transformer, is
+        one too and stands before them: every parameter belongs to exactly one layer.
+        """
+        return [(name, module) for name, module in self.backbone.named_modules() if _is_layer(module)]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
+        """Load as torch does, from the plain dict of a checkpoint too."""
+        return super().load_state_dict(with_versions(self, state_dict), strict, assign)
 
     def unfreeze(self, count: int | Literal["all"]) -> int:
         """Make the head and the last `count` leaf modules trainable, all else frozen; return the border.
@@ -65,7 +70,7 @@ class Classifier(nn.Module):
             )
         self._unfrozen = layers if count == "all" else layers[len(layers) - count :]
         for parameter in self.backbone.parameters():
-            parameter.requires_grad_(count == "all")  # "all" includes parameters outside of leaf modules
+            parameter.requires_grad_(False)
         for _, module in self._unfrozen:
             module.requires_grad_(True)
         self.head.requires_grad_(True)
@@ -91,6 +96,19 @@ class Classifier(nn.Module):
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the (name, parameter) pairs that receive gradients."""
         return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    if isinstance(module, nn.Identity):
+        return False
+    return not any(True for _ in module.children()) or any(True for _ in module.parameters(recurse=False))
+
+
+def with_versions(module: nn.Module, state_dict: Mapping[str, Any]) -> "OrderedDict[str, Any]":
+    """Return `state_dict` with the versions that torch keeps beside it; MNASNet loads nothing without."""
+    versioned = OrderedDict(state_dict)
+    versioned._metadata = module.state_dict()._metadata
+    return versioned
 
 
 def _has_trainable(module: nn.Module) -> bool:

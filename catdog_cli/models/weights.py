@@ -1,15 +1,21 @@
 """Weights for a backbone: torchvision's own by name, or a state_dict file."""
 
+import re
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import CatdogError, CheckpointError
-from .backbones import FIRST_CLASS, arch_names, build_model, linear_path
-from .classifier import Classifier
+from .backbones import arch_names, build_model, linear_path
+from .classifier import Classifier, with_versions
+from .empty import empty_networks
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # as in torchvision's own files
+MAX_INFLATION, SMALL_BYTES = 20, 2**26  # what a file may unpack to: times its size, and always
 
 
 def load_backbone(classifier: Classifier, weights: str) -> None:
@@ -34,14 +40,25 @@ def _torchvision_state_dict(arch: str) -> dict[str, torch.Tensor]:
     import torchvision
 
     entry = torchvision.models.get_model_weights(arch).DEFAULT
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    if cached.is_file():
+        return _read_download(cached)
     try:
-        return entry.get_state_dict(progress=False, check_hash=True)
+        return _modernise(entry.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
         raise CatdogError(
             f"Cannot download the ImageNet weights of {arch} ({_short(error)}): get on line, or put "
             f"{Path(entry.url).name} from another machine at {str(cached)!r}, or give --weights FILE, "
             f"or --weights none to train from scratch."
+        ) from error
+
+
+def _read_download(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return read_state_dict(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"The downloaded weights {str(path)!r} are damaged: delete that file, and catdog gets it anew."
         ) from error
 
 
@@ -59,27 +76,42 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not content or not all(map(torch.is_tensor, content.values())):
+    if not isinstance(content, dict) or not content or not all(map(_is_entry, content.items())):
         raise CheckpointError(f"{str(path)!r} holds no state_dict: expected names and tensors.")
     content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
     if any(name.startswith("backbone.") for name in content):
         return {n.removeprefix("backbone."): t for n, t in content.items() if n.startswith("backbone.")}
-    return content
+    return _modernise(content)
+
+
+def _is_entry(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and torch.is_tensor(item[1])
+
+
+def _modernise(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rename what older DenseNet files call `norm.1` to today's `norm1`."""
+    return {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state_dict.items()}
 
 
 def load_plain(path: Path) -> Any:
     """`torch.load` with weights_only=True on the CPU; every failure is one sentence.
 
     Raises:
-        CheckpointError: the file is missing, a folder, truncated, not torch's, or would run code.
+        CheckpointError: the file is missing, a folder, truncated, not torch's, unpacks to far more than its
+            size, or would run code.
     """
     path = Path(path)
-    if not path.exists():
-        raise CheckpointError(f"No file {str(path)!r}: check the path.")
-    if not path.is_file():
-        raise CheckpointError(f"{str(path)!r} is not a file: give the file with the weights.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if not path.exists():
+            raise CheckpointError(f"No file {str(path)!r}: check the path.")
+        if not path.is_file():
+            raise CheckpointError(f"{str(path)!r} is not a file: give the file with the weights.")
+        _refuse_bomb(path)
+        with warnings.catch_warnings():  # about details of the format: what matters is an error
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except PermissionError as error:
         raise CheckpointError(f"No permission to read {str(path)!r}: change it, or give a copy.") from error
     except Exception as error:  # torch raises many kinds: RuntimeError, UnpicklingError, EOFError, KeyError
@@ -87,6 +119,20 @@ def load_plain(path: Path) -> Any:
             f"{str(path)!r} is not a checkpoint that can be loaded safely: it is damaged, truncated, of "
             f"another format, or holds code, which catdog never runs; give another file."
         ) from error
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Raise CheckpointError for an archive that would unpack to far more than a checkpoint can hold."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    size = path.stat().st_size
+    if unpacked > max(SMALL_BYTES, MAX_INFLATION * size):
+        raise CheckpointError(
+            f"{str(path)!r} has {size:,} bytes but would unpack to {unpacked:,}: this is no checkpoint; "
+            f"give another file."
+        )
 
 
 def _fill(classifier: Classifier, state_dict: dict[str, torch.Tensor], name: str) -> None:
@@ -100,7 +146,14 @@ def _fill(classifier: Classifier, state_dict: dict[str, torch.Tensor], name: str
             f"{f'give --arch {owner}, or ' if owner else 'give '}other weights."
         )
     found = {key: state_dict[key] for key in wanted if key in state_dict}
-    classifier.backbone.load_state_dict(found, strict=False)
+    try:
+        for key, tensor in found.items():
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{key} holds numbers that are not finite")
+        classifier.backbone.load_state_dict(with_versions(classifier.backbone, found), strict=False)
+    except (RuntimeError, ValueError) as error:  # quantised, sparse, meta tensors; NaN
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"The state_dict in {name} cannot be used ({reason}): give another.") from error
 
 
 def _mismatch(state_dict: dict, wanted: dict) -> str:
@@ -118,11 +171,11 @@ def _mismatch(state_dict: dict, wanted: dict) -> str:
 def _find_arch(state_dict: dict[str, torch.Tensor]) -> str | None:
     """Return the arch whose backbone has exactly these names and shapes; first-class ones are tried first."""
     size = len([name for name in state_dict if not name.startswith(_AUXILIARY)])
-    for arch in [*FIRST_CLASS, *arch_names()]:
-        with torch.device("meta"):
+    for arch in arch_names():
+        with empty_networks():
             model = build_model(arch)
-        linear = linear_path(model, arch)
-        wanted = {k: v for k, v in model.state_dict().items() if not k.startswith((linear, *_AUXILIARY))}
+        dropped = (linear_path(model, arch) + ".", *_AUXILIARY)
+        wanted = {k: v for k, v in model.state_dict().items() if not k.startswith(dropped)}
         if abs(len(wanted) - size) <= 2 + size // 5 and not _mismatch(state_dict, wanted):
             return arch
     return None
