@@ -4,6 +4,8 @@
 inference (load).
 """
 
+import contextlib
+import math
 import os
 import re
 from collections.abc import Callable
@@ -16,8 +18,9 @@ import torch
 from .errors import CheckpointError, SettingsError
 from .models.backbones import check_arch
 from .models.classifier import Classifier, build_classifier
+from .models.empty import empty_networks
 from .models.weights import load_plain
-from .settings import HeadSpec, InputSpec
+from .settings import HeadSpec, InputSpec, check_kind
 
 FORMAT_VERSION = 1
 PREDICT_KEYS = (
@@ -29,6 +32,12 @@ PREDICT_KEYS = (
     "input_spec",
     "state_dict",
 )
+KINDS = {
+    "arch": (str, "a text"),
+    "hidden_layers": (list, "a list"),
+    "class_to_idx": (dict, "names with numbers"),
+    "state_dict": (dict, "names with tensors"),
+}
 RESUME_KEYS = (
     "epoch",
     "phase",
@@ -67,12 +76,13 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             f"what was saved before is intact."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder may be gone, or a file
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename last through a power cut; file systems that cannot do this are left alone."""
-    if os.name == "posix":
+    with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -107,13 +117,16 @@ def find_checkpoint(path: str | Path, name: str = "best.pt") -> Path:
         CheckpointError: nothing there.
     """
     path = Path(path)
-    if path.is_dir():
-        if (path / name).is_file():
-            return path / name
-        raise CheckpointError(f"No {name} in {str(path)!r}: give a run directory or a checkpoint file.")
-    if not path.exists():
-        raise CheckpointError(f"No checkpoint at {str(path)!r}: give a run directory or a .pt file.")
-    return path
+    try:
+        if path.is_dir():
+            if (path / name).is_file():
+                return path / name
+            raise CheckpointError(f"No {name} in {str(path)!r}: give a run directory or a checkpoint file.")
+        if path.exists():
+            return path
+    except OSError as error:  # no permission to look, a name too long
+        raise CheckpointError(f"Cannot look for {str(path)!r} ({error.strerror}): check the path.") from error
+    raise CheckpointError(f"No checkpoint at {str(path)!r}: give a run directory or a .pt file.")
 
 
 def load_checkpoint(path: str | Path, name: str = "best.pt", resume: bool = False) -> dict[str, Any]:
@@ -129,7 +142,7 @@ def load_checkpoint(path: str | Path, name: str = "best.pt", resume: bool = Fals
             f"{str(path)!r} is not a catdog checkpoint: give a .pt file that `catdog train` wrote."
         )
     version = content["format_version"]
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise CheckpointError(
             f"{str(path)!r} has checkpoint format {version!r}, this catdog reads up to {FORMAT_VERSION}: "
             f"update catdog."
@@ -139,6 +152,8 @@ def load_checkpoint(path: str | Path, name: str = "best.pt", resume: bool = Fals
         raise CheckpointError(
             f"{str(path)!r} holds only what predicting needs: resume from last.pt in its run directory."
         )
+    if resume:
+        _check_progress(path, content)
     return content
 
 
@@ -146,6 +161,23 @@ def _require_keys(path: Path, content: dict, keys: tuple[str, ...]) -> None:
     missing = [key for key in keys if key not in content]
     if missing:
         raise CheckpointError(f"{str(path)!r} lacks {', '.join(missing)}: it is damaged; give another one.")
+
+
+def _check_progress(path: Path, content: dict[str, Any]) -> None:
+    """Raise CheckpointError unless the weights fit the network and the progress fits the settings."""
+    build_from_checkpoint(content, path)
+    settings = content["settings"]
+    phases = settings.get("phases") if isinstance(settings, dict) else None
+    counts = {key: content[key] for key in ("epoch", "phase", "step", "patience")}
+    wrong = [key for key, count in counts.items() if type(count) is not int or count < 0]
+    wrong += [] if isinstance(content["history"], list) else ["history"]
+    if not wrong and (not isinstance(phases, list) or content["phase"] >= len(phases)):
+        wrong = ["phase"]
+    if wrong:
+        raise CheckpointError(
+            f"The progress in {str(path)!r} makes no sense ({wrong[0]} is {content[wrong[0]]!r}): it is "
+            f"damaged; give another one."
+        )
 
 
 @dataclass
@@ -166,14 +198,16 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
         CheckpointError: its parts do not fit together.
     """
     try:
+        for key, (kind, wanted) in KINDS.items():
+            check_kind(key, content[key], kind, wanted)
         check_arch(content["arch"])
         head = HeadSpec(tuple(content["hidden_layers"]), content["dropout"])
         spec = InputSpec.from_dict(content["input_spec"])
         class_names = _class_names(content["class_to_idx"])
-        with torch.device("meta"):  # no time for random weights that are replaced at once
+        with empty_networks():  # no time for random weights that are replaced at once
             classifier = build_classifier(content["arch"], len(class_names), head)
         _assign(classifier, content["state_dict"])
-        temperature = float(content.get("temperature", 1.0))
+        temperature = _temperature(content)
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"The parts of {str(path)!r} do not fit together ({reason}).") from error
@@ -181,19 +215,32 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
 
 
 def _class_names(class_to_idx: dict[str, int]) -> list[str]:
+    if not all(isinstance(name, str) for name in class_to_idx):
+        raise ValueError("class_to_idx has a class whose name is no text")
     names = sorted(class_to_idx, key=class_to_idx.__getitem__)
     if [class_to_idx[name] for name in names] != list(range(len(names))) or not names:
         raise ValueError("class_to_idx does not number the classes from 0 on")
     return names
 
 
+def _temperature(content: dict[str, Any]) -> float:
+    temperature = float(content.get("temperature", 1.0))
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature is {temperature}")
+    return temperature
+
+
 def _assign(classifier: Classifier, state_dict: dict[str, torch.Tensor]) -> None:
-    """Put the tensors in place of the meta ones, refusing other shapes, dtypes and numbers that are none."""
+    """Put the tensors in place of the empty ones, refusing other shapes, dtypes and numbers that are none."""
     for name, tensor in classifier.state_dict().items():
         given = state_dict.get(name)
-        if given is not None and given.dtype != tensor.dtype:
-            raise ValueError(f"{name} is {given.dtype} instead of {tensor.dtype}")
-        if given is not None and given.is_floating_point() and not torch.isfinite(given).all():
+        if given is None:
+            continue  # load_state_dict names all that are missing
+        if given.shape != tensor.shape:  # before its numbers are looked at: a file can declare any shape
+            raise ValueError(f"{name} is {tuple(given.shape)} instead of {tuple(tensor.shape)}")
+        if given.dtype != tensor.dtype or given.layout != tensor.layout or given.is_meta:
+            raise ValueError(f"{name} is {given.dtype} on {given.device} instead of {tensor.dtype}")
+        if given.is_floating_point() and not torch.isfinite(given).all():
             raise ValueError(f"{name} holds numbers that are not finite")
     classifier.load_state_dict(state_dict, strict=True, assign=True)
 
