@@ -19,6 +19,8 @@ from .canvas import (
     draw_message,
     fit_label,
     make_figure,
+    make_sheet,
+    place_axes,
     save_figure,
     write_title,
 )
@@ -37,13 +39,14 @@ PALETTE = (
 )
 
 
-def plot_confusion(matrix: Any, class_names: list[str], path: Path | str) -> None:
+def plot_confusion(matrix: Any, class_names: list[str], path: Path | str, dpi: int = DPI) -> None:
     """Draw who is taken for whom: the right answers of a row in blue, its mistakes in orange.
 
     Args:
         matrix: (C, C) counts; row i, column j holds the pictures of class i that were named j.
         class_names: C names.
         path: the picture to write.
+        dpi: its dots an inch.
 
     Raises:
         CatdogError: `path` cannot be written.
@@ -53,7 +56,7 @@ def plot_confusion(matrix: Any, class_names: list[str], path: Path | str) -> Non
     names = 0.09 * min(22, max(map(len, class_names))) * (1 if number <= 20 else 0.7)  # inches
     listed = _worst_pairs(matrix, class_names) if number > 10 else []
     figure = make_figure(max(5, cell * number + names + 1.2), cell * number + names + 1.7 + 0.2 * len(listed))
-    figure.set_dpi(DPI if number <= 20 else 100)  # 3,000 px across take seconds and tell no more
+    figure.set_dpi(dpi if number <= 20 else min(dpi, 100))  # 3,000 px across take seconds and tell no more
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(_confusion_colours(shares), interpolation="nearest")
@@ -107,7 +110,9 @@ def _worst_pairs(matrix: np.ndarray, class_names: list[str]) -> list[str]:
     return ["", "most frequent mistakes", *lines] if lines else []
 
 
-def plot_roc(probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], path: Path | str) -> None:
+def plot_roc(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], path: Path | str, dpi: int = DPI
+) -> None:
     """Draw the ROC curve of each class against the rest, and their mean; with two classes, the second's.
 
     Args:
@@ -115,6 +120,7 @@ def plot_roc(probabilities: np.ndarray, labels: np.ndarray, class_names: list[st
         labels: (N,) class indices; a class that has none, or all, has no curve.
         class_names: C names.
         path: the picture to write.
+        dpi: its dots an inch.
 
     Raises:
         CatdogError: `path` cannot be written.
@@ -127,13 +133,14 @@ def plot_roc(probabilities: np.ndarray, labels: np.ndarray, class_names: list[st
     areas = {c: _area(*curve) for c, curve in curves.items()}
     mean = float(np.mean(list(areas.values())))
     close = mean > 0.95  # the curves hug the corner: show it larger
-    figure = make_figure((10.4 if close else 5.8) + (2.3 if len(curves) > 1 else 0), 5.9)
-    views = list(figure.subplots(1, 2 if close else 1, squeeze=False)[0])
+    width = 10.6 if close else 5.5  # inches
+    figure = make_sheet(width + (2.6 if len(curves) > 1 else 0), 5.9, "", dpi)
+    views = [place_axes(figure, left, 0.8, 4.4, 4.4) for left in ((0.8, 5.8) if close else (0.8,))]
     others, own = ("all others", "a class") if len(curves) > 1 else (fit_label(n, 30) for n in class_names)
     for axes in views:
         _draw_roc(axes, curves, areas, class_names)
         clean_axes(axes)
-        axes.set_box_aspect(1)
+        axes.tick_params(pad=6)  # or the two first numbers meet in the corner
         axes.set_xlabel(f"false alarms among {others}")
     views[0].plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
     views[0].set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.015), ylabel=f"found of {own}")
@@ -144,7 +151,8 @@ def plot_roc(probabilities: np.ndarray, labels: np.ndarray, class_names: list[st
         write_title(views[1], "", "the upper left corner, larger")
     if len(curves) > 1:
         handles = views[0].get_legend_handles_labels()
-        figure.legend(*handles, loc="outside right upper", frameon=False, fontsize=9, labelcolor=INK)
+        place = {"loc": "upper left", "bbox_to_anchor": (width / (width + 2.6), 1 - 0.7 / 5.9)}
+        figure.legend(*handles, **place, frameon=False, fontsize=9, labelcolor=INK)
     return save_figure(figure, path)
 
 
@@ -176,19 +184,22 @@ def _area(across: np.ndarray, up: np.ndarray) -> float:
     return float((np.diff(across) * (up[1:] + up[:-1])).sum() / 2)
 
 
-def plot_calibration(before: dict[str, Any], after: dict[str, Any] | None, path: Path | str) -> None:
+def plot_calibration(
+    before: dict[str, Any], after: dict[str, Any] | None, path: Path | str, dpi: int = DPI
+) -> None:
     """Draw how often the network is right by how sure it says it is, over how often it says so.
 
     Args:
         before: {"ece", "edges", "count", "confidence", "accuracy"} by bin, as `reliability` returns.
         after: the same after calibration, or None.
         path: the picture to write.
+        dpi: its dots an inch.
 
     Raises:
         CatdogError: `path` cannot be written.
     """
-    figure = make_figure(6.4, 7)
-    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    figure = make_sheet(6.4, 7, "", dpi)
+    axes, below = place_axes(figure, 0.85, 0.7, 5.35, 3.8), place_axes(figure, 0.85, 4.7, 5.35, 1.2)
     axes.plot([0, 1], [0, 1], "--", color=SOFT, linewidth=1, zorder=1)
     axes.fill_between([0, 1], [0, 1], 0, color="#fff7ed", zorder=0)
     place = {"transform": axes.transAxes, "fontsize": 9, "color": SOFT}
@@ -205,10 +216,12 @@ def plot_calibration(before: dict[str, Any], after: dict[str, Any] | None, path:
         view.set_xlim(min(_lowest_edge(part) for part, _, _ in parts), 1.01)
     axes.set(ylim=(-0.02, 1.02), ylabel="is right")
     below.set(yscale="symlog", ylabel="pictures", xlabel="says it is sure")
-    for side in (axes.xaxis, axes.yaxis):
+    for side in (below.xaxis, axes.yaxis):
         side.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     below.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, fontsize=9)
+    axes.tick_params(labelbottom=False)
+    handles = axes.get_legend_handles_labels()
+    figure.legend(*handles, loc="lower left", bbox_to_anchor=(0.12, 0), frameon=False, fontsize=9)
     note = "on the dashed line, 80 % sure is right 8 times in 10; hollow: fewer than 10 pictures"
     write_title(axes, "Does its confidence keep its word?", note, size=9)
     save_figure(figure, path)
