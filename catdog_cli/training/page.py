@@ -23,7 +23,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .35rem .75rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child, .names td { text-align: left; overflow-wrap: anywhere; }
 th { color: var(--soft); font-weight: 500; }
-img { max-width: 100%; background: #fff; border-radius: 6px; }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
 .note, figcaption { color: var(--soft); font-size: .9rem; }
 figure { margin: 1rem 0; }
 """
@@ -76,7 +76,15 @@ def _build_table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str
 
 def _build_figure(heading: str, data: bytes) -> str:
     source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    return f'<h2>{escape(heading)}</h2>\n<figure><img alt="{escape(heading)}" src="{source}"></figure>'
+    image = f'<img alt="{escape(heading)}"{_build_width(data)} src="{source}">'
+    return f"<h2>{escape(heading)}</h2>\n<figure>{image}</figure>"
+
+
+def _build_width(png: bytes) -> str:
+    """Return the attribute that shows a PNG as large as its dots an inch say, so that letters are alike."""
+    place = png.find(b"pHYs", 0, 200) + 4
+    dots_per_m = int.from_bytes(png[place : place + 4]) if place > 3 else 0
+    return f' width="{96 / 0.0254 * int.from_bytes(png[16:20]) / dots_per_m:.0f}"' if dots_per_m else ""
 
 
 def _build_mistakes(mistakes: list[dict[str, Any]]) -> list[str]:

@@ -120,17 +120,18 @@ def list_numbers(
         (name, _show(metrics[key]), _show_pair(metrics["intervals"].get(key))) for key, name in names.items()
     ]
     rows += [(f"top-{k} accuracy", _show(value), "") for k, value in metrics["top_k"].items()]
-    rows += [
-        ("calibration error (ECE)", _show(metrics["ece"]), ""),
-        ("Brier score", _show(metrics["brier"]), ""),
+    rows.append(("Brier score", _show(metrics["brier"]), ""))
+    if not calibration or not calibration["after"]:
+        return [*rows, ("calibration error (ECE)", _show(metrics["ece"]), "")]
+    before, after = calibration["before"], calibration["after"]
+    return [
+        *rows,
+        ("calibration error (ECE), as trained", _show(before["ece"]), ""),
+        ("calibration error (ECE), calibrated", _show(after["ece"]), ""),
+        ("loss, as trained", _show(before["loss"]), ""),
+        ("loss, calibrated", _show(after["loss"]), ""),
+        ("temperature", _show(calibration["temperature"]), ""),
     ]
-    if calibration:
-        rows += [
-            ("temperature, if calibrated on these pictures", _show(calibration["temperature"]), ""),
-            ("ECE, so calibrated", _show(calibration["after"]["ece"]), ""),
-            ("loss, so calibrated", _show(calibration["after"]["loss"]), ""),
-        ]
-    return rows
 
 
 def list_classes(metrics: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -89,7 +89,7 @@ def test_text_report_lines_up(tmp_path):
     text = files[1].read_text(encoding="utf-8")
     low, high = metrics["intervals"]["accuracy"]
     assert re.search(rf"^accuracy +{metrics['accuracy']:.4f}  {low:.4f} to {high:.4f}$", text, re.MULTILINE)
-    assert re.search(r"^ECE, so calibrated +0\.\d{4}$", text, re.MULTILINE)
+    assert re.search(r"^calibration error \(ECE\), calibrated +0\.\d{4}$", text, re.MULTILINE)
     assert re.search(r"^dogs & 'wolves'( +[01]\.\d{4}){3} +50$", text, re.MULTILINE)
     assert re.search(r"^macro mean( +[01]\.\d{4}){3} +150$", text, re.MULTILINE)
     assert f"the surest first ({min(20, len(mistakes))} of {len(mistakes)})" in text
