@@ -1,0 +1,155 @@
+"""`catdog evaluate`: a checkpoint's answers on labelled pictures, what they are worth, and a report."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import options
+from .evaluation import (
+    Answers,
+    ask_network,
+    describe_calibration,
+    load_predictor,
+    photo_reader,
+    picture_path,
+    say,
+    write_files,
+)
+from .selection import SPLITS, choose_pictures
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MOST_CLASSES = 12  # with more, the confusion matrix is left to the picture
+
+
+@click.command()
+@click.argument("data")
+@click.argument("checkpoint")
+@click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
+@click.option("--output", type=click.Path(), metavar="DIR", help="Write a report with pictures there.")
+@click.option("--uncalibrated", is_flag=True, help="Take probabilities as trained, without temperature.")
+@click.option("--tta", is_flag=True, help="Average each picture with its mirror image; takes twice as long.")
+@options.device_options
+@options.precision_option
+@options.json_option
+def evaluate(
+    data: str,
+    checkpoint: str,
+    split: str | None,
+    output: str | None,
+    uncalibrated: bool,
+    tta: bool,
+    device: str | None,
+    precision: str | None,
+    as_json: bool,
+) -> None:
+    """Measure CHECKPOINT (a file or a run directory) on the labelled pictures of DATA.
+
+    A folder that the checkpoint was trained on is measured on the pictures that training kept apart.
+
+    \b
+    Examples:
+      catdog evaluate pets checkpoints/mobilenet_v2-1
+      catdog evaluate pets checkpoints/mobilenet_v2-1 --split test --output report
+    """
+    predictor = load_predictor(checkpoint, device, precision, calibrated=not uncalibrated, mirror=tta)
+    dataset, split = choose_pictures(data, [checkpoint], predictor.class_names, split, say)
+    if output is not None:
+        _claim(output)
+    say(_introduce(predictor, len(dataset), split))
+    answers = ask_network(predictor, dataset, split)
+    document = _measure(predictor, dataset, split, answers)
+    document = {"data": data, "checkpoint": checkpoint, "split": split, **document}
+    document |= {"calibrated": not uncalibrated, "tta": tta}
+    if output is not None:
+        _write(Path(output), document, answers, dataset)
+    if as_json:
+        click.echo(json.dumps(document, allow_nan=False))
+    else:
+        _print_tables(document)
+
+
+def _claim(output: str) -> None:
+    """Make the folder now: a name that cannot be used should not cost a measurement."""
+    from ..training.run import claim_folder
+
+    claim_folder(Path(output))
+
+
+def _introduce(predictor: Any, number: int, split: str) -> str:
+    where = f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}"
+    mirrored = ", each with its mirror image" if predictor.mirror else ""
+    return f"Measuring {predictor.arch} on {number:,} pictures ({split}){mirrored}; {where}"
+
+
+def _measure(predictor: Any, dataset: Any, split: str, answers: Answers) -> dict[str, Any]:
+    """Return the JSON document: all that `full_metrics` says, calibration, mistakes and unreadable files."""
+    from ..training.calibration import calibrate
+    from ..training.metrics import full_metrics
+    from ..training.report import find_mistakes
+
+    names, paths = predictor.class_names, dataset.splits[split].paths
+    probabilities = calibrate(answers.logits, predictor.temperature)
+    shown = [picture_path(dataset, paths[place]) for place in answers.places]
+    metrics = full_metrics(probabilities, answers.labels, names)
+    if predictor.temperature != 1:
+        metrics["notes"]["probabilities"] = f"Calibrated with temperature {predictor.temperature:.4f}."
+    return {
+        **metrics,
+        "temperature": predictor.temperature,
+        "calibration": describe_calibration(answers.logits, answers.labels, predictor.temperature),
+        "num_unreadable": len(answers.unreadable),
+        "unreadable": [{"path": path, "error": error} for path, error in answers.unreadable.items()],
+        "mistakes": find_mistakes(probabilities, answers.labels, names, shown),
+    }
+
+
+def _write(output: Path, document: dict[str, Any], answers: Answers, dataset: Any) -> None:
+    from ..training.calibration import calibrate
+
+    title = f"{document['checkpoint']} on {document['data']} ({document['split']})"
+    scores = calibrate(answers.logits, document["temperature"]), answers.labels
+    read_photo = photo_reader(dataset, document["split"])
+    files = write_files(output, title, document, scores, read_photo)
+    say(f"Report: {files[2]}")
+
+
+def _print_tables(document: dict[str, Any]) -> None:
+    """Print the numbers, the classes and, for few of them, who was taken for whom."""
+    from rich.console import Console
+
+    from ..training.report import list_classes, list_notes, list_numbers, summarize
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    numbers = list_numbers(document, document["calibration"])
+    console.print(build_table(("", "value", "95 % interval"), numbers))
+    console.print(build_table(("class", "precision", "recall", "F1", "pictures"), list_classes(document)))
+    names = document["class_names"]
+    if len(names) <= MOST_CLASSES:
+        rows = [(name, *map(str, row)) for name, row in zip(names, document["confusion"], strict=True)]
+        console.print(build_table(("true class \\ answer", *names), rows))
+    for note in list_notes(document):
+        console.print(note, soft_wrap=True)
+    if document["num_unreadable"]:
+        console.print(f"{document['num_unreadable']:,} unreadable pictures were left out.")
+    console.print(summarize(document), soft_wrap=True)
+
+
+def build_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
+    """Return a table whose first column is text and whose others are numbers."""
+    from rich.table import Table
+
+    table = Table()
+    for place, name in enumerate(header):
+        table.add_column(_printable(name), justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_printable, row))
+    return table
+
+
+def _printable(text: str) -> str:
+    """Return a name with whatever bytes of it are no text written as \\udcff."""
+    return text.encode("utf-8", "backslashreplace").decode()
