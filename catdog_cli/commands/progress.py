@@ -8,6 +8,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..errors import CatdogError
+
 
 class TrainReport:
     """The `report(kind, **facts)` callback of training: a method `on_KIND` for each kind."""
@@ -161,7 +163,12 @@ class TrainReport:
     def on_phase_end(self, **facts: Any) -> None:
         from .phase_report import write_phase_report
 
-        write_phase_report(self.setup, self.run_dir, facts)
+        try:
+            sentence = write_phase_report(self.setup, self.run_dir, facts)
+        except CatdogError as error:  # the training is worth more than its report
+            sentence = f"Warning: no report of phase {facts['phase'].name!r}: {error}"
+        if sentence:
+            self.say(sentence)
 
     def finish(self, result: Any) -> Any:
         """Write the curves, print what to do next, and return the result."""

@@ -1,0 +1,94 @@
+"""The report of each phase: its files, its numbers, and what happens where it cannot be written."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from catdog_cli.cli import run
+from catdog_cli.commands.phase_report import write_phase_report
+from catdog_cli.data.scan import scan_dataset
+from catdog_cli.errors import CatdogError
+from catdog_cli.settings import Phase, TrainSettings
+from tests.commands.test_evaluate import FILES
+from tests.commands.trained import train_tiny
+
+LOGITS = torch.tensor([[2.0, 0.0]] * 6 + [[0.0, 1.0]] * 5 + [[3.0, 0.0]])
+
+
+@pytest.fixture
+def setup(pets):
+    """Return the parts of a training's setup that a report looks at."""
+    dataset = scan_dataset(pets)
+    return SimpleNamespace(settings=TrainSettings(str(pets)), dataset=dataset)
+
+
+def make_facts(**changes):
+    facts = {"index": 1, "phase": Phase("fine/tune: 2", 3), "best": {"epoch": 2}, "last": True}
+    labels = torch.tensor([0] * 6 + [1] * 6)
+    return facts | {"logits": LOGITS, "labels": labels, "indices": torch.arange(12)} | changes
+
+
+def test_every_phase_gets_a_report_whose_numbers_training_printed(capsys, pets, tmp_path):
+    run_dir = train_tiny(pets, tmp_path / "run", "--fine-tune-epochs", "2")
+    talk = capsys.readouterr().err
+    rows = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
+    folders = sorted((run_dir / "reports").iterdir())
+    assert [folder.name for folder in folders] == ["1-scratch", "2-fine-tune"]
+    for phase, folder in enumerate(folders):
+        assert {path.name for path in folder.iterdir()} == FILES
+        found = json.loads((folder / "report.json").read_text())
+        epoch = int(found["title"].split("best epoch ")[1].split(",")[0])
+        row = next(row for row in rows if (row["phase"], row["epoch"]) == (phase, epoch))
+        assert found["accuracy"] == row["val_accuracy"]
+        assert found["loss"] == pytest.approx(row["val_loss"], abs=1e-5)
+        assert f"Phase {row['phase_name']!r}, best epoch {epoch}: {found['summary']}" in talk
+        assert str(folder / "report.html") in talk
+
+
+def test_the_report_knows_the_mistakes_and_where_they_are(setup, tmp_path):
+    sentence = write_phase_report(setup, tmp_path, make_facts())
+    folder = tmp_path / "reports" / "2-fine-tune-2"
+    found = json.loads((folder / "report.json").read_text())
+    assert sentence.startswith("Phase 'fine/tune: 2', best epoch 2: 11 of 12 pictures (91.7 %) named right.")
+    assert sentence.endswith(f"Report: {folder / 'report.html'}")
+    path = setup.dataset.splits["val"].paths[11]
+    assert [item["path"] for item in found["mistakes"]] == [str(setup.dataset.root / path)]
+    assert found["loss"] == pytest.approx(torch.nn.functional.cross_entropy(LOGITS, make_facts()["labels"]))
+    assert found["calibration"]["temperature"] != 1
+
+
+def test_unreadable_pictures_keep_the_others_in_their_places(setup, tmp_path):
+    places = torch.tensor([0, 11])
+    facts = make_facts(logits=LOGITS[places], labels=torch.tensor([0, 1]), indices=places)
+    write_phase_report(setup, tmp_path, facts)
+    found = json.loads((tmp_path / "reports" / "2-fine-tune-2" / "report.json").read_text())
+    assert found["num_samples"] == 2
+    assert Path(found["mistakes"][0]["path"]).name == Path(setup.dataset.splits["val"].paths[11]).name
+
+
+@pytest.mark.parametrize(
+    "changes", [{"best": None}, {"labels": torch.tensor([], dtype=torch.int64)}], ids=["no epoch", "none"]
+)
+def test_without_a_measured_epoch_there_is_no_report(setup, tmp_path, changes):
+    assert write_phase_report(setup, tmp_path / "run", make_facts(**changes)) is None
+    assert not (tmp_path / "run").exists()
+
+
+def test_scores_that_are_not_finite_are_no_report(setup, tmp_path):
+    with pytest.raises(CatdogError, match="not all finite"):
+        write_phase_report(setup, tmp_path, make_facts(logits=LOGITS * np.inf))
+
+
+def test_training_goes_on_where_a_report_cannot_be_written(capsys, pets, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "reports").write_text("mine")
+    train_tiny(pets, tmp_path / "run")
+    talk = capsys.readouterr().err
+    assert "Warning: no report of phase 'scratch': Cannot write the picture" in talk
+    assert (tmp_path / "run" / "best.pt").exists()
+    assert (tmp_path / "run" / "reports").read_text() == "mine"
+    assert run(["evaluate", str(pets), str(tmp_path / "run")]) == 0
