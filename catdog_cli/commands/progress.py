@@ -29,6 +29,7 @@ class TrainReport:
         self.setup = None
         self.run_dir = None
         self._features_started = 0.0
+        self._batches_started, self._batches_before = 0.0, 0
 
     def __enter__(self) -> "TrainReport":
         self.bar.start()
@@ -141,10 +142,12 @@ class TrainReport:
         how = "found on held-out folds" if picked else "as given"
         self.say(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
 
-    def on_batch(
-        self, done: int, total: int, phase, epoch: int, train_loss: float, train_accuracy: float
-    ) -> None:
-        facts = f"loss {train_loss:.4f} accuracy {100 * train_accuracy:.1f} %"
+    def on_batch(self, done: int, total: int, phase, epoch: int, train_loss: float, train_accuracy: float):
+        if self.task is None:
+            self._batches_started, self._batches_before = time.monotonic(), done - 1
+        passed_s = max(time.monotonic() - self._batches_started, 1e-9)
+        rate = (done - self._batches_before) * phase.batch_size / passed_s
+        facts = f"loss {train_loss:.4f} accuracy {100 * train_accuracy:.1f} % {rate:.0f} pictures/s"
         self._show(f"{phase.name} epoch {epoch}/{phase.epochs}", done, total, facts)
 
     def on_epoch(self, row: dict, epochs: int, best: dict) -> None:
@@ -190,16 +193,38 @@ class TrainReport:
 
     def show_plan(self, facts: dict[str, Any]) -> None:
         """Print what a dry run found, to stdout."""
-        for name, value in facts.items():
-            click.echo(f"{name.replace('_', ' ')}: {_plain(value)}")
+        for line in plan_lines(facts):
+            click.echo(line)
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return "; ".join(map(_plain, value))
-    return f"{value:,.1f}" if isinstance(value, float) else str(value)
+def plan_lines(facts: dict[str, Any]) -> list[str]:
+    """Return what a dry run found as lines for people."""
+    lines = [f"{len(facts['classes'])} classes in {facts['data']!r}"]
+    for split, counts in facts["pictures"].items():
+        shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
+        more = ", ..." if len(counts) > 8 else ""
+        lines.append(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
+    lines.append(
+        f"{facts['arch']}, weights {facts['weights']}, {facts['image_size_px']} px, "
+        f"on {facts['device']} in {facts['precision']}"
+    )
+    for number, phase in enumerate(facts["phases"], 1):
+        lines.append(
+            f"Phase {number} {phase['name']!r}: {phase['epochs']} epochs, trains "
+            f"{phase['trainable_parameters']:,} of {phase['total_parameters']:,} parameters, about "
+            f"{_duration(phase['seconds'])}"
+        )
+        if phase["features_kept_bytes"]:
+            lines.append(f"  keeps {phase['features_kept_bytes'] / 1e6:.0f} MB of features in the cache")
+    lines.append(f"Memory about {facts['memory_bytes'] / 1e9:.1f} GB")
+    lines.append(f"Time about {_duration(facts['seconds'])}, measured on a few batches; nothing was written")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def count_classes(dataset: Any, split: str) -> dict[str, int]:
