@@ -1,6 +1,7 @@
 """Stopping and going on gives the same bits as never having stopped."""
 
 import dataclasses
+import shutil
 
 import pytest
 
@@ -14,23 +15,31 @@ from .runs import Events, differences, load, resume, settings_for, train, with_e
 @pytest.mark.parametrize("arch", ["simple_cnn", "resnet18", "mobilenet_v2"])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("unfreeze", [0, "all"], ids=["head", "whole"])
-def test_two_epochs_and_two_more_equal_four(pets, tmp_path, arch, optimizer, unfreeze):
+def test_half_the_epochs_and_the_rest_equal_all(few, tmp_path, arch, optimizer, unfreeze):
+    half = 2 if arch == "simple_cnn" else 1
     phase = Phase(
-        "one", 4, 1e-2, unfreeze=unfreeze, optimizer=optimizer, weight_decay=1e-3, batch_size=7, patience=3
+        "one",
+        2 * half,
+        1e-2,
+        unfreeze=unfreeze,
+        optimizer=optimizer,
+        weight_decay=1e-3,
+        batch_size=5,
+        patience=3,
     )
-    settings = settings_for(pets, phase, arch=arch)
+    settings = settings_for(few, phase, arch=arch)
     straight = train(settings, tmp_path / "straight")
-    train(with_epochs(settings, 2), tmp_path / "stopped")
-    resumed = resume(tmp_path / "stopped", epochs=4)
+    train(with_epochs(settings, half), tmp_path / "stopped")
+    resumed = resume(tmp_path / "stopped", epochs=2 * half)
     assert differences(straight, resumed) == []
     assert differences(load(tmp_path / "straight", "best.pt"), load(tmp_path / "stopped", "best.pt")) == []
 
 
 RECIPES = {
-    "head": (Phase("head", 3, 1e-2, batch_size=5),),
+    "head": (Phase("head", 3, 1e-2, batch_size=3),),
     "two phases": (
-        Phase("head", 2, 1e-2, batch_size=5),
-        Phase("fine-tune", 2, 1e-3, unfreeze=6, batch_size=5, optimizer="sgd", scheduler="cosine"),
+        Phase("head", 2, 1e-2, batch_size=3),
+        Phase("fine-tune", 2, 1e-3, unfreeze=6, batch_size=3, optimizer="sgd", scheduler="cosine"),
     ),
     "all the trimmings": (
         Phase(
@@ -38,7 +47,7 @@ RECIPES = {
             3,
             1e-2,
             unfreeze="all",
-            batch_size=5,
+            batch_size=3,
             augment="strong",
             mixup=0.4,
             cutmix=0.4,
@@ -53,48 +62,73 @@ RECIPES = {
             monitor="loss",
         ),
     ),
-    "fixed views": (Phase("head", 3, 1e-2, batch_size=5, augment="standard", views=2, ema=0.5),),
+    "fixed views": (Phase("head", 3, 1e-2, batch_size=3, augment="standard", views=2, ema=0.5),),
 }
 
 
+@pytest.fixture(scope="module")
+def straight_run(few, tmp_path_factory):
+    """Return a function that trains a recipe in one go, once for all tests: its last.pt and best.pt."""
+    known = {}
+
+    def get(recipe):
+        if recipe not in known:
+            folder = tmp_path_factory.mktemp("straight") / "run"
+            known[recipe] = train(settings_for(few, *RECIPES[recipe]), folder), load(folder, "best.pt")
+        return known[recipe]
+
+    return get
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("stop_after", [1, 4, 7, 12])
-def test_stop_in_the_middle_of_an_epoch(pets, tmp_path, recipe, stop_after):
-    settings = settings_for(pets, *RECIPES[recipe])
-    straight = train(settings, tmp_path / "straight")
+@pytest.mark.parametrize("stop_after", [1, 4, 7, 11])
+def test_stop_in_the_middle_of_an_epoch(few, tmp_path, straight_run, recipe, stop_after):
+    straight, best = straight_run(recipe)
     asked = []
 
     def should_stop():
         asked.append(1)
         return len(asked) == stop_after
 
-    with pytest.raises(InterruptedRunError, match="Stopped in epoch"):
-        train(settings, tmp_path / "stopped", should_stop=should_stop)
+    with pytest.raises(InterruptedRunError, match=r"Stopped in epoch .* catdog train --resume "):
+        train(settings_for(few, *RECIPES[recipe]), tmp_path / "stopped", should_stop=should_stop)
     assert differences(straight, resume(tmp_path / "stopped")) == []
-    assert differences(load(tmp_path / "straight", "best.pt"), load(tmp_path / "stopped", "best.pt")) == []
+    assert differences(best, load(tmp_path / "stopped", "best.pt")) == []
 
 
 @pytest.mark.parametrize("recipe", ["head", "all the trimmings"])
-def test_weights_do_not_depend_on_workers_or_cache(pets, tmp_path, recipe):
-    settings = settings_for(pets, *RECIPES[recipe], cache=False)
-    first = train(settings, tmp_path / "0")
-    for workers in (1, 2):
+def test_weights_do_not_depend_on_workers_or_cache(few, tmp_path, straight_run, recipe):
+    cached, _ = straight_run(recipe)
+    settings = settings_for(few, *RECIPES[recipe], cache=False)
+    for workers in (0, 1, 2):
         other = train(dataclasses.replace(settings, workers=workers), tmp_path / str(workers))
-        assert differences(first["state_dict"], other["state_dict"]) == []
-    cached = train(dataclasses.replace(settings, cache=True), tmp_path / "cached")
-    assert differences(first["state_dict"], cached["state_dict"]) == []
-    assert differences(first["history"], cached["history"]) == []
+        assert differences(cached["state_dict"], other["state_dict"]) == []
+        assert differences(cached["history"], other["history"]) == []
 
 
-def test_finished_run_stays_as_it_is(pets, tmp_path):
-    straight = train(settings_for(pets), tmp_path / "run")
-    assert differences(straight, resume(tmp_path / "run")) == []
+@pytest.fixture(scope="module")
+def finished(few, tmp_path_factory):
+    """Return a run of two epochs on a copy of the data beside it; tests work on copies of both."""
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copytree(few, folder / "data")
+    train(settings_for(folder / "data"), folder / "run")
+    return folder
 
 
-def test_moved_data_is_found_where_it_is_said_to_be(pets, tmp_path):
-    settings = settings_for(pets)
-    train(settings, tmp_path / "run")
-    moved = pets.rename(tmp_path / "elsewhere")
+@pytest.fixture
+def run_dir(finished, tmp_path):
+    return shutil.copytree(finished / "run", tmp_path / "run")
+
+
+def test_finished_run_stays_as_it_is(run_dir):
+    straight = load(run_dir)
+    assert differences(straight, resume(run_dir)) == []
+
+
+def test_moved_data_is_found_where_it_is_said_to_be(few, tmp_path):
+    data = shutil.copytree(few, tmp_path / "data")
+    train(settings_for(data), tmp_path / "run")
+    moved = data.rename(tmp_path / "elsewhere")
     with pytest.raises(CatdogError, match="not there any more"):
         resume(tmp_path / "run", epochs=3)
     events = Events()
@@ -103,11 +137,11 @@ def test_moved_data_is_found_where_it_is_said_to_be(pets, tmp_path):
     assert not events.of("data_changed")
 
 
-def test_changed_data_is_said(pets, tmp_path):
-    train(settings_for(pets), tmp_path / "run")
-    (pets / "train" / "cats" / "0.png").write_bytes((pets / "train" / "cats" / "1.png").read_bytes())
+def test_changed_data_is_said(finished, run_dir, tmp_path):
+    data = shutil.copytree(finished / "data", tmp_path / "data")
+    (data / "train" / "cats" / "0.png").write_bytes((data / "train" / "cats" / "1.png").read_bytes())
     events = Events()
-    resume(tmp_path / "run", events, epochs=3)
+    resume(run_dir, events, epochs=3, data=str(data))
     assert events.of("data_changed")
 
 
@@ -118,27 +152,25 @@ def test_changed_data_is_said(pets, tmp_path):
         ({"fine_tune_epochs": 3}, "no such phase"),
     ],
 )
-def test_what_cannot_change(pets, tmp_path, changes, match):
-    train(settings_for(pets), tmp_path / "run")
+def test_what_cannot_change(run_dir, changes, match):
     with pytest.raises(CatdogError, match=match):
-        resume(tmp_path / "run", **changes)
+        resume(run_dir, **changes)
 
 
-def test_earlier_phase_cannot_be_extended(pets, tmp_path):
-    train(settings_for(pets, *RECIPES["two phases"]), tmp_path / "run")
+def test_earlier_phase_cannot_be_extended(few, tmp_path):
+    train(settings_for(few, *RECIPES["two phases"]), tmp_path / "run")
     with pytest.raises(CatdogError, match="is over and a later one built on it"):
         resume(tmp_path / "run", epochs=9)
 
 
-def test_later_phase_can_be_extended(pets, tmp_path):
+def test_later_phase_can_be_extended(few, tmp_path):
     constant = [dataclasses.replace(phase, scheduler="constant") for phase in RECIPES["two phases"]]
-    settings = settings_for(pets, *constant, head=HeadSpec())
+    settings = settings_for(few, *constant, head=HeadSpec())
     straight = train(with_epochs(settings, 2, 4), tmp_path / "straight")
     train(settings, tmp_path / "short")
     assert differences(straight, resume(tmp_path / "short", fine_tune_epochs=4)) == []
 
 
-def test_best_checkpoint_cannot_be_resumed(pets, tmp_path):
-    train(settings_for(pets), tmp_path / "run")
+def test_best_checkpoint_cannot_be_resumed(run_dir):
     with pytest.raises(CatdogError, match=r"resume from last\.pt"):
-        run.resume(tmp_path / "run" / "best.pt", run.Changes(), Events())
+        run.resume(run_dir / "best.pt", run.Changes(), Events())
