@@ -105,6 +105,16 @@ run_options = add_options(
     click.option("--cache-limit", type=float, metavar="GB", help="Size of the feature cache.  [default: 10]"),
     click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),
 )
+tracking_options = add_options(
+    click.option(
+        "--mlflow", metavar="URI", help="Follow the run in MLflow: server, sqlite:///FILE or folder."
+    ),
+    click.option("--mlflow-experiment", metavar="NAME", help="Where the run goes.  [default: catdog]"),
+    click.option("--mlflow-model", metavar="NAME", help="Register the best checkpoint there as this model."),
+    click.option(
+        "--tensorboard", is_flag=True, default=None, help="Write event files into the run directory."
+    ),
+)
 
 _PHASE_FIELDS = tuple(
     item.name

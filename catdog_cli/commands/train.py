@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from .progress import TrainReport
 RESUMABLE = frozenset(
     ("epochs", "fine_tune_epochs", "device", "workers", "cache", "cache_limit", "max_bad_fraction", "as_json")
 )
+TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
 @click.command()
@@ -24,6 +26,7 @@ RESUMABLE = frozenset(
 @options.run_options
 @options.device_options
 @options.precision_option
+@options.tracking_options
 @click.option(
     "--recipe", metavar="NAME|FILE", help="Phases from a recipe; `catdog info --recipes` lists them."
 )
@@ -72,8 +75,8 @@ def _train(data: str, config: str | None, output: str | None, dry_run: bool, giv
             _dry_run(settings, report, as_json)
             return None
         run_dir = Path(output) if output else run.next_run_dir(Path("checkpoints"), settings.arch)
-        with _stop_on_signals() as should_stop:
-            return report.finish(run.train(settings, run_dir, report, should_stop))
+        tracking = {name: merged.get(name) for name in TRACKING}
+        return _follow(run_dir, tracking, report, lambda *told: run.train(settings, run_dir, *told))
 
 
 def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:
@@ -89,17 +92,39 @@ def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:
 
 def _resume(data: str | None, path: str, given: dict[str, Any]):
     """Go on with a run; whatever would change the network or the past is refused by name."""
+    tracking = {name: given.pop(name) for name in TRACKING}
     for name, value in given.items():
         if value is not None and name not in RESUMABLE:
             option = "--" + name.replace("_", "-")
             raise SettingsError(
                 f"{option} cannot change on resume: the run keeps its own. Leave it out, or start a new run."
             )
+    from ..checkpoints import find_checkpoint
     from ..training import run
 
+    run_dir = find_checkpoint(path, "last.pt").parent
     changes = run.Changes(data=data, **{name: given[name] for name in RESUMABLE - {"as_json"}})
-    with TrainReport() as report, _stop_on_signals() as should_stop:
-        return report.finish(run.resume(path, changes, report, should_stop))
+    with TrainReport() as report:
+        return _follow(run_dir, tracking, report, lambda *told: run.resume(path, changes, *told), True)
+
+
+def _follow(
+    run_dir: Path, tracking: dict, report: TrainReport, start: Callable[..., Any], resuming: bool = False
+) -> Any:
+    """Call `start(report, should_stop)`; MLflow and TensorBoard listen too where that is asked for."""
+    from ..training.board import open_board, tee
+    from ..training.tracking import open_tracker
+
+    with contextlib.ExitStack() as stack:
+        board = open_board(run_dir, tracking["tensorboard"], resuming)
+        names = (tracking["mlflow"], tracking["mlflow_experiment"], tracking["mlflow_model"])
+        tracker = open_tracker(run_dir, *names, report.say, resuming)
+        followers = [stack.enter_context(each) for each in (board, tracker) if each is not None]
+        should_stop = stack.enter_context(_stop_on_signals())
+        result = report.finish(start(tee(report, *followers), should_stop))
+        if tracker is not None:
+            tracker.finish(result)
+        return result
 
 
 @contextlib.contextmanager
