@@ -1,8 +1,13 @@
 """The root command: finds subcommands by name without importing them, turns errors into exit codes."""
 
+import contextlib
+import difflib
 import importlib
 import os
+import select
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -22,8 +27,39 @@ TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2147483647:glibc
 NEEDS_TORCH = frozenset(("train", "predict", "evaluate", "compare", "lr-find"))
 
 
+class ReaderLeftError(Exception):
+    """Nobody reads stdout or stderr any more: `catdog ... | head`."""
+
+
+@contextlib.contextmanager
+def _notice_closed_pipe() -> Iterator[None]:
+    """Tell a reader that left from other pipes that break; click would end both with 1 and no word."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        if _lost_reader(1) or _lost_reader(2):
+            raise ReaderLeftError from error
+        raise CatdogError(f"A connection was closed by its other side ({error}): run it again.") from error
+
+
+def _lost_reader(descriptor: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poller = select.poll()
+    poller.register(descriptor, 0)  # errors are told unasked
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(0))
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's file when that command is called, and not for listing."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with _notice_closed_pipe():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _notice_closed_pipe():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -33,6 +69,13 @@ class LazyGroup(click.Group):
             return None
         attribute = name.replace("-", "_")
         return getattr(importlib.import_module(f"catdog_cli.commands.{attribute}"), attribute)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {close[0]!r}?" if close else "`catdog --help` lists all."
+            ctx.fail(f"No such command {args[0]!r}: {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -78,8 +121,9 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         return 130
-    except BrokenPipeError:  # `catdog ... | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderLeftError:  # it has seen enough
+        for descriptor in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         return 0
 
 
