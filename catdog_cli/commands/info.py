@@ -1,0 +1,111 @@
+"""`catdog info`: networks, a network's layers, what a checkpoint holds, the feature cache."""
+
+import json
+import os
+from typing import Any
+
+import click
+
+from . import info_text
+from .options import json_option
+
+
+@click.command()
+@click.argument("target", required=False, metavar="[ARCH|CKPT]")
+@click.option(
+    "--all", "all_archs", is_flag=True, help="Details of all networks, not of the first-class ones."
+)
+@click.option(
+    "--cache", "cache", is_flag=True, help="Show the cache of what frozen networks made of pictures."
+)
+@click.option("--clear-cache", is_flag=True, help="Empty that cache; the next run fills it again.")
+@json_option
+def info(target: str | None, all_archs: bool, cache: bool, clear_cache: bool, as_json: bool) -> None:
+    """List the networks, show one network's layers, or say what a checkpoint or run directory holds.
+
+    \b
+    Examples:
+      catdog info
+      catdog info resnet18
+      catdog info checkpoints/resnet18-1
+      catdog info --cache
+    """
+    asked = [bool(target), all_archs, cache or clear_cache]
+    if sum(asked) > 1:
+        raise click.UsageError(
+            "ARCH or CKPT, --all and the cache are different questions: ask one at a time."
+        )
+    if clear_cache:
+        _print(_clear_cache(), as_json, info_text.tell_cleared)
+    elif cache:
+        _print(_describe_cache(), as_json, info_text.tell_cache)
+    elif target is None:
+        _print(_describe_archs(all_archs), as_json, info_text.tell_archs)
+    elif _is_arch(target):
+        _print(_describe_arch(target), as_json, info_text.tell_arch)
+    else:
+        from .checkpoint_facts import describe_checkpoint
+
+        _print(describe_checkpoint(target), as_json, info_text.tell_checkpoint)
+
+
+def _print(facts: dict[str, Any], as_json: bool, tell: Any) -> None:
+    if as_json:
+        click.echo(json.dumps(facts, default=str))
+    else:
+        for line in tell(facts):
+            click.echo(line)
+
+
+def _is_arch(target: str) -> bool:
+    """Say whether a network is meant, not a path: its name, or a word that names no file.
+
+    A file or folder called like a network is reached as ./resnet18.
+    """
+    from ..models.backbones import FIRST_CLASS, arch_names
+
+    if target in FIRST_CLASS:
+        return True
+    looks_like_path = os.sep in target or "." in target or not target
+    return not looks_like_path and (not os.path.lexists(target) or target in arch_names())
+
+
+def _describe_archs(all_archs: bool) -> dict[str, Any]:
+    from ..models.backbones import FIRST_CLASS, arch_names
+    from ..models.describe import describe_arch
+
+    names = arch_names()
+    detailed = names if all_archs else list(FIRST_CLASS)
+    others = [name for name in names if name not in detailed]
+    return {"archs": [describe_arch(name) for name in detailed], "others": others}
+
+
+def _describe_arch(arch: str) -> dict[str, Any]:
+    from ..models.describe import describe_arch, list_layers
+
+    return {**describe_arch(arch), "layers": list_layers(arch)}
+
+
+def _describe_cache() -> dict[str, Any]:
+    from ..training.cache import cache_root, list_stores
+
+    stores = list_stores()
+    return {
+        "root": str(cache_root()),
+        "bytes": sum(store["bytes"] for store in stores),
+        "stores": stores[::-1],  # last used first
+    }
+
+
+def _clear_cache() -> dict[str, Any]:
+    """Empty the cache; what could not be deleted counts as left, not as freed."""
+    from ..training.cache import clear_cache
+
+    before = _describe_cache()
+    clear_cache()
+    after = _describe_cache()
+    return {
+        "root": before["root"],
+        "freed_bytes": before["bytes"] - after["bytes"],
+        "left_bytes": after["bytes"],
+    }
