@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
@@ -30,7 +30,8 @@ def show_percent(fraction: float) -> str:
 class Tally:
     """Counts what went by; names the first bad pictures on stderr."""
 
-    def __init__(self):
+    def __init__(self, say: Callable[[str], None] = lambda text: click.echo(text, err=True)):
+        self.say = say
         self.total = self.errors = 0
         self.by_class: dict[str, int] = {}
 
@@ -40,19 +41,22 @@ class Tally:
             self.count(row)
             yield row
 
-    def count(self, row: dict[str, Any]) -> None:
-        """Take note of one row."""
+    def count(self, row: dict[str, Any], aloud: bool = True) -> None:
+        """Take note of one row; `aloud` names it on stderr if it is bad."""
         self.total += 1
         if row["status"] == "ok":
             name = row["predictions"][0]["class"]
             self.by_class[name] = self.by_class.get(name, 0) + 1
             return
         self.errors += 1
-        if self.errors <= MOST_ERRORS:
-            click.echo(printable(row["error"]), err=True)
+        if aloud and self.errors <= MOST_ERRORS:
+            self.say(printable(row["error"]))
 
     def finish(self) -> int:
-        """Say how many more were bad; return the exit code: 1 if any was."""
+        """Say how many more were bad; return the exit code: 1 if any was, or there was none at all."""
+        if not self.total:
+            self.say("Nothing was predicted: the inputs name no picture.")
+            return 1
         if self.errors > MOST_ERRORS:
             click.echo(f"{self.errors - MOST_ERRORS} more could not be read.", err=True)
         if self.errors and self.total > 1:

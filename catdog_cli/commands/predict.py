@@ -8,7 +8,7 @@ import click
 
 from ..errors import SettingsError
 from . import options
-from .answers import Drawing, Tally, print_json, print_text, printable
+from .answers import printable
 
 NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 
@@ -18,6 +18,13 @@ NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
 @click.option("--category-names", type=click.Path(), metavar="FILE.json", help="Names to show for classes.")
 @click.option("--plot", type=click.Path(), metavar="FILE", help="Draw the pictures beside their classes.")
+@click.option("--output", type=click.Path(), metavar="FILE", help="Write .csv, .jsonl or .parquet instead.")
+@click.option("--all", "all_classes", is_flag=True, help="Give every class's probability, not the top k.")
+@click.option("--resume", is_flag=True, help="Go on with a half-written --output.")
+@click.option("--overwrite", is_flag=True, help="Replace --output if it exists.")
+@click.option("--summary", is_flag=True, help="Count the pictures of each class.")
+@click.option("--sort-into", type=click.Path(), metavar="DIR", help="Link each picture in DIR/CLASS.")
+@click.option("--copy", is_flag=True, help="With --sort-into: copy instead of linking.")
 @click.option("--tta", is_flag=True, help="Look at each picture and its mirror image; twice the time.")
 @click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the checkpoint holds.")
 @options.device_options
@@ -33,21 +40,38 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int:
     Examples:
       catdog predict photo.jpg checkpoints/mobilenet_v2-1
       catdog predict cat.jpg dog.jpg best.pt --plot answer.png
-      catdog predict holiday/ best.pt --json
+      catdog predict holiday/ best.pt --output predictions.csv --summary
+      find . -name '*.jpg' -print0 | catdog predict - best.pt --output predictions.jsonl
     """
     inputs, checkpoint = split_arguments(arguments)
-    predictor = load_predictor(checkpoint, given)
-    from ..inference.batch import predict_rows, read_inputs
+    check_options(inputs, given)
+    from .rows import show_rows, write_rows
 
-    tally = Tally()
-    rows = tally.watch(predict_rows(predictor, read_inputs(inputs), given["top_k"]))
-    drawing = Drawing(given["plot"]) if given["plot"] else None
-    if drawing:
-        rows = drawing.watch(rows)
-    print_json(rows) if given["as_json"] else print_text(rows)
-    if drawing:
-        drawing.save()
-    return tally.finish()
+    predictor = load_predictor(checkpoint, given)
+    return (write_rows if given["output"] else show_rows)(predictor, inputs, given)
+
+
+def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
+    """Refuse options that mean nothing together, before anything is loaded.
+
+    Raises:
+        click.UsageError: an option needs another one.
+        SettingsError: --output is of no known kind, or one of the inputs.
+    """
+    if given["resume"] and given["overwrite"]:
+        raise click.UsageError("--resume goes on with the file, --overwrite replaces it: give one of them.")
+    for name in ("resume", "overwrite"):
+        if given[name] and not given["output"]:
+            raise click.UsageError(f"--{name} belongs to --output FILE.")
+    if given["copy"] and not given["sort_into"]:
+        raise click.UsageError("--copy belongs to --sort-into DIR.")
+    if inputs.count("-") > 1:
+        raise click.UsageError("- means stdin, which can be read only once.")
+    if given["output"]:
+        from ..inference.output import check_apart, check_suffix
+
+        check_suffix(given["output"])
+        check_apart(given["output"], inputs, "--output")
 
 
 def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:

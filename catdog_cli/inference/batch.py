@@ -1,5 +1,6 @@
 """Answers as plain rows, one for every input in input order; `catdog predict` prints or writes them."""
 
+import io
 import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
@@ -34,5 +35,5 @@ def make_row(predictor: Predictor, answer: Answer, top_k: int) -> dict[str, Any]
 
 
 def read_inputs(arguments: Iterable[str], stdin: IO[bytes] | None = None) -> Iterator[Any]:
-    """Yield the inputs that `arguments` mean; see `expand_inputs`."""
-    return expand_inputs(arguments, stdin or sys.__stdin__.buffer)
+    """Yield the inputs that `arguments` mean; see `expand_inputs`. A closed stdin is empty."""
+    return expand_inputs(arguments, stdin or getattr(sys.stdin, "buffer", None) or io.BytesIO())

@@ -1,0 +1,421 @@
+"""Many inputs: what they expand to, one row each, and files that outlive a kill at any time."""
+
+import csv
+import io
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catdog_cli import Predictor, cli
+from catdog_cli.data.dataset import natural_key
+from catdog_cli.errors import CatdogError, DataError, SettingsError
+from catdog_cli.inference.batch import predict_rows
+from catdog_cli.inference.inputs import Unusable, expand_inputs, sort_key
+from catdog_cli.inference.output import Output
+from catdog_cli.inference.sorting import Sorter
+
+from ..conftest import draw_picture, write_pictures
+from .checkpoints import write_checkpoint
+
+SUFFIXES = ("csv", "jsonl", "parquet")
+ODD = ("a,b.png", 'quo"te.png', "new\nline.png", "cr\rhere.png", " lead.png", "caf\udce9.png", "猫.png")
+
+
+def expand(*arguments, stdin=b""):
+    return list(expand_inputs(arguments, io.BytesIO(stdin)))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Return the working directory, with pets/ of 20 pictures, a bad one among them, and best.pt."""
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "pets", {"cats": 11, "dogs": 8})
+    (tmp_path / "pets" / "cats" / "7a.jpg").write_bytes(b"bad")
+    write_checkpoint(tmp_path / "best.pt")
+    return tmp_path
+
+
+def run(*arguments):
+    return cli.run(["predict", *arguments])
+
+
+def feed(monkeypatch, data: bytes):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def read_rows(path: Path) -> list[dict]:
+    """Return the rows of an output file of any kind."""
+    if path.suffix == ".parquet":
+        rows = pyarrow.parquet.read_table(path).to_pylist()
+        for row in rows:
+            raw = row.pop("path_bytes")
+            row["path"] = row["path"] if raw is None else os.fsdecode(raw)
+        return rows
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+# What arguments mean
+
+
+@given(st.lists(st.text("aB 01２9-_.é", max_size=8)))
+def test_sort_key_orders_as_natural_key_does(names):
+    by_key = sorted(sorted(names), key=sort_key)
+    assert by_key == sorted(names, key=natural_key)
+
+
+def test_folders_go_down_in_natural_order_without_what_is_no_picture(place):
+    (place / "pets" / ".hidden.png").touch()
+    (place / "pets" / "notes.md").touch()
+    (place / "pets" / "loose.JPG").touch()
+    (place / "pets" / "dogs" / "up").symlink_to(place / "pets")
+    cats = [f"pets/cats/{name}" for name in range(8)]
+    found = expand("pets")
+    assert found[:10] == ["pets/loose.JPG", *(f"{cat}.png" for cat in cats), "pets/cats/7a.jpg"]
+    assert found[12] == "pets/cats/10.png"
+    assert len(found) == 21
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [
+        ("pets/*/1*.png", 3),
+        ("pets/**/*.png", 19),
+        ("**/7a.jpg", 1),
+        ("pe?s", 20),
+        ("pets/[cx]ats/[0-4].*", 5),
+    ],
+)
+def test_patterns_mean_what_the_shell_would_make_of_them(place, pattern, count):
+    found = expand(pattern)
+    assert len(found) == len(set(found)) == count
+    assert expand(str(place / pattern)) == [str(place / each) for each in found]
+
+
+def test_a_file_with_a_pattern_in_its_name_is_that_file(place):
+    draw_picture(0, 0).save("pets/a[1].png")
+    assert expand("pets/a[1].png") == ["pets/a[1].png"]
+
+
+@pytest.mark.parametrize("argument", ["empty", "*.gif", "pets/none/*.png"])
+def test_what_holds_no_picture_is_an_input_that_says_so(place, argument):
+    (place / "empty").mkdir()
+    (only,) = expand(argument)
+    assert isinstance(only, Unusable)
+    assert only.path == argument
+    assert repr(argument) in only.reason
+
+
+def test_stdin_and_lists(place):
+    (place / "list.txt").write_bytes(b"a.png\r\n\nb c.png\nlast\xe9.png")
+    (place / "list.csv").write_bytes(b'\xef\xbb\xbfid,path\n1,"a\nb,c.png"\n2,d.png\n3,\n')
+    assert expand("list.txt") == ["a.png", "b c.png", "last\udce9.png"]
+    assert expand("list.csv") == ["a\nb,c.png", "d.png"]
+    assert expand("-", "x.png", stdin=b"a.png\nb.png") == ["a.png", "b.png", "x.png"]
+    assert expand("-", stdin=b"a\nb.png\0c.png\0") == ["a\nb.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        (
+            "list.csv",
+            b"file,label\nx.png,1\n",
+            r"'list\.csv' has no column 'path' \(its first line holds 'file'",
+        ),
+        ("list.csv", b"", r"'list\.csv' has no column 'path' \(its first line holds nothing\): add one"),
+        ("list.csv", b'path\n"' + b"x" * 200_000, r"Cannot read the list 'list\.csv' \(field larger"),
+        ("gone.txt", None, r"Cannot read the list 'gone\.txt' \(No such file"),
+    ],
+)
+def test_bad_lists(place, name, content, match):
+    if content is not None:
+        (place / name).write_bytes(content)
+    with pytest.raises(DataError, match=match):
+        expand(name)
+
+
+def test_a_list_of_any_length_takes_no_memory(place):
+    with (place / "long.txt").open("w") as file:
+        for number in range(200_000):
+            file.write(f"some/folder/with/pictures/{number}.png\n")
+    tracemalloc.start()
+    assert sum(1 for _ in expand_inputs(["long.txt"], io.BytesIO())) == 200_000
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+
+
+# Files of rows
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_input_has_one_row_in_order(place, capsys, suffix):
+    assert run("pets", "gone.png", "best.pt", "--output", f"out/rows.{suffix}", "--top-k", "2") == 1
+    rows = read_rows(place / "out" / f"rows.{suffix}")
+    assert [row["path"] for row in rows] == expand("pets", "gone.png")
+    assert [row["path"] for row in rows if row["status"] == "error"] == ["pets/cats/7a.jpg", "gone.png"]
+    assert all(row["error"] for row in rows if row["status"] == "error")
+    assert sorted(path.name for path in (place / "out").iterdir()) == [f"rows.{suffix}"]
+    assert f"21 rows in 'out/rows.{suffix}'" in capsys.readouterr().err
+
+
+def test_the_three_kinds_say_the_same_as_the_printed_json(place, capsys):
+    run("pets", "best.pt", "--json")
+    printed = json.loads(capsys.readouterr().out)
+    for suffix in SUFFIXES:
+        run("pets", "best.pt", "--output", f"rows.{suffix}")
+    assert read_rows(place / "rows.jsonl") == printed
+    for suffix in ("csv", "parquet"):
+        for row, wanted in zip(read_rows(place / f"rows.{suffix}"), printed, strict=True):
+            for place_, each in enumerate(wanted["predictions"], start=1):
+                end = "" if place_ == 1 else f"_{place_}"
+                assert row[f"class{end}"] == each["class"]
+                assert float(row[f"probability{end}"]) == each["probability"]
+
+
+def test_all_gives_every_probability_in_the_order_of_the_classes(place):
+    run("pets/cats/0.png", "best.pt", "--all", "--output", "rows.csv")
+    (row,) = read_rows(place / "rows.csv")
+    names = [name for name in row if name.startswith("probability:")]
+    assert names == ["probability:cats", "probability:dogs", "probability:emus"]
+    assert sum(float(row[name]) for name in names) == pytest.approx(1)
+    assert row["probability"] == row[f"probability:{row['class']}"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_odd_names_survive(place, monkeypatch, suffix):
+    for name in ODD:
+        draw_picture(0, 1).save(place / "x.png")
+        (place / "x.png").rename(place / name)
+    feed(monkeypatch, b"\0".join(os.fsencode(name) for name in ODD))
+    assert run("-", "best.pt", "--output", f"rows.{suffix}") == 0
+    assert [row["path"] for row in read_rows(place / f"rows.{suffix}")] == list(ODD)
+    feed(monkeypatch, b"\0".join(os.fsencode(name) for name in ODD))
+    assert run("-", "best.pt", "--output", f"rows.{suffix}", "--resume") == 0
+    assert [row["path"] for row in read_rows(place / f"rows.{suffix}")] == list(ODD)
+    if suffix == "csv":
+        assert expand("rows.csv") == list(ODD)
+
+
+# Going on
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_file_cut_anywhere_is_completed_to_the_same_bytes(place, suffix):
+    draw_picture(0, 1).save(place / "pets" / "cats" / 'a\n"b",c.png')
+    predictor = Predictor.load("best.pt", device="cpu")
+    path, sources = place / f"rows.{suffix}", expand("pets")
+
+    def write(resume):
+        with Output(str(path), predictor, 2, False, resume, False) as output:
+            rest = iter(sources)
+            kept = sum(1 for _ in output.keep(rest))
+            for row in answers[kept:]:
+                output.write(row)
+        return kept
+
+    answers = [row for _, row in predict_rows(predictor, sources, 2)]
+    write(False)
+    whole = path.read_bytes()
+    for cut in random.Random(0).sample(range(len(whole) + 1), 40):
+        path.write_bytes(whole[:cut])
+        kept = write(True)
+        assert path.read_bytes() == whole
+        assert kept <= whole[:cut].count(b"\n")
+
+
+@pytest.mark.parametrize("suffix", ["csv", *(pytest.param(s, marks=pytest.mark.slow) for s in SUFFIXES[1:])])
+def test_killed_and_resumed_loses_doubles_and_tears_nothing(place, monkeypatch, capsys, suffix):
+    sources = expand("pets") * 20
+    names = b"".join(os.fsencode(source) + b"\n" for source in sources)
+    command = [sys.executable, "-m", "catdog_cli", "predict", "-", "best.pt", "--output", f"rows.{suffix}"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    growing = place / (f"rows.{suffix}" if suffix != "parquet" else "rows.parquet.rows.csv")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    ) as process:
+        process.stdin.write(names[: len(names) // 2])
+        process.stdin.flush()  # and left open: the run cannot end by itself
+        while not (growing.exists() and growing.stat().st_size > 4000):
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    feed(monkeypatch, names)
+    assert run("-", "best.pt", "--output", f"rows.{suffix}", "--resume", "--json") == 1  # of the bad picture
+    out, err = capsys.readouterr()
+    assert "Going on after" in err
+    assert json.loads(out)["total"] == len(sources)
+    assert [row["path"] for row in read_rows(place / f"rows.{suffix}")] == sources
+
+
+def test_a_finished_file_can_be_gone_on_with(place):
+    for suffix in SUFFIXES:
+        assert run("pets/dogs", "best.pt", "--output", f"rows.{suffix}") == 0
+        before = (place / f"rows.{suffix}").read_bytes()
+        assert run("pets/dogs", "best.pt", "--output", f"rows.{suffix}", "--resume") == 0
+        if suffix != "parquet":
+            assert (place / f"rows.{suffix}").read_bytes() == before
+        assert run("pets/dogs", "pets/cats/1.png", "best.pt", "--output", f"rows.{suffix}", "--resume") == 0
+        assert len(read_rows(place / f"rows.{suffix}")) == 9
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["pets/dogs", "best.pt"], "' exists: go on with it by --resume, replace it by --overwrite, or"),
+        (
+            ["pets/cats", "best.pt", "--resume"],
+            "its row 1 is of 'pets/dogs/0.png', but the input there is 'pe",
+        ),
+        (["pets/dogs/0.png", "best.pt", "--resume"], "row 2 is of 'pets/dogs/1.png', but there are fewer in"),
+        (["pets/dogs", "other.pt", "--resume"], "which this checkpoint with these options does not"),
+        (["pets/dogs", "best.pt", "--resume", "--top-k", "1"], "Cannot go on with 'rows"),
+    ],
+)
+def test_what_cannot_be_gone_on_with_is_left_alone(place, capsys, suffix, arguments, match):
+    write_checkpoint(place / "best.pt", temperature=0.02)
+    write_checkpoint(place / "other.pt", seed=5, temperature=0.02)
+    run("pets/dogs", "best.pt", "--output", f"rows.{suffix}", "--top-k", "3")
+    before = read_rows(place / f"rows.{suffix}")
+    capsys.readouterr()
+    assert run(*arguments, "--output", f"rows.{suffix}") == 1
+    err = capsys.readouterr().err
+    assert match in err
+    assert len(err.splitlines()) == 1
+    assert read_rows(place / f"rows.{suffix}") == before
+
+
+def test_overwrite_replaces_but_never_an_input(place, capsys):
+    (place / "list.csv").write_text("path\npets/dogs/0.png\n")
+    assert run("list.csv", "best.pt", "--output", "list.csv", "--overwrite") == 1
+    assert "--output 'list.csv' is one of the inputs" in capsys.readouterr().err
+    for _ in range(2):
+        assert run("list.csv", "best.pt", "--output", "rows.csv", "--overwrite") == 0
+    assert len(read_rows(place / "rows.csv")) == 1
+
+
+def test_a_full_disk_is_one_sentence_and_can_be_gone_on_with(place, capsys):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, limits[1]))
+    try:
+        assert run("pets", "best.pt", "--output", "rows.csv") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    err = capsys.readouterr().err.splitlines()
+    assert "rows are kept: mend that and add --resume." in err[-1]
+    assert err[-1].startswith("Error: Cannot write 'rows.csv' (File too large)")
+    assert (place / "rows.csv").stat().st_size == 700  # torn
+    assert run("pets", "best.pt", "--output", "rows.csv", "--resume") == 1
+    assert [row["path"] for row in read_rows(place / "rows.csv")] == expand("pets")
+
+
+def test_a_file_that_is_removed_meanwhile_is_noticed(place):
+    predictor = Predictor.load("best.pt", device="cpu")
+    output = Output("rows.csv", predictor, 2, False, False, False)
+    Path("rows.csv").unlink()
+    with pytest.raises(CatdogError, match=r"'rows\.csv' was removed or replaced"), output:
+        list(output.keep(iter([])))
+
+
+def test_two_runs_do_not_write_one_file(place):
+    predictor = Predictor.load("best.pt", device="cpu")
+    with (
+        Output("rows.csv", predictor, 2, False, False, False),
+        pytest.raises(CatdogError, match=r"'rows\.csv' is being written by another process"),
+    ):
+        Output("rows.csv", predictor, 2, False, True, False)
+
+
+def test_a_foreign_file_is_left_alone(place, capsys):
+    for name, content in (("a.csv", b"x,y\n1,2\n"), ("a.jsonl", b'{"x": 1}\n'), ("a.parquet", b"PAR?")):
+        (place / name).write_bytes(content)
+        assert run("pets", "best.pt", "--output", name, "--resume") == 1
+        assert name in capsys.readouterr().err
+        assert (place / name).read_bytes() == content
+        assert not (place / f"{name}.rows.csv").exists()
+
+
+# Sorting, counting
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_sorting_links_or_copies_and_changes_nothing_twice(place, copy):
+    write_pictures(place / "more", {"cats": 2})  # names that pets/cats has too
+    options = ["--output", "rows.csv", "--sort-into", "sorted", *(["--copy"] if copy else [])]
+    sources = ["pets/cats/0.png", "more/cats/1.png", "pets/cats/1.png"]
+    assert run(*sources, "best.pt", *options) == 0
+    found = set((place / "sorted").rglob("*.png"))
+    assert {path.is_symlink() for path in found} == {not copy}
+    classes = {row["class"] for row in read_rows(place / "rows.csv")}
+    assert {path.parent.name for path in found} == classes
+    if not copy:
+        assert {path.resolve() for path in found} == {(place / source).resolve() for source in sources}
+    assert run(*sources, "best.pt", *options, "--resume") == 0
+    assert set((place / "sorted").rglob("*.png")) == found
+    assert all((place / source).is_file() for source in sources)
+
+
+def test_sorting_never_replaces_and_stays_outside(place, capsys):
+    assert run("pets", "best.pt", "--sort-into", "pets/sorted") == 1
+    assert "--sort-into 'pets/sorted' lies in the input 'pets'" in capsys.readouterr().err
+    with pytest.raises(SettingsError, match=r"'\.\./up' cannot be a folder's name"):
+        Sorter("sorted", False, ["cats", "../up"])
+    sorter = Sorter("sorted", True, ["cats"])
+    row = {"path": "pets/cats/0.png", "status": "ok", "predictions": [{"class": "cats"}]}
+    target = place / "sorted" / "cats" / "0.png"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"mine")
+    assert sorter.place(row)
+    assert target.read_bytes() == b"mine"
+    assert len(list(target.parent.iterdir())) == 2
+
+
+def test_summary_counts_and_json_of_a_file(place, capsys):
+    assert run("pets", "best.pt", "--output", "rows.csv", "--summary") == 1
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines] == ["cats", "dogs", "emus", "(errors)"]
+    assert sum(int(line[1]) for line in lines) == 20
+    assert run("pets", "best.pt", "--output", "rows.csv", "--json", "--overwrite") == 1
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["output"], facts["total"], facts["errors"]) == ("rows.csv", 20, 1)
+    assert sum(facts["classes"].values()) == 19
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "match"),
+    [
+        (["--resume"], 2, "--resume belongs to --output FILE."),
+        (["--overwrite"], 2, "--overwrite belongs to --output FILE."),
+        (["--copy"], 2, "--copy belongs to --sort-into DIR."),
+        (["--output", "a.csv", "--resume", "--overwrite"], 2, "give one of them."),
+        (["--output", "a.txt"], 1, "--output is 'a.txt', but must end in one of: .csv, .jsonl, .parquet."),
+        (
+            ["--output", "best.pt/a.csv"],
+            1,
+            "Cannot open 'best.pt/a.csv' (File exists): give another --output.",
+        ),
+    ],
+)
+def test_wrong_options(place, capsys, options, code, match):
+    assert run("pets", "best.pt", *options) == code
+    assert match in capsys.readouterr().err
+
+
+def test_no_input_at_all_is_said(place, capsys, monkeypatch):
+    feed(monkeypatch, b"\n\n")
+    assert run("-", "best.pt") == 1
+    assert capsys.readouterr().err == "Nothing was predicted: the inputs name no picture.\n"
