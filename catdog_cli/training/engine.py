@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.loaders import BadPicture
-from ..errors import DataError, InterruptedRunError
+import torch
+
+from ..errors import CatdogError, InterruptedRunError
 from .calibration import fit_temperature
 from .metrics import monitor_value, quick_metrics
 from .setup import Setup, choose_sources, fit_norm, open_phase
 from .solve import solve_head
 from .state import Progress, RunState, better
-from .steps import EpochSums, PhaseRun, evaluate, train_epoch
+from .steps import EpochSums, PhaseRun, evaluate, not_finite, train_epoch
+from .unreadable import check_bad, recall_bad
 
 Report = Callable[..., None]
 
@@ -66,6 +68,7 @@ def run_phases(
     )
     if resume is not None:
         state.best_state, state.temperature = resume.get("best_state"), resume.get("temperature", 1.0)
+        recall_bad(setup, state.progress, resume)
     for index in range(state.progress.phase, len(setup.settings.phases)):
         if index > state.progress.phase:
             state.progress.start_phase(index)
@@ -107,7 +110,7 @@ def _start_phase(setup: Setup, state: RunState, report: Report, resume: dict | N
         done=progress.epoch,
     )
     source, val_source = choose_sources(setup, phase, progress.phase, border, report)
-    check_bad(setup, report)
+    check_bad(setup, report, progress)
     if resume is None and progress.phase == 0 and border == len(classifier.blocks):
         fit_norm(setup, source)
     run = open_phase(setup, progress.phase, border, source, val_source)
@@ -132,6 +135,7 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
         report("batch", done=done, total=total, phase=run.phase, epoch=epoch + 1, **sums.mean())
         if should_stop():
             progress.step, progress.sums = done, dict(vars(sums))
+            check_bad(setup, report, progress)
             state.save(run.optimizer, run.average, force=True)
             raise InterruptedRunError(
                 f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}, all is saved. To go on: "
@@ -143,9 +147,10 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
         report("solved", **facts)
     else:
         train_epoch(run, epoch, progress.step, sums, after_step)
-    check_bad(setup, report)
+    check_bad(setup, report, progress)
     trained_s = time.monotonic() - started
     row = _measure(run, state)
+    check_bad(setup, report, progress)
     row = {
         "phase": progress.phase,
         "phase_name": run.phase.name,
@@ -167,6 +172,7 @@ def _measure(run: PhaseRun, state: RunState) -> dict[str, float]:
     monitor, progress = run.phase.monitor, state.progress
     with run.average.applied() if run.average is not None else contextlib.nullcontext():
         logits, labels = evaluate(run)
+        _check_finite(run, logits)
         probabilities = logits.softmax(1).numpy()
         metrics = {
             f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy()).items()
@@ -180,6 +186,15 @@ def _measure(run: PhaseRun, state: RunState) -> dict[str, float]:
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy())
     return metrics
+
+
+def _check_finite(run: PhaseRun, logits: torch.Tensor) -> None:
+    """Raise CatdogError if the last steps of an epoch ruined the weights, which the loss has not seen."""
+    wrong = (~torch.isfinite(logits).all(1)).nonzero().flatten()
+    if len(wrong):
+        chosen = run.val_source.chosen
+        places = chosen.good_indices()[wrong[:4]].tolist()
+        raise CatdogError(not_finite(run, chosen, places, "The scores of validation pictures became NaN"))
 
 
 def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) -> None:
@@ -199,24 +214,3 @@ def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) 
         indices=run.val_source.chosen.good_indices(),
         last=last_phase,
     )
-
-
-def check_bad(setup: Setup, report: Report) -> None:
-    """Report unreadable pictures once each; stop when they are more than `max_bad_fraction` of all.
-
-    Raises:
-        DataError: with the first of them and their number.
-    """
-    news: list[BadPicture] = []
-    for chosen in setup.sets.values():
-        news += [picture for picture in chosen.bad.values() if picture.path not in setup.told_bad]
-    setup.told_bad.update(picture.path for picture in news)
-    if news:
-        report("bad_pictures", pictures=news)
-    total = sum(len(chosen) for chosen in setup.sets.values())
-    if len(setup.told_bad) > setup.settings.max_bad_fraction * total:
-        names = "\n".join(f"  {path}" for path in sorted(setup.told_bad)[:20])
-        raise DataError(
-            f"{len(setup.told_bad)} of {total} pictures cannot be read, more than --max-bad-fraction "
-            f"{setup.settings.max_bad_fraction:g} allows: mend or remove them, or allow more.\n{names}"
-        )

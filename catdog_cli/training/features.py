@@ -17,7 +17,9 @@ from ..settings import InputSpec
 from .cache import Store, cache_root, make_room
 from .seeds import seed_of
 
-FORWARD_BATCH = 16  # pictures: 8 to 16 stay in the processor's cache; the result does not depend on it
+FORWARD_BATCH = (
+    16  # pictures: 8 to 16 stay in the processor's cache; the result depends on it in the last bits at most
+)
 APPEND_ROWS = 1024
 
 
@@ -136,29 +138,42 @@ def build_table(
     store = Store(cache_root() / name, prefix.output_shape(), prefix.dtype)
     missing = _missing(store, chosen)
     make_room(len(missing) * store.row_bytes, limit_bytes, keep={store.folder})
+    while missing:  # a second time only for what has the content of an unreadable picture
+        _compute(prefix, chosen, view, store, missing, report)
+        missing = _missing(store, chosen)
+    places = torch.tensor([store.rows.get(key, -1) for key in chosen.keys], dtype=torch.int64)
+    return FeatureTable(store.open(), places)
+
+
+def _compute(
+    prefix: FrozenPrefix,
+    chosen: PictureSet,
+    view: View,
+    store: Store,
+    missing: list[int],
+    report: Callable[[int, int], None],
+) -> None:
+    """Add the rows of the pictures at `missing`, and note those that cannot be read."""
     waiting: list[tuple[list[str], torch.Tensor]] = []
     done = 0
     for indices, outputs, bad in run_prefix(prefix, chosen, missing, view):
         chosen.note_bad(bad)
-        waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
+        if len(indices):
+            waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
         done += len(indices) + len(bad)
         report(done, len(missing))
         if len(waiting) * FORWARD_BATCH >= APPEND_ROWS:
             _flush(store, waiting)
     _flush(store, waiting)
-    places = torch.tensor([store.rows.get(key, -1) for key in chosen.keys], dtype=torch.int64)
-    return FeatureTable(store.open(), places)
 
 
 def _missing(store: Store, chosen: PictureSet) -> list[int]:
-    """Return the places of pictures without a row; the same content is asked for once."""
-    seen: set[str] = set()
-    missing = []
+    """Return the places of pictures without a row, not known to be unreadable; a content once."""
+    first: dict[str, int] = {}
     for index, key in enumerate(chosen.keys):
-        if key not in store.rows and key not in seen:
-            seen.add(key)
-            missing.append(index)
-    return missing
+        if key not in store.rows and index not in chosen.bad:
+            first.setdefault(key, index)
+    return list(first.values())
 
 
 def _flush(store: Store, waiting: list[tuple[list[str], torch.Tensor]]) -> None:

@@ -42,9 +42,11 @@ class KeptFeatures:
         return FeatureTable(table.take(good).float().to(self.device), places)
 
     def batches(self, plan: list[torch.Tensor], epoch: int) -> Iterator[Inputs]:
-        """Yield the batches of `plan`, lists of places in the split, for an epoch (counted from 0)."""
+        """Yield the batches of `plan`, lists of places in the split, for an epoch (counted from 0), without
+        unreadable pictures."""
         table = self.tables[epoch % len(self.tables)]
-        for indices in plan:
+        for planned in plan:
+            indices = planned[table.places[planned] >= 0]
             values = table.take(indices).to(self.device)
             yield Inputs(values, self.chosen.labels[indices].to(self.device), indices, [])
 

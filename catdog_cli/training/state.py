@@ -32,6 +32,7 @@ class Progress:
     phase_best: dict[str, Any] | None = None
     patience: int = 0  # epochs since the phase's best improved
     history: list[dict[str, Any]] = field(default_factory=list)
+    bad: list[list] = field(default_factory=list)  # unreadable: [split, place in it, path, reason]
 
     def start_phase(self, phase: int) -> None:
         """Move on to another phase: its best and its patience start anew."""
@@ -132,6 +133,7 @@ class RunState:
             "best_state": self.best_state,
             "patience": progress.patience,
             "history": copy.deepcopy(progress.history),
+            "bad": copy.deepcopy(progress.bad),
             "settings": self.settings.to_dict(),
             "data_fingerprint": self.fingerprint,
             "versions": versions(),
@@ -165,4 +167,5 @@ def restore_progress(content: dict[str, Any]) -> Progress:
         phase_best=content.get("phase_best"),
         patience=content["patience"],
         history=copy.deepcopy(content["history"]),
+        bad=copy.deepcopy(content.get("bad", [])),
     )

@@ -14,6 +14,7 @@ from ..errors import CatdogError
 from ..models.classifier import Classifier
 from ..models.fast import FastForm
 from ..settings import Phase
+from .features import PictureSet
 from .mixing import mix_batch
 from .optim import Average, rate_factor, set_rates
 from .seeds import generator_of, seed_torch
@@ -52,24 +53,21 @@ class PhaseRun:
     average: Average | None = None
     found_bad: list[BadPicture] = field(default_factory=list)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return max(1, -(-len(self.source.chosen.good_indices()) // self.phase.batch_size))
-
 
 def plan_epoch(run: PhaseRun, epoch: int) -> list[torch.Tensor]:
     """Return the epoch's batches: places in the split, shuffled, or drawn so that classes are equal.
 
+    Unreadable pictures are planned too and leave their batch later: when they are found out differs
+    between runs with and without kept features, or stopped and resumed, and the order must not.
     A last batch of one picture joins the one before it, or BatchNorm could not tell a variance.
     """
-    good = run.source.chosen.good_indices()
+    labels = run.source.chosen.labels
     generator = generator_of(run.seed, run.index, epoch, "order")
     if run.phase.sampler == "balanced":
-        labels = run.source.chosen.labels[good]
         weights = 1.0 / torch.bincount(labels).clamp_min(1)[labels].double()
-        order = good[torch.multinomial(weights, len(good), replacement=True, generator=generator)]
+        order = torch.multinomial(weights, len(labels), replacement=True, generator=generator)
     else:
-        order = good[torch.randperm(len(good), generator=generator)]
+        order = torch.randperm(len(labels), generator=generator)
     batches = list(order.split(run.phase.batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
@@ -110,8 +108,7 @@ def train_batches(
             run.found_bad += run.source.chosen.note_bad(inputs.bad)
             set_rates(run.optimizer, rate_factor(run.phase, epoch * len(plan) + step, len(plan)))
             if len(inputs.indices):
-                with _one_picture(run.classifier, inputs):
-                    train_step(run, (epoch, step, rank), inputs, len(plan[step]) / processes, sums)
+                train_step(run, (epoch, step, rank), inputs, len(plan[step]) / processes, sums)
             after_step(step + 1, len(plan), sums)
 
 
@@ -147,7 +144,8 @@ def train_step(run: PhaseRun, key: tuple, inputs: Inputs, share: float, sums: Ep
     phase = run.phase
     seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
     values, targets = mix_batch(inputs.values, inputs.labels, len(run.classifier.head.output.bias), phase)
-    with torch.autocast(inputs.values.device.type, run.dtype, enabled=_mixed(run, values)):
+    mixed = torch.autocast(inputs.values.device.type, run.dtype, enabled=_mixed(run, values))
+    with _one_picture(run.classifier, inputs), mixed:
         logits = run.suffix(values)
     logits = logits.float()
     loss = F.cross_entropy(
@@ -155,7 +153,9 @@ def train_step(run: PhaseRun, key: tuple, inputs: Inputs, share: float, sums: Ep
     )
     value = loss.item()  # waits for a GPU, once a step, so that a loss gone wrong stops the run at once
     if not math.isfinite(value):
-        raise CatdogError(_not_finite(run, inputs, value))
+        raise CatdogError(
+            not_finite(run, run.source.chosen, inputs.indices[:4].tolist(), f"The loss became {value}")
+        )
     run.optimizer.zero_grad(set_to_none=True)
     run.accelerator.backward(
         loss * (len(inputs.indices) / share) if run.accelerator.num_processes > 1 else loss
@@ -177,12 +177,13 @@ def _mixed(run: PhaseRun, values: torch.Tensor) -> bool:
     return run.dtype == torch.bfloat16 and run.border < len(run.classifier.blocks)
 
 
-def _not_finite(run: PhaseRun, inputs: Inputs, loss: float) -> str:
-    paths = run.source.chosen.pictures.dataset.splits[run.source.chosen.pictures.split].paths
-    names = ", ".join(repr(paths[i]) for i in inputs.indices[:4].tolist())
+def not_finite(run: PhaseRun, chosen: PictureSet, places: list[int], what: str) -> str:
+    """Return a sentence that says `what` went wrong, at which pictures, in which phase, and what to do."""
+    paths = chosen.pictures.dataset.splits[chosen.pictures.split].paths
+    names = ", ".join(repr(paths[i]) for i in places)
     return (
-        f"The loss became {loss} in phase {run.phase.name!r}, at a batch with {names}: lower the learning "
-        f"rate ({run.phase.learning_rate:g}) or clip gradients; the last good checkpoint is kept."
+        f"{what} in phase {run.phase.name!r}, at a batch with {names}: lower the learning rate "
+        f"({run.phase.learning_rate:g}) or clip gradients; the last good checkpoint is kept."
     )
 
 
