@@ -185,7 +185,7 @@ def test_every_part_has_its_rule():
 
 @pytest.mark.parametrize("package", sorted(OPTIONAL))
 def test_optional_package_is_imported_in_one_file(package):
-    assert len(list_users(package)) <= 1, f"{package} is imported in {list_users(package)}"
+    assert len(list_users(package)) == 1, f"{package} is imported in {list_users(package)}"
 
 
 BROKEN = [
