@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def write_settings(settings: TrainSettings, run_dir: Path) -> None:
 def next_run_dir(parent: Path, arch: str) -> Path:
     """Return parent/ARCH-N, N one above the highest number there."""
     newest = newest_run(parent)
-    number = int(newest.name.rsplit("-", 1)[-1]) + 1 if newest else 1
+    number = int(re.search(r"\d+$", newest.name).group()) + 1 if newest else 1
     return parent / f"{arch}-{number}"
 
 

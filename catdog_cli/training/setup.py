@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..models.backbones import input_spec
 from ..models.classifier import Classifier, build_classifier
 from ..models.devices import pick_device, pick_precision
+from ..models.empty import check_image_size
 from ..models.weights import load_backbone
 from ..settings import InputSpec, Phase, TrainSettings
 from .features import FrozenPrefix, PictureSet, View, build_table, picture_set, run_prefix, table_bytes
@@ -65,6 +66,7 @@ def prepare_run(settings: TrainSettings, dataset: Dataset, state_dict: dict | No
     device = pick_device(settings.device)
     dtype = pick_precision(settings.precision, device)
     spec = choose_spec(settings)
+    check_image_size(settings.arch, spec.size)
     classifier = make_classifier(settings, len(dataset.class_names), state_dict)
     accelerator = Accelerator(cpu=device.type == "cpu")
     classifier.to(accelerator.device, memory_format=torch.channels_last)
