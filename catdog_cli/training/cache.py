@@ -7,7 +7,6 @@ A store is a folder: `rows.bin` (fixed-size rows), `keys.bin` (a 16-byte content
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from filelock import FileLock
 
 KEY_BYTES = 16
+STORE_NAME = "[0-9a-f]" * 24 + "-*"  # a prefix's key and a view; whatever else lies there is not ours
 
 
 def cache_root() -> Path:
@@ -30,11 +30,21 @@ class Store:
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: torch.dtype):
         self.folder, self.shape, self.dtype = folder, tuple(shape), dtype
         self.row_bytes = dtype.itemsize * torch.Size(shape).numel()
-        folder.mkdir(parents=True, exist_ok=True)
-        described = {"shape": list(shape), "dtype": str(dtype).removeprefix("torch.")}
-        (folder / "store.json").write_text(json.dumps(described))  # its time says when it was last used
         self.rows: dict[str, int] = {}
+        self.count = 0
+        self._describe()
         self.refresh()
+
+    def _describe(self) -> None:
+        """Write store.json, whose time says when it was last used; a read-only store is used as it is."""
+        marker = self.folder / "store.json"
+        text = json.dumps({"shape": list(self.shape), "dtype": str(self.dtype).removeprefix("torch.")})
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            marker.write_text(text)
+        except OSError:
+            if not marker.exists():
+                raise
 
     @property
     def _data(self) -> Path:
@@ -53,28 +63,38 @@ class Store:
         """Read the keys that are there now, this process's and others'."""
         keys = self._keys.read_bytes() if self._keys.exists() else b""
         stored = self._data.stat().st_size // self.row_bytes if self._data.exists() else 0
-        known = min(len(keys) // KEY_BYTES, stored)
-        self.rows = {keys[i * KEY_BYTES : (i + 1) * KEY_BYTES].hex(): i for i in range(known)}
+        self.count = min(len(keys) // KEY_BYTES, stored)
+        self.rows = {keys[i * KEY_BYTES : (i + 1) * KEY_BYTES].hex(): i for i in range(self.count)}
 
     def append(self, keys: list[str], values: torch.Tensor) -> None:
         """Add rows: hexadecimal digests, and values (len(keys), *shape); those already there are kept."""
         with self._locked():
+            self._describe()  # again: another process may have made room by deleting the store
             self.refresh()
-            new = [i for i, key in enumerate(keys) if key not in self.rows]
-            block = values[new].to(self.dtype).contiguous().view(torch.uint8).numpy().tobytes()
-            count = len(self.rows)
-            _write_at(self._data, count * self.row_bytes, block)
-            _write_at(self._keys, count * KEY_BYTES, b"".join(bytes.fromhex(keys[i]) for i in new))
-            self.rows.update({keys[i]: count + place for place, i in enumerate(new)})
+            new: dict[str, int] = {}
+            for i, key in enumerate(keys):
+                if key not in self.rows:
+                    new.setdefault(key, i)
+            block = values[list(new.values())].to(self.dtype).contiguous().view(torch.uint8)
+            _write_at(self._data, self.count * self.row_bytes, block.numpy().tobytes())
+            _write_at(self._keys, self.count * KEY_BYTES, b"".join(map(bytes.fromhex, new)))
+            self.refresh()
 
     def open(self) -> torch.Tensor:
-        """Return all rows as one memory-mapped tensor (rows, *shape)."""
-        count = len(self.rows)
-        if not count:
+        """Return all rows that are there now as one memory-mapped tensor (rows, *shape).
+
+        Raises:
+            OSError: they cannot be mapped.
+        """
+        self.refresh()
+        if not self.count:
             return torch.empty((0, *self.shape), dtype=self.dtype)
-        numel = count * self.row_bytes // self.dtype.itemsize
-        mapped = torch.from_file(str(self._data), shared=False, size=numel, dtype=self.dtype)
-        return mapped.view(count, *self.shape)
+        numel = self.count * self.row_bytes // self.dtype.itemsize
+        try:
+            mapped = torch.from_file(str(self._data), shared=False, size=numel, dtype=self.dtype)
+        except RuntimeError as error:
+            raise OSError(f"{str(self._data)!r} cannot be mapped: {error}") from error
+        return mapped.view(self.count, *self.shape)
 
 
 def _write_at(path: Path, offset: int, block: bytes) -> None:
@@ -91,23 +111,22 @@ def _write_at(path: Path, offset: int, block: bytes) -> None:
 def list_stores() -> list[dict]:
     """Return the stores, least recently used first: path, bytes, rows, used (seconds since 1970)."""
     stores = []
-    for marker in sorted(cache_root().glob("*/store.json"), key=lambda path: path.stat().st_mtime):
-        keys = marker.with_name("keys.bin")
-        rows = keys.stat().st_size // KEY_BYTES if keys.exists() else 0
-        stores.append(
-            {
-                "path": str(marker.parent),
-                "bytes": folder_bytes(marker.parent),
-                "rows": rows,
-                "used": marker.stat().st_mtime,
-            }
-        )
-    return stores
+    for marker in cache_root().glob(STORE_NAME + "/store.json"):
+        with contextlib.suppress(FileNotFoundError):  # another process deleted it just now
+            keys = marker.with_name("keys.bin")
+            rows = keys.stat().st_size // KEY_BYTES if keys.exists() else 0
+            size = sum(file.stat().st_size for file in marker.parent.iterdir())
+            used = marker.stat().st_mtime
+            stores.append({"path": str(marker.parent), "bytes": size, "rows": rows, "used": used})
+    return sorted(stores, key=lambda store: store["used"])
 
 
-def folder_bytes(folder: Path) -> int:
-    """Return the size of a store's files."""
-    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+def _delete(folder: str) -> None:
+    """Delete a store, and nothing that somebody else put into its folder."""
+    with contextlib.suppress(OSError):
+        for name in ("store.json", "keys.bin", "rows.bin", "lock"):
+            (Path(folder) / name).unlink(missing_ok=True)
+        Path(folder).rmdir()
 
 
 def make_room(needed_bytes: int, limit_bytes: float, keep: set[Path]) -> None:
@@ -118,7 +137,7 @@ def make_room(needed_bytes: int, limit_bytes: float, keep: set[Path]) -> None:
         if total + needed_bytes <= limit_bytes:
             return
         if Path(store["path"]) not in keep:
-            shutil.rmtree(store["path"], ignore_errors=True)
+            _delete(store["path"])
             total -= store["bytes"]
 
 
@@ -126,5 +145,5 @@ def clear_cache() -> int:
     """Delete every store and return the number of bytes freed."""
     stores = list_stores()
     for store in stores:
-        shutil.rmtree(store["path"], ignore_errors=True)
+        _delete(store["path"])
     return sum(store["bytes"] for store in stores)

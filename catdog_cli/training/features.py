@@ -133,6 +133,9 @@ def build_table(
     """Return the prefix's outputs for every picture of a set, computing what the cache does not hold.
 
     `report(done, total)` is called as pictures pass. Unreadable pictures are noted in `chosen`.
+
+    Raises:
+        OSError: the cache cannot be written: no permission, or the disk is full.
     """
     name = f"{prefix.key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
     store = Store(cache_root() / name, prefix.output_shape(), prefix.dtype)
@@ -141,8 +144,9 @@ def build_table(
     while missing:  # a second time only for what has the content of an unreadable picture
         _compute(prefix, chosen, view, store, missing, report)
         missing = _missing(store, chosen)
+    rows = store.open()
     places = torch.tensor([store.rows.get(key, -1) for key in chosen.keys], dtype=torch.int64)
-    return FeatureTable(store.open(), places)
+    return FeatureTable(rows, places)
 
 
 def _compute(

@@ -16,6 +16,7 @@ from ..models.devices import pick_device, pick_precision
 from ..models.empty import check_image_size
 from ..models.weights import load_backbone
 from ..settings import InputSpec, Phase, TrainSettings
+from .cache import cache_root
 from .features import FrozenPrefix, PictureSet, View, build_table, picture_set, run_prefix, table_bytes
 from .optim import Average, build_optimizer
 from .seeds import generator_of, seed_of
@@ -102,36 +103,46 @@ def choose_sources(
     setup: Setup, phase: Phase, index: int, border: int, report
 ) -> tuple[KeptFeatures | FreshPictures, KeptFeatures | FreshPictures]:
     """Return where training and validation batches come from: the feature cache where that keeps the
-    meaning of the options and fits its limit, the pictures themselves otherwise."""
+    meaning of the options, fits its limit and can be written, the pictures themselves otherwise."""
     prefix = FrozenPrefix(setup.classifier.prefix(border), setup.spec, setup.dtype, setup.device)
     views = _views(setup.settings, phase)
     train, val = setup.sets["train"], setup.sets["val"]
     fresh = phase.augment != "none" and not phase.views
     limit_bytes = setup.settings.cache_limit * 1e9
-    kept = border > 0 and setup.settings.cache
-    if kept:
-        needed = table_bytes(prefix, len(val) + (0 if fresh else len(train) * len(views)))
-        if needed > limit_bytes:
-            report("cache_too_small", needed_bytes=needed, limit_bytes=limit_bytes)
-            kept = False
 
-    def table(chosen: PictureSet, view: View, name: str) -> Any:
-        return build_table(
-            prefix,
-            chosen,
-            view,
-            limit_bytes,
-            lambda done, total: report("features", name=name, done=done, total=total),
-        )
+    def keep(chosen: PictureSet, views: list[View], name: str) -> KeptFeatures:
+        def passed(done: int, total: int) -> None:
+            report("features", name=name, done=done, total=total)
+
+        tables = [build_table(prefix, chosen, view, limit_bytes, passed) for view in views]
+        return KeptFeatures(chosen, tables, setup.device)
 
     def pictures(chosen: PictureSet) -> FreshPictures:
         workers = pick_workers(setup.settings.workers, setup.device)
         return FreshPictures(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
 
-    val_source = KeptFeatures(val, [table(val, View(), "val")], setup.device) if kept else pictures(val)
-    if fresh or not kept:
-        return pictures(train), val_source
-    return KeptFeatures(train, [table(train, view, "train") for view in views], setup.device), val_source
+    rows = len(val) + (0 if fresh else len(train) * len(views))
+    if border and setup.settings.cache and _fits(table_bytes(prefix, rows), limit_bytes, report):
+        try:
+            val_source = keep(val, [View()], "val")
+            return pictures(train) if fresh else keep(train, views, "train"), val_source
+        except OSError as error:
+            report("warning", text=_no_cache(error))
+    return pictures(train), pictures(val)
+
+
+def _fits(needed_bytes: int, limit_bytes: float, report) -> bool:
+    if needed_bytes > limit_bytes:
+        report("cache_too_small", needed_bytes=needed_bytes, limit_bytes=limit_bytes)
+    return needed_bytes <= limit_bytes
+
+
+def _no_cache(error: OSError) -> str:
+    return (
+        f"The feature cache {str(cache_root())!r} cannot be used ({error.strerror or error}): what the "
+        f"frozen blocks make of the pictures is computed anew in each epoch, which is slower. Set "
+        f"CATDOG_CACHE to another folder, or free space."
+    )
 
 
 def _views(settings: TrainSettings, phase: Phase) -> list[View]:

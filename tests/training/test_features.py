@@ -1,0 +1,170 @@
+"""Features are computed once: what is kept, what makes them anew, and what the fast form gives."""
+
+import shutil
+
+import pytest
+import torch
+
+from catdog_cli.data.loaders import Pictures
+from catdog_cli.models.classifier import build_classifier
+from catdog_cli.settings import HeadSpec, InputSpec, Phase
+from catdog_cli.training import features, run
+from catdog_cli.training.cache import list_stores
+from catdog_cli.training.features import FrozenPrefix, View, build_table, picture_set
+
+from ..conftest import draw_picture
+from .runs import Events, settings_for, train
+
+CPU = torch.device("cpu")
+PHASE = Phase("p", 2, 1e-2, batch_size=5)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Return a list that gets the number of pictures of every pass through a frozen prefix."""
+    counts = []
+    original = features.run_prefix
+
+    def spy(prefix, chosen, indices, *args, **kwargs):
+        counts.append(len(indices))
+        return original(prefix, chosen, indices, *args, **kwargs)
+
+    monkeypatch.setattr(features, "run_prefix", spy)
+    return counts
+
+
+def test_another_head_seed_or_batch_size_computes_nothing(few, resnet_file, tmp_path, computed):
+    network = {"arch": "resnet18", "weights": resnet_file}
+    train(settings_for(few, PHASE, **network), tmp_path / "1")
+    assert sum(computed) == 18
+    computed.clear()
+    other = Phase("q", 3, 0.1, batch_size=4, optimizer="sgd", sampler="balanced")
+    train(settings_for(few, other, head=HeadSpec((4, 4), 0.5), seed=7, **network), tmp_path / "2")
+    assert sum(computed) == 0
+
+
+def test_views_are_computed_once_each_and_the_plain_one_is_shared(few, resnet_file, tmp_path, computed):
+    network = {"arch": "resnet18", "weights": resnet_file}
+    augmented = Phase("p", 3, augment="light", views=3, batch_size=5)
+    train(settings_for(few, augmented, **network), tmp_path / "1")
+    assert sum(computed) == 6 + 3 * 12
+    computed.clear()
+    train(settings_for(few, augmented, **network), tmp_path / "2")
+    train(settings_for(few, PHASE, **network), tmp_path / "3")
+    assert sum(computed) == 0
+
+
+def test_second_phase_on_the_same_frozen_blocks_computes_nothing_more(few, tmp_path, computed):
+    train(settings_for(few, PHASE, PHASE), tmp_path / "run")
+    assert sum(computed) == 18
+
+
+def test_changed_picture_is_computed_alone(few, tmp_path, computed):
+    data = shutil.copytree(few, tmp_path / "data")
+    train(settings_for(data, PHASE), tmp_path / "1")
+    computed.clear()
+    draw_picture(0, 12345).save(data / "train" / "cats" / "3.png")
+    train(settings_for(data, PHASE), tmp_path / "2")
+    assert sum(computed) == 1
+    (data / "train" / "cats" / "3.png").rename(data / "train" / "cats" / "renamed.png")
+    train(settings_for(data, PHASE), tmp_path / "3")
+    assert sum(computed) == 1
+
+
+def test_copies_of_a_picture_share_a_row(few, tmp_path, computed):
+    data = shutil.copytree(few, tmp_path / "data")
+    for number in (1, 2, 3):
+        shutil.copy(data / "train" / "cats" / "0.png", data / "train" / "cats" / f"{number}.png")
+    train(settings_for(data, PHASE), tmp_path / "run")
+    assert sum(computed) == 18 - 3
+    assert [store["rows"] for store in list_stores()] == [15]
+
+
+def prefix(seed=0, spec=None, dtype=torch.float32, arch="simple_cnn", border=None):
+    classifier = build_classifier(arch, 2, HeadSpec(), seed)
+    classifier.unfreeze(0)
+    return FrozenPrefix(
+        classifier.prefix(len(classifier.blocks) if border is None else border),
+        spec or InputSpec(32, 36),
+        dtype,
+        CPU,
+    )
+
+
+def test_key_is_that_of_the_same_weights_and_input():
+    assert prefix().key == prefix().key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"spec": InputSpec(40, 45)},
+        {"spec": InputSpec(32, 40)},
+        {"spec": InputSpec(32, 36, mean=(0.5, 0.5, 0.5))},
+        {"spec": InputSpec(32, 36, interpolation="bicubic")},
+        {"dtype": torch.bfloat16},
+        {"border": 3},
+    ],
+)
+def test_key_changes_with_whatever_changes_the_numbers(changes):
+    assert prefix(**changes).key != prefix().key
+
+
+def test_key_changes_with_a_single_statistic_of_a_norm():
+    classifier = build_classifier("simple_cnn", 2, HeadSpec())
+    before = FrozenPrefix(classifier.prefix(3), InputSpec(32, 36), torch.float32, CPU).key
+    next(m for m in classifier.modules() if isinstance(m, torch.nn.BatchNorm2d)).running_mean[0] += 1e-3
+    assert FrozenPrefix(classifier.prefix(3), InputSpec(32, 36), torch.float32, CPU).key != before
+
+
+@pytest.mark.parametrize("border", [2, None], ids=["maps", "pooled"])
+def test_table_holds_what_the_network_itself_gives(few, border):
+    """Fused convolutions and rows from disk against the plain network on the plain picture."""
+    from catdog_cli.data.transforms import load_picture, normalise
+
+    spec = InputSpec(32, 36)
+    classifier = build_classifier("simple_cnn", 2, HeadSpec()).eval()
+    places = len(classifier.blocks) if border is None else border
+    module = classifier.prefix(places)
+    dataset = run.read_data(settings_for(few), Events())
+    chosen = picture_set(Pictures(dataset, "train", spec))
+    table = build_table(
+        FrozenPrefix(module, spec, torch.float32, CPU), chosen, View(), 1e9, lambda done, total: None
+    )
+    for index in (0, 5, 11):
+        picture = normalise(load_picture(dataset.source("train", index), spec)[None], spec)
+        with torch.no_grad():
+            expected = module(picture)
+        torch.testing.assert_close(table.take(torch.tensor([index])), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_border_inside_the_backbone_keeps_maps_and_trains_the_same(few, tmp_path):
+    phase = Phase("p", 2, 1e-2, unfreeze=8, batch_size=4)
+    states = [
+        train(settings_for(few, phase, cache=cache), tmp_path / str(cache))["state_dict"]
+        for cache in (True, False)
+    ]
+    (store,) = list_stores()
+    assert store["rows"] == 18
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_fresh_augmentation_keeps_no_training_features(few, tmp_path):
+    train(settings_for(few, Phase("p", 1, augment="light", batch_size=4)), tmp_path / "run")
+    assert [store["rows"] for store in list_stores()] == [6]  # validation alone
+    events = Events()
+    train(settings_for(few, Phase("p", 1, augment="light", batch_size=4)), tmp_path / "again", events)
+    assert events.of("features") == []
+
+
+def test_no_cache_leaves_nothing_behind(few, tmp_path):
+    train(settings_for(few, PHASE, cache=False), tmp_path / "run")
+    assert list_stores() == []
+
+
+def test_bfloat16_trains_and_keeps_half_the_bytes(few, tmp_path):
+    train(settings_for(few, PHASE, precision="bf16"), tmp_path / "run")
+    (store,) = list_stores()
+    assert 18 * 256 * 2 <= store["bytes"] < 18 * 256 * 4
