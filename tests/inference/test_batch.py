@@ -1,4 +1,4 @@
-"""Many inputs: what they expand to, one row each, and files that outlive a kill at any time."""
+"""Many inputs: one row each, in files that outlive a kill at any time."""
 
 import csv
 import io
@@ -9,41 +9,23 @@ import resource
 import signal
 import subprocess
 import sys
-import tracemalloc
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from catdog_cli import Predictor, cli
-from catdog_cli.data.dataset import natural_key
-from catdog_cli.errors import CatdogError, DataError, SettingsError
+from catdog_cli.errors import CatdogError, SettingsError
 from catdog_cli.inference.batch import predict_rows
-from catdog_cli.inference.inputs import Unusable, expand_inputs, sort_key
 from catdog_cli.inference.output import Output
 from catdog_cli.inference.sorting import Sorter
 
 from ..conftest import draw_picture, write_pictures
 from .checkpoints import write_checkpoint
+from .test_inputs import expand
 
 SUFFIXES = ("csv", "jsonl", "parquet")
 ODD = ("a,b.png", 'quo"te.png', "new\nline.png", "cr\rhere.png", " lead.png", "caf\udce9.png", "猫.png")
-
-
-def expand(*arguments, stdin=b""):
-    return list(expand_inputs(arguments, io.BytesIO(stdin)))
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """Return the working directory, with pets/ of 20 pictures, a bad one among them, and best.pt."""
-    monkeypatch.chdir(tmp_path)
-    write_pictures(tmp_path / "pets", {"cats": 11, "dogs": 8})
-    (tmp_path / "pets" / "cats" / "7a.jpg").write_bytes(b"bad")
-    write_checkpoint(tmp_path / "best.pt")
-    return tmp_path
 
 
 def run(*arguments):
@@ -66,96 +48,6 @@ def read_rows(path: Path) -> list[dict]:
         return [json.loads(line) for line in path.read_text().splitlines()]
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))
-
-
-# What arguments mean
-
-
-@given(st.lists(st.text("aB 01２9-_.é", max_size=8)))
-def test_sort_key_orders_as_natural_key_does(names):
-    by_key = sorted(sorted(names), key=sort_key)
-    assert by_key == sorted(names, key=natural_key)
-
-
-def test_folders_go_down_in_natural_order_without_what_is_no_picture(place):
-    (place / "pets" / ".hidden.png").touch()
-    (place / "pets" / "notes.md").touch()
-    (place / "pets" / "loose.JPG").touch()
-    (place / "pets" / "dogs" / "up").symlink_to(place / "pets")
-    cats = [f"pets/cats/{name}" for name in range(8)]
-    found = expand("pets")
-    assert found[:10] == ["pets/loose.JPG", *(f"{cat}.png" for cat in cats), "pets/cats/7a.jpg"]
-    assert found[12] == "pets/cats/10.png"
-    assert len(found) == 21
-
-
-@pytest.mark.parametrize(
-    ("pattern", "count"),
-    [
-        ("pets/*/1*.png", 3),
-        ("pets/**/*.png", 19),
-        ("**/7a.jpg", 1),
-        ("pe?s", 20),
-        ("pets/[cx]ats/[0-4].*", 5),
-    ],
-)
-def test_patterns_mean_what_the_shell_would_make_of_them(place, pattern, count):
-    found = expand(pattern)
-    assert len(found) == len(set(found)) == count
-    assert expand(str(place / pattern)) == [str(place / each) for each in found]
-
-
-def test_a_file_with_a_pattern_in_its_name_is_that_file(place):
-    draw_picture(0, 0).save("pets/a[1].png")
-    assert expand("pets/a[1].png") == ["pets/a[1].png"]
-
-
-@pytest.mark.parametrize("argument", ["empty", "*.gif", "pets/none/*.png"])
-def test_what_holds_no_picture_is_an_input_that_says_so(place, argument):
-    (place / "empty").mkdir()
-    (only,) = expand(argument)
-    assert isinstance(only, Unusable)
-    assert only.path == argument
-    assert repr(argument) in only.reason
-
-
-def test_stdin_and_lists(place):
-    (place / "list.txt").write_bytes(b"a.png\r\n\nb c.png\nlast\xe9.png")
-    (place / "list.csv").write_bytes(b'\xef\xbb\xbfid,path\n1,"a\nb,c.png"\n2,d.png\n3,\n')
-    assert expand("list.txt") == ["a.png", "b c.png", "last\udce9.png"]
-    assert expand("list.csv") == ["a\nb,c.png", "d.png"]
-    assert expand("-", "x.png", stdin=b"a.png\nb.png") == ["a.png", "b.png", "x.png"]
-    assert expand("-", stdin=b"a\nb.png\0c.png\0") == ["a\nb.png", "c.png"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "match"),
-    [
-        (
-            "list.csv",
-            b"file,label\nx.png,1\n",
-            r"'list\.csv' has no column 'path' \(its first line holds 'file'",
-        ),
-        ("list.csv", b"", r"'list\.csv' has no column 'path' \(its first line holds nothing\): add one"),
-        ("list.csv", b'path\n"' + b"x" * 200_000, r"Cannot read the list 'list\.csv' \(field larger"),
-        ("gone.txt", None, r"Cannot read the list 'gone\.txt' \(No such file"),
-    ],
-)
-def test_bad_lists(place, name, content, match):
-    if content is not None:
-        (place / name).write_bytes(content)
-    with pytest.raises(DataError, match=match):
-        expand(name)
-
-
-def test_a_list_of_any_length_takes_no_memory(place):
-    with (place / "long.txt").open("w") as file:
-        for number in range(200_000):
-            file.write(f"some/folder/with/pictures/{number}.png\n")
-    tracemalloc.start()
-    assert sum(1 for _ in expand_inputs(["long.txt"], io.BytesIO())) == 200_000
-    assert tracemalloc.get_traced_memory()[1] < 2_000_000
-    tracemalloc.stop()
 
 
 # Files of rows
@@ -321,6 +213,22 @@ def test_a_full_disk_is_one_sentence_and_can_be_gone_on_with(place, capsys):
     assert (place / "rows.csv").stat().st_size == 700  # torn
     assert run("pets", "best.pt", "--output", "rows.csv", "--resume") == 1
     assert [row["path"] for row in read_rows(place / "rows.csv")] == expand("pets")
+
+
+def test_interrupted_says_how_to_go_on(place, capsys, monkeypatch):
+    write, written = Output.write, []
+
+    def write_some(output, row):
+        if len(written) == 7:
+            raise KeyboardInterrupt
+        written.append(row["path"])
+        write(output, row)
+
+    monkeypatch.setattr(Output, "write", write_some)
+    assert run("pets", "best.pt", "--output", "rows.csv") == 130
+    said = "Interrupted: 7 rows are kept; run this again with --resume to go on.\n"
+    assert capsys.readouterr().err == said
+    assert [row["path"] for row in read_rows(place / "rows.csv")] == written
 
 
 def test_a_file_that_is_removed_meanwhile_is_noticed(place):
