@@ -35,7 +35,8 @@ def fetch_picture(address: str, max_bytes: int = MAX_BYTES, max_seconds: float =
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
             reason = f"it took longer than {max_seconds:g} s"
-        raise _refuse(address, str(reason) or type(error).__name__) from error
+        reason = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
+        raise _refuse(address, reason) from error
     return data
 
 
