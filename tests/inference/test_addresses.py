@@ -44,6 +44,7 @@ def site():
     data = io.BytesIO()
     draw_picture(0, 1).save(data, "png")
     server.picture = data.getvalue()
+    server.handle_error = lambda *args: None  # of a client that has hung up
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
