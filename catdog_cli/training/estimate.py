@@ -10,7 +10,7 @@ import torch
 from ..data.dataset import class_counts
 from ..settings import Phase, TrainSettings
 from .features import FORWARD_BATCH, FrozenPrefix, View, run_prefix, table_bytes
-from .setup import Setup, check_settings, open_phase, prepare_run
+from .setup import Setup, check_settings, fixed_views, open_phase, prepare_run
 from .sources import FreshPictures
 from .steps import EpochSums, plan_epoch, train_batches
 
@@ -53,7 +53,7 @@ def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
     num_train, num_val = len(setup.sets["train"]), len(setup.sets["val"])
     picture_s = _time_prefix(setup, prefix)
     fresh = phase.augment != "none" and not phase.views
-    rows = num_val + (0 if fresh else num_train * max(1, min(phase.views, phase.epochs)))
+    rows = num_val + num_train * len(fixed_views(setup.settings, phase))
     needed = table_bytes(prefix, rows) if border else 0
     kept = border > 0 and setup.settings.cache and needed <= setup.settings.cache_limit * 1e9
     step_s = _time_steps(setup, phase, index, border, prefix)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import CatdogError
+from ..errors import CatdogError, SettingsError
 from .optim import set_rates
 from .setup import Setup, choose_sources, fit_norm, open_phase
 from .steps import EpochSums, PhaseRun, plan_epoch, train_step
@@ -37,8 +37,13 @@ def find_rate(setup: Setup, index: int, report: Callable, steps: int = STEPS) ->
 
     Raises:
         CatdogError: the loss never fell.
+        SettingsError: the phase has no rate to find.
     """
     phase = setup.settings.phases[index]
+    if phase.optimizer == "lbfgs":
+        raise SettingsError("Optimizer lbfgs has no rate to find: choose another --optimizer.")
+    if not phase.learning_rate:
+        raise SettingsError("A rate of 0 cannot be scaled: leave out --learning-rate.")
     border = setup.classifier.unfreeze(phase.unfreeze)
     source, val_source = choose_sources(setup, phase, index, border, report)
     if border == len(setup.classifier.blocks) and index == 0:
@@ -56,6 +61,8 @@ def _raise_rate(run: PhaseRun, steps: int, report: Callable) -> tuple[list[float
     rates, losses, smooth, step, epoch = [], [], 0.0, 0, 0
     while step < steps:
         for inputs in run.source.batches(plan_epoch(run, epoch)[: steps - step], epoch):
+            if not len(inputs.indices):  # all of them unreadable
+                continue
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
             set_rates(run.optimizer, rate / run.phase.learning_rate)
             sums = EpochSums()
@@ -71,6 +78,8 @@ def _raise_rate(run: PhaseRun, steps: int, report: Callable) -> tuple[list[float
             if losses[-1] > EXPLODED * min(losses) and step > steps // 5:
                 return rates, losses
         epoch += 1
+        if not step:  # not one picture can be read
+            break
     return rates, losses
 
 

@@ -105,7 +105,7 @@ def choose_sources(
     """Return where training and validation batches come from: the feature cache where that keeps the
     meaning of the options, fits its limit and can be written, the pictures themselves otherwise."""
     prefix = FrozenPrefix(setup.classifier.prefix(border), setup.spec, setup.dtype, setup.device)
-    views = _views(setup.settings, phase)
+    views = fixed_views(setup.settings, phase)
     train, val = setup.sets["train"], setup.sets["val"]
     fresh = phase.augment != "none" and not phase.views
     limit_bytes = setup.settings.cache_limit * 1e9
@@ -145,8 +145,8 @@ def _no_cache(error: OSError) -> str:
     )
 
 
-def _views(settings: TrainSettings, phase: Phase) -> list[View]:
-    """Return the fixed views that a phase looks through; one plain view without augmentation."""
+def fixed_views(settings: TrainSettings, phase: Phase) -> list[View]:
+    """Return the fixed views that a phase looks through: a plain one without augmentation, none if fresh."""
     if phase.augment == "none":
         return [View()]
     count = phase.views if phase.optimizer == "lbfgs" else min(phase.views, phase.epochs)
