@@ -15,30 +15,36 @@ from .options import json_option
 @click.option(
     "--all", "all_archs", is_flag=True, help="Details of all networks, not of the first-class ones."
 )
+@click.option("--recipes", is_flag=True, help="Describe the recipes that come with catdog.")
 @click.option(
     "--cache", "cache", is_flag=True, help="Show the cache of what frozen networks made of pictures."
 )
 @click.option("--clear-cache", is_flag=True, help="Empty that cache; the next run fills it again.")
 @json_option
-def info(target: str | None, all_archs: bool, cache: bool, clear_cache: bool, as_json: bool) -> None:
-    """List the networks, show one network's layers, or say what a checkpoint or run directory holds.
+def info(
+    target: str | None, all_archs: bool, recipes: bool, cache: bool, clear_cache: bool, as_json: bool
+) -> None:
+    """List networks or recipes, show a network's layers, or say what a checkpoint or run directory holds.
 
     \b
     Examples:
       catdog info
       catdog info resnet18
       catdog info checkpoints/resnet18-1
+      catdog info --recipes
       catdog info --cache
     """
-    asked = [bool(target), all_archs, cache or clear_cache]
+    asked = [bool(target), all_archs, recipes, cache or clear_cache]
     if sum(asked) > 1:
         raise click.UsageError(
-            "ARCH or CKPT, --all and the cache are different questions: ask one at a time."
+            "ARCH or CKPT, --all, --recipes and the cache are different questions: ask one at a time."
         )
     if clear_cache:
         _print(_clear_cache(), as_json, info_text.tell_cleared)
     elif cache:
         _print(_describe_cache(), as_json, info_text.tell_cache)
+    elif recipes:
+        _print(_describe_recipes(), as_json, info_text.tell_recipes)
     elif target is None:
         _print(_describe_archs(all_archs), as_json, info_text.tell_archs)
     elif _is_arch(target):
@@ -84,6 +90,20 @@ def _describe_arch(arch: str) -> dict[str, Any]:
     from ..models.describe import describe_arch, list_layers
 
     return {**describe_arch(arch), "layers": list_layers(arch)}
+
+
+def _describe_recipes() -> dict[str, Any]:
+    from ..recipes import load_recipe, recipe_names
+
+    loaded = [load_recipe(name) for name in recipe_names()]
+    return {
+        recipe.name: {
+            "description": recipe.description,
+            **recipe.options,
+            "phases": [phase.to_dict() for phase in recipe.phases],
+        }
+        for recipe in loaded
+    }
 
 
 def _describe_cache() -> dict[str, Any]:

@@ -145,3 +145,31 @@ def _settings(settings: dict[str, Any]) -> Iterator[str]:
         told.pop("name", None)
         facts = ", ".join(f"{name} {value}" for name, value in told.items())
         yield _line(f"phase {number}", f"{phase.get('name')}: {facts}")
+
+
+def tell_recipes(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield each recipe's description, options and phases; of a phase, what differs from the defaults."""
+    from ..settings import Phase
+
+    plain = Phase("", 0).to_dict()
+    for name, recipe in facts.items():
+        yield f"{name}: {recipe['description']}"
+        options = {key: value for key, value in recipe.items() if key not in ("description", "phases")}
+        if options:
+            yield "  " + ", ".join(f"{key} {_text(value)}" for key, value in options.items())
+        for number, phase in enumerate(recipe["phases"], 1):
+            told = {key: value for key, value in phase.items() if key != "name" and value != plain[key]}
+            said = ", ".join(f"{key} {_text(value)}" for key, value in told.items())
+            yield f"  {number}. {phase['name']}: {said}"
+        yield ""
+    yield "Use one by name, or write your own: catdog train DATA --recipe NAME|FILE.toml"
+
+
+def _text(value: Any) -> str:
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, list)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
