@@ -29,6 +29,7 @@ MOST_CLASSES = 12  # with more, the confusion matrix is left to the picture
 @click.argument("data")
 @click.argument("checkpoint")
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
+@click.option("--exclude", metavar="FILE", help="Pictures to leave out; `data check` writes such a list.")
 @click.option("--output", type=click.Path(), metavar="DIR", help="Write a report with pictures there.")
 @click.option("--uncalibrated", is_flag=True, help="Take probabilities as trained, without temperature.")
 @click.option("--tta", is_flag=True, help="Average each picture with its mirror image; takes twice as long.")
@@ -39,6 +40,7 @@ def evaluate(
     data: str,
     checkpoint: str,
     split: str | None,
+    exclude: str | None,
     output: str | None,
     uncalibrated: bool,
     tta: bool,
@@ -56,7 +58,8 @@ def evaluate(
       catdog evaluate pets checkpoints/mobilenet_v2-1 --split test --output report
     """
     predictor = load_predictor(checkpoint, device, precision, calibrated=not uncalibrated, mirror=tta)
-    dataset, split = choose_pictures(data, [checkpoint], predictor.class_names, split, say)
+    names = predictor.class_names
+    dataset, split = choose_pictures(data, [checkpoint], names, split, say, exclude)
     if output is not None:
         _claim(output)
     say(_introduce(predictor, len(dataset), split))

@@ -22,7 +22,12 @@ Sides = dict[str, str]  # a picture's path: train or val
 
 
 def choose_pictures(
-    data: str, checkpoints: list[str], class_names: list[str], wanted: str | None, say: Say
+    data: str,
+    checkpoints: list[str],
+    class_names: list[str],
+    wanted: str | None,
+    say: Say,
+    exclude: str | None = None,
 ) -> tuple["Dataset", str]:
     """Return a dataset with the one split to measure on, and the name of that split.
 
@@ -32,13 +37,14 @@ def choose_pictures(
         class_names: the order of the labels.
         wanted: one of SPLITS; None takes test, else val, else everything.
         say: gets what the user should know.
+        exclude: a file of pictures to leave out.
 
     Raises:
         CatdogError: the data cannot be read, or has no such split, or holds a class that is not known.
     """
     from ..data.scan import scan_dataset
 
-    dataset = scan_dataset(data, class_names)
+    dataset = scan_dataset(data, class_names, exclude)
     for warning in dataset.warnings:
         say(f"Warning: {warning}")
     own = set(dataset.splits)
