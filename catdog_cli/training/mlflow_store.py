@@ -99,6 +99,7 @@ class Store:
         self.uri, self.experiment = absolute_uri(uri), experiment
         self.mlflow = load_mlflow()
         with _told(self.uri):
+            self.mlflow.set_tracking_uri(self.uri)  # or saving a model makes an mlflow.db wherever this runs
             self.client = self.mlflow.MlflowClient(self.uri, self.uri)
 
     def check(self, model: str | None) -> None:
