@@ -1,6 +1,7 @@
 """What a run needs before its first phase: device, network, data; and each phase's sources."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from ..data.content import fingerprint
 from ..data.dataset import Dataset, class_counts
 from ..data.loaders import Pictures, usable_cores
 from ..errors import SettingsError
-from ..models.backbones import input_spec
+from ..models.backbones import check_arch, input_spec
 from ..models.classifier import Classifier, build_classifier
 from ..models.devices import pick_device, pick_precision
 from ..models.empty import check_image_size
@@ -67,7 +68,6 @@ def prepare_run(settings: TrainSettings, dataset: Dataset, state_dict: dict | No
     device = pick_device(settings.device)
     dtype = pick_precision(settings.precision, device)
     spec = choose_spec(settings)
-    check_image_size(settings.arch, spec.size)
     classifier = make_classifier(settings, len(dataset.class_names), state_dict)
     accelerator = Accelerator(cpu=device.type == "cpu")
     classifier.to(accelerator.device, memory_format=torch.channels_last)
@@ -213,7 +213,14 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshPictures) -> None:
 
 
 def check_settings(settings: TrainSettings) -> None:
-    """Raise SettingsError for combinations that cannot work, before anything is computed."""
+    """Raise SettingsError for combinations that cannot work, before anything is read."""
+    check_arch(settings.arch)
+    pick_device(settings.device)
+    check_image_size(settings.arch, choose_spec(settings).size)
+    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).exists():
+        raise SettingsError(
+            f"No weights file {settings.weights!r}: check the path, or give imagenet or none."
+        )
     for phase in settings.phases:
         if phase.optimizer == "lbfgs" and (phase.unfreeze or settings.head.hidden_layers):
             raise SettingsError(
