@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..errors import CatdogError, InterruptedRunError
+from ..settings import Phase
 from .calibration import fit_temperature
 from .metrics import monitor_value, quick_metrics
 from .setup import Setup, choose_sources, fit_norm, open_phase
@@ -85,7 +86,7 @@ def run_phases(
 
 def _run_phase(setup: Setup, state: RunState, report: Report, should_stop, resume: dict | None) -> None:
     phase = setup.settings.phases[state.progress.phase]
-    run = _start_phase(setup, state, report, resume)
+    run = _start_phase(setup, state, _stoppable(state, phase, report, should_stop), resume)
     for epoch in range(state.progress.epoch, phase.epochs):
         if _out_of_patience(phase, state.progress):
             report("early_stop", phase=phase.name, epoch=epoch, patience=phase.patience)
@@ -93,6 +94,25 @@ def _run_phase(setup: Setup, state: RunState, report: Report, should_stop, resum
         _run_epoch(setup, run, state, epoch, report, should_stop)
         state.save(run.optimizer, run.average)
     _finish_phase(setup, run, state, report)
+
+
+def _stoppable(state: RunState, phase: Phase, report: Report, should_stop: Callable[[], bool]) -> Report:
+    """Return `report` with a way out while features are computed, which may take minutes."""
+
+    def told(kind: str, **facts: Any) -> None:
+        report(kind, **facts)
+        if kind == "features" and should_stop():
+            saved = (state.run_dir / "last.pt").exists()
+            raise InterruptedRunError(
+                f"Stopped while features for phase {phase.name!r} were computed; what is done is kept. To go "
+                f"on: {_resume_command(state) if saved else 'give the same command again'}"
+            )
+
+    return told
+
+
+def _resume_command(state: RunState) -> str:
+    return f"catdog train --resume {shlex.quote(str(state.run_dir))}"
 
 
 def _start_phase(setup: Setup, state: RunState, report: Report, resume: dict | None) -> PhaseRun:
@@ -139,7 +159,7 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
             state.save(run.optimizer, run.average, force=True)
             raise InterruptedRunError(
                 f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}, all is saved. To go on: "
-                f"catdog train --resume {shlex.quote(str(state.run_dir))}"
+                f"{_resume_command(state)}"
             )
 
     if run.phase.optimizer == "lbfgs":

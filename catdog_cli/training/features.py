@@ -160,15 +160,17 @@ def _compute(
     """Add the rows of the pictures at `missing`, and note those that cannot be read."""
     waiting: list[tuple[list[str], torch.Tensor]] = []
     done = 0
-    for indices, outputs, bad in run_prefix(prefix, chosen, missing, view):
-        chosen.note_bad(bad)
-        if len(indices):
-            waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
-        done += len(indices) + len(bad)
-        report(done, len(missing))
-        if len(waiting) * FORWARD_BATCH >= APPEND_ROWS:
-            _flush(store, waiting)
-    _flush(store, waiting)
+    try:
+        for indices, outputs, bad in run_prefix(prefix, chosen, missing, view):
+            chosen.note_bad(bad)
+            if len(indices):
+                waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
+            done += len(indices) + len(bad)
+            report(done, len(missing))
+            if len(waiting) * FORWARD_BATCH >= APPEND_ROWS:
+                _flush(store, waiting)
+    finally:  # whoever stops the run has not waited for nothing
+        _flush(store, waiting)
 
 
 def _missing(store: Store, chosen: PictureSet) -> list[int]:

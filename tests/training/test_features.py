@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from catdog_cli.data.loaders import Pictures
+from catdog_cli.errors import InterruptedRunError
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.settings import HeadSpec, InputSpec, Phase
 from catdog_cli.training import features, run
-from catdog_cli.training.cache import list_stores
+from catdog_cli.training.cache import clear_cache, list_stores
 from catdog_cli.training.features import FrozenPrefix, View, build_table, picture_set
 
 from ..conftest import draw_picture
-from .runs import Events, settings_for, train
+from .runs import Events, differences, resume, settings_for, train
 
 CPU = torch.device("cpu")
 PHASE = Phase("p", 2, 1e-2, batch_size=5)
@@ -57,6 +58,31 @@ def test_views_are_computed_once_each_and_the_plain_one_is_shared(few, resnet_fi
 def test_second_phase_on_the_same_frozen_blocks_computes_nothing_more(few, tmp_path, computed):
     train(settings_for(few, PHASE, PHASE), tmp_path / "run")
     assert sum(computed) == 18
+
+
+@pytest.mark.parametrize(
+    ("phases", "asked_before", "match"),
+    [
+        ((PHASE,), 1, "give the same command again"),
+        ((PHASE, Phase("q", 1, unfreeze=8, batch_size=5)), 9, "catdog train --resume "),
+    ],
+)
+def test_stop_while_features_are_computed(few, tmp_path, phases, asked_before, match):
+    """Asked behind each table of features, here a batch, and behind each of the twice three steps."""
+    settings = settings_for(few, *phases)
+    straight = train(settings, tmp_path / "straight")
+    clear_cache()
+    asked = []
+
+    def should_stop():
+        asked.append(1)
+        return len(asked) == asked_before
+
+    with pytest.raises(InterruptedRunError, match=match):
+        train(settings, tmp_path / "run", should_stop=should_stop)
+    assert sum(store["rows"] for store in list_stores()) in (6, 18 + 6)
+    again = resume(tmp_path / "run") if "resume" in match else train(settings, tmp_path / "run")
+    assert differences(straight, again) == []
 
 
 def test_changed_picture_is_computed_alone(few, tmp_path, computed):
