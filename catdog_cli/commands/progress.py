@@ -109,7 +109,7 @@ class TrainReport:
             if not phase.unfreeze
             else "everything"
             if phase.unfreeze == "all"
-            else (f"the head and the last {phase.unfreeze} layers (from {blocks[0]})")
+            else (f"the head and the last {phase.unfreeze} layers{f' (from {blocks[0]})' if blocks else ''}")
         )
         self.say(
             f"Phase {index + 1} {phase.name!r}: {phase.epochs} epochs, rate {phase.learning_rate:g}, "
