@@ -61,11 +61,16 @@ def content_keys(dataset: Dataset, split: str) -> list[str]:
     return [digest or f"unreadable {path}" for digest, path in zip(digests, chosen.paths, strict=True)]
 
 
-def fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Return {"num_files", "digest"}: changes with any file's path, label, split, size or content."""
+def fingerprint(dataset: Dataset, known: dict[str, list[str]] | None = None) -> dict[str, Any]:
+    """Return {"num_files", "digest"}: changes with any file's path, label, split or content.
+
+    `known` holds what `content_keys` gave for splits of files, so that they are not read again.
+    """
     lines = []
     for name, split in dataset.splits.items():
-        contents = _contents(dataset, name)
+        contents = (
+            known[name] if known and dataset.pixels is None and name in known else _contents(dataset, name)
+        )
         for path, label, content in zip(split.paths, split.labels.tolist(), contents, strict=True):
             lines.append(f"{name}\0{path}\0{label}\0{content}".encode(errors="surrogatepass"))
     total = hashlib.blake2b(digest_size=DIGEST_BYTES)
@@ -93,11 +98,11 @@ def find_leaks(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def _contents(dataset: Dataset, split: str) -> list[str]:
-    """Return size and digest of what `Dataset.source` gives for each picture."""
+    """Return a digest of what `Dataset.source` gives for each picture."""
     if dataset.pixels is not None:
         rows = dataset.splits[split].rows.tolist()
         return map_threads(lambda row: _array_digest(dataset.pixels[row]), rows)
-    return map_threads(lambda path: f"{file_size(path)} {file_digest(path)}", file_paths(dataset, split))
+    return content_keys(dataset, split)
 
 
 def _array_digest(array: np.ndarray) -> str:

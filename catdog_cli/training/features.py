@@ -61,16 +61,17 @@ class PictureSet:
         return news
 
 
-def picture_set(pictures: Pictures) -> PictureSet:
-    """Hash every picture's content and return the set."""
-    return PictureSet(pictures, sample_keys(pictures))
+def picture_set(pictures: Pictures, contents: list[str] | None = None) -> PictureSet:
+    """Return the set of pictures, hashed where `contents`, what `content_keys` gives, is not at hand."""
+    if contents is None:
+        contents = content_keys(pictures.dataset, pictures.split)
+    return PictureSet(pictures, _sample_keys(pictures, contents))
 
 
-def sample_keys(pictures: Pictures) -> list[str]:
+def _sample_keys(pictures: Pictures, keys: list[str]) -> list[str]:
     """Return 32 hexadecimal digits for each picture, from what its pixels are made of."""
     pixels = pictures.dataset.pixels
     form = "" if pixels is None else f"{pixels.shape[1:]} {pixels.dtype} "
-    keys = content_keys(pictures.dataset, pictures.split)
     if not form and all(len(key) == 32 for key in keys):
         return keys
     texts = ((form + key).encode("utf-8", "surrogateescape") for key in keys)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.content import fingerprint
+from ..data.content import content_keys, fingerprint
 from ..data.dataset import Dataset, class_counts
 from ..data.loaders import Pictures, usable_cores
 from ..errors import SettingsError
@@ -71,7 +71,8 @@ def prepare_run(settings: TrainSettings, dataset: Dataset, state_dict: dict | No
     classifier = make_classifier(settings, len(dataset.class_names), state_dict)
     accelerator = Accelerator(cpu=device.type == "cpu")
     classifier.to(accelerator.device, memory_format=torch.channels_last)
-    sets = {name: picture_set(Pictures(dataset, name, spec)) for name in ("train", "val")}
+    contents = {name: content_keys(dataset, name) for name in ("train", "val")}
+    sets = {name: picture_set(Pictures(dataset, name, spec), keys) for name, keys in contents.items()}
     return Setup(
         settings,
         dataset,
@@ -81,7 +82,7 @@ def prepare_run(settings: TrainSettings, dataset: Dataset, state_dict: dict | No
         dtype,
         accelerator,
         sets,
-        fingerprint(dataset),
+        fingerprint(dataset, contents),
     )
 
 
