@@ -24,6 +24,15 @@ FILES = {"settings.json", "history.jsonl", "split.csv", "curves.png", "last.pt",
 
 
 @pytest.fixture(autouse=True, scope="module")
+def _no_mlflow():
+    """Follow no server that an earlier test, or the user, has named."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     """Give torch one thread, as the processes of the signal tests have."""
     before = torch.get_num_threads()

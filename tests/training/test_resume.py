@@ -67,7 +67,19 @@ RECIPES = {
 
 
 @pytest.fixture(scope="module")
-def straight_run(few, tmp_path_factory):
+def cache(tmp_path_factory):
+    """Return one feature cache: where nothing is left to compute, a run is asked to stop at steps alone."""
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def straight_run(straight_runs, cache, monkeypatch):
+    monkeypatch.setenv("CATDOG_CACHE", cache)
+    return straight_runs
+
+
+@pytest.fixture(scope="module")
+def straight_runs(few, tmp_path_factory):
     """Return a function that trains a recipe in one go, once for all tests: its last.pt and best.pt."""
     known = {}
 
