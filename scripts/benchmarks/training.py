@@ -1,0 +1,88 @@
+"""`catdog train` cold and warm against the floor, and training the last blocks from a kept prefix."""
+
+import shutil
+from argparse import Namespace
+from pathlib import Path
+
+from floor import floor_and_imports
+from prepare import train
+from table import Found, Row, ratio
+
+LAST_BLOCKS, LAST_LAYERS = "features.16 to .18", 19  # `catdog info mobilenet_v2` numbers the layers
+RECIPE = f"""
+[[phase]]
+name = "last blocks"
+epochs = 2
+learning_rate = 1e-4
+unfreeze = {LAST_LAYERS}
+"""
+
+
+def _empty_cache(options: Namespace) -> dict[str, str]:
+    """Return the environment that gives a run a feature cache of its own, which is empty."""
+    cache = options.work / "train-cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    return {"CATDOG_CACHE": str(cache)}
+
+
+def measure_train(options: Namespace) -> dict[str, float]:
+    """Return seconds, accuracy and peak memory of the same command twice: cold, then warm."""
+    found, cache = {}, _empty_cache(options)
+    for name in ("cold", "warm"):
+        child, accuracy, _ = train(options, [], **cache)
+        found |= {
+            f"{name}_s": child.wall_s,
+            f"{name}_accuracy": accuracy,
+            f"{name}_peak_mb": child.peak_mb,
+        }
+    return found
+
+
+def train_rows(options: Namespace, found: Found) -> list[Row]:
+    """Return cold and warm, compared with floor + imports."""
+    own, floor = found["train"], floor_and_imports(found)
+    return [
+        Row(
+            "train",
+            f"catdog train, {what}",
+            own[f"{name}_s"],
+            accuracy=own[f"{name}_accuracy"],
+            peak_mb=own[f"{name}_peak_mb"],
+            ratio=ratio(own[f"{name}_s"], floor),
+            ratio_to="floor + imports",
+        )
+        for name, what in (("cold", "empty feature cache"), ("warm", "again, from the cache"))
+    ]
+
+
+def measure_partial(options: Namespace) -> dict[str, float]:
+    """Return the seconds of the second epoch, accuracy and memory with kept and with fresh prefix outputs."""
+    recipe, found = Path(options.work) / "last-blocks.toml", {}
+    recipe.write_text(RECIPE)
+    for name, choice in (("kept", "--cache"), ("fresh", "--no-cache")):
+        child, accuracy, epochs = train(options, ["--recipe", recipe, choice], **_empty_cache(options))
+        found |= {
+            f"{name}_epoch_s": epochs[-1]["seconds"],
+            f"{name}_accuracy": accuracy,
+            f"{name}_peak_mb": child.peak_mb,
+        }
+    return found
+
+
+def partial_rows(options: Namespace, found: Found) -> list[Row]:
+    """Return an epoch from kept activations, and one that computes them, compared with the first."""
+    own = found["partial"]
+    kept, fresh = (
+        {
+            "seconds": own[f"{name}_epoch_s"],
+            "accuracy": own[f"{name}_accuracy"],
+            "peak_mb": own[f"{name}_peak_mb"],
+        }
+        for name in ("kept", "fresh")
+    )
+    times = ratio(fresh["seconds"], kept["seconds"])
+    what = f"an epoch (with validation) of {LAST_BLOCKS}"
+    return [
+        Row("partial", f"{what}, the blocks before kept", **kept),
+        Row("partial", f"{what}, computed anew", **fresh, ratio=times, ratio_to="kept"),
+    ]
