@@ -1,6 +1,5 @@
 """The report that training writes for the best checkpoint of each phase; called by `progress`."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,13 @@ def write_phase_report(setup: Any, run_dir: Any, facts: dict[str, Any]) -> str |
         CatdogError: the logits are not finite, or the report cannot be written.
     """
     from ..training.report import summarize
+    from ..training.state import phase_label
 
     phase, best = facts["phase"], facts["best"]
     if best is None or not len(facts["labels"]):
         return None
     document, scores = _measure(setup, facts)
-    directory = Path(run_dir) / "reports" / f"{facts['index'] + 1}-{_file_name(phase.name)}"
+    directory = Path(run_dir) / "reports" / phase_label(facts["index"], phase.name)
     what = f"{phase.name!r}, best epoch {best['epoch']}"
     title = f"{setup.settings.arch}, phase {what}, on validation pictures"
     write_files(directory, title, document, scores, photo_reader(setup.dataset, "val"), DPI)
@@ -56,8 +56,3 @@ def _measure(setup: Any, facts: dict[str, Any]) -> tuple[dict[str, Any], tuple[A
         "mistakes": find_mistakes(probabilities, labels, names, shown),
     }
     return document, (probabilities, labels)
-
-
-def _file_name(name: str) -> str:
-    """Return a phase's name as a folder's: a recipe may call it anything."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "phase"

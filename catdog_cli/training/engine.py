@@ -224,6 +224,8 @@ def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) 
     if state.best_state is not None and state.progress.phase_best is not None:
         setup.classifier.load_state_dict(state.best_state)
     logits, labels = evaluate(run)
+    if len(setup.settings.phases) > 1 and state.progress.phase_best is not None:
+        state.save_phase_best(logits, labels)
     report(
         "phase_end",
         index=state.progress.phase,

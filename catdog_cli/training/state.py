@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import platform
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from .. import __version__
 from ..checkpoints import describe_model, save_checkpoint, write_atomic
 from ..models.classifier import Classifier
 from ..settings import InputSpec, TrainSettings
+from .calibration import fit_temperature
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
 MONITOR_MIN = ("loss",)  # the others are better when higher
@@ -115,6 +117,13 @@ class RunState:
         save_checkpoint(content, self.run_dir / "best.pt")
         self.unsaved_best = False
 
+    def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass."""
+        content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.phase_best}
+        content["temperature"] = fit_temperature(logits.numpy(), labels.numpy())
+        name = phase_label(self.progress.phase, self.progress.phase_best["phase_name"])
+        save_checkpoint(content, self.run_dir / f"best-{name}.pt")
+
     def resume_content(self, optimizer, average) -> dict[str, Any]:
         """Return the whole content of last.pt: one dict of plain containers and tensors."""
         progress = self.progress
@@ -142,6 +151,12 @@ class RunState:
     def _write_history(self) -> None:
         lines = "".join(json.dumps(row) + "\n" for row in self.progress.history)
         write_atomic(self.run_dir / "history.jsonl", lambda file: file.write(lines.encode()))
+
+
+def phase_label(index: int, name: str) -> str:
+    """Return what a phase's files are called: its number from 1, and its name as a file can have it."""
+    written = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return f"{index + 1}-{written or 'phase'}"
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from catdog_cli.checkpoints import build_from_checkpoint, load_checkpoint
 from catdog_cli.errors import SettingsError
 from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training import run
@@ -171,3 +172,13 @@ def test_best_checkpoint_gives_the_accuracy_that_the_history_says(few, tmp_path)
             picture = normalise(load_picture(path, loaded.input_spec)[None], loaded.input_spec)
             losses.append(-loaded.classifier(picture).log_softmax(1)[0, label].item())
     assert sum(losses) / len(losses) == pytest.approx(result.best["val_loss"], rel=1e-3)
+
+
+def test_each_phase_leaves_its_best_checkpoint(pets, tmp_path):
+    phases = (Phase("a/b c", 2, 1e-2, batch_size=7), Phase("all", 1, 1e-3, unfreeze="all", batch_size=7))
+    last = train(settings_for(pets, *phases), tmp_path / "run")
+    for name, number in (("best-1-a-b-c.pt", 0), ("best-2-all.pt", 1)):
+        content = load_checkpoint(tmp_path / "run" / name)
+        build_from_checkpoint(content, name)
+        rows = [row for row in last["history"] if row["phase"] == number]
+        assert content["best"]["val_accuracy"] == max(row["val_accuracy"] for row in rows)
