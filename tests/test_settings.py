@@ -130,6 +130,7 @@ RUN_ROWS = [
     ("workers", -2, "workers is -2"),
     ("cache", "no", "cache is 'no', but must be true or false"),
     ("cache_limit", -1, "cache limit is -1"),
+    ("exclude", None, "exclude is None, but must be a text"),
     ("max_bad_fraction", 1.5, "max bad fraction is 1.5, but must be a number from 0 to 1"),
 ]
 

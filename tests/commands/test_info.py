@@ -300,8 +300,11 @@ def test_two_questions_at_once_are_refused(ask, arguments):
 # --- the cache
 
 
+FIRST, SECOND = "1" * 24 + "-none", "2" * 24 + "-light-5"  # as the cache calls its stores
+
+
 def fill_cache() -> None:
-    for name, rows in (("first", 3), ("second", 2)):
+    for name, rows in ((FIRST, 3), (SECOND, 2)):
         store = Store(cache_root() / name, (4,), torch.float32)
         store.append([f"{i:032x}" for i in range(rows)], torch.zeros(rows, 4))
 
@@ -310,13 +313,13 @@ def test_the_cache_is_shown(ask):
     assert ask_json(ask, "--cache")["stores"] == []
     fill_cache()
     facts = ask_json(ask, "--cache")
-    assert {Path(store["path"]).name: store["rows"] for store in facts["stores"]} == {"first": 3, "second": 2}
+    assert {Path(store["path"]).name: store["rows"] for store in facts["stores"]} == {FIRST: 3, SECOND: 2}
     assert facts["bytes"] == sum(store["bytes"] for store in facts["stores"]) >= 5 * 32
     code, out, _ = ask("--cache")
     assert code == 0
     assert out.startswith(f"{cache_root()}: ")
     assert " in 2 stores\n" in out
-    assert sorted(line.split()[-1] for line in out.splitlines()[2:4]) == ["first", "second"]
+    assert sorted(line.split()[-1] for line in out.splitlines()[2:4]) == [FIRST, SECOND]
 
 
 def test_the_cache_is_emptied(ask):
@@ -335,7 +338,7 @@ def test_the_cache_is_emptied(ask):
 
 def test_what_cannot_be_deleted_is_said(ask, monkeypatch):
     fill_cache()
-    monkeypatch.setattr("catdog_cli.training.cache.shutil.rmtree", lambda path, ignore_errors: None)
+    monkeypatch.setattr("catdog_cli.training.cache._delete", lambda folder: None)
     _, out, _ = ask("--clear-cache")
     assert out.startswith(f"{cache_root()}: freed 0 bytes; ")
     assert out.endswith(" could not be deleted\n")
