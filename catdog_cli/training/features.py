@@ -1,5 +1,6 @@
 """What the frozen prefix makes of every picture: computed once, in its fast form, and kept in the cache."""
 
+import functools
 import hashlib
 import json
 import platform
@@ -102,6 +103,7 @@ class FrozenPrefix:
         """Return the outputs for uint8 pictures (B, 3, size, size)."""
         return self.fast(normalise(pictures.to(self.device, non_blocking=True), self.spec))
 
+    @functools.cached_property
     def output_shape(self) -> tuple[int, ...]:
         """Return the shape of one picture's output, by trying it."""
         probe = torch.zeros(1, 3, self.spec.size, self.spec.size, dtype=torch.uint8)
@@ -121,7 +123,7 @@ def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: 
 
 def table_bytes(prefix: FrozenPrefix, num_rows: int) -> int:
     """Return what a table of `num_rows` outputs weighs."""
-    return num_rows * torch.Size(prefix.output_shape()).numel() * prefix.dtype.itemsize
+    return num_rows * torch.Size(prefix.output_shape).numel() * prefix.dtype.itemsize
 
 
 def build_table(
@@ -139,7 +141,7 @@ def build_table(
         OSError: the cache cannot be written: no permission, or the disk is full.
     """
     name = f"{prefix.key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
-    store = Store(cache_root() / name, prefix.output_shape(), prefix.dtype)
+    store = Store(cache_root() / name, prefix.output_shape, prefix.dtype)
     missing = _missing(store, chosen)
     make_room(len(missing) * store.row_bytes, limit_bytes, keep={store.folder})
     while missing:  # a second time only for what has the content of an unreadable picture
