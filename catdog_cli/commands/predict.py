@@ -34,7 +34,7 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int:
     """Name what each IMAGE shows, with the checkpoint or run directory CKPT.
 
     IMAGE is a picture, a folder of pictures, a pattern in quotes, an http(s) address, a .txt or .csv list of
-    paths (column `path`), or - for paths from stdin.
+    paths (column `path`), a folder that `catdog data prepare` wrote, or - for paths from stdin.
 
     \b
     Examples:
@@ -56,7 +56,8 @@ def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
 
     Raises:
         click.UsageError: an option needs another one.
-        SettingsError: --output is of no known kind, or one of the inputs.
+        SettingsError: --output is of no known kind, or one of the inputs; or an option needs files, where
+            a prepared folder has none.
     """
     if given["resume"] and given["overwrite"]:
         raise click.UsageError("--resume goes on with the file, --overwrite replaces it: give one of them.")
@@ -72,6 +73,19 @@ def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
 
         check_suffix(given["output"])
         check_apart(given["output"], inputs, "--output")
+    if given["plot"] or given["sort_into"]:
+        _refuse_prepared(inputs, "--plot" if given["plot"] else "--sort-into")
+
+
+def _refuse_prepared(inputs: tuple[str, ...], option: str) -> None:
+    from ..data.prepared import is_prepared
+
+    for argument in inputs:
+        if is_prepared(Path(argument)):
+            raise SettingsError(
+                f"{option} needs the pictures' files, but {argument!r} is a prepared folder: give the folder "
+                "that it was made from."
+            )
 
 
 def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:

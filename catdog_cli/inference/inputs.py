@@ -1,5 +1,7 @@
 """What the user asks about, as a stream: files, folders, patterns, lists, addresses; called by `predict`.
 
+A folder that `catdog data prepare` wrote stands for its pictures, read from its array without decoding.
+
 Nothing is ever gathered but the names of one folder, which have to be sorted: a million inputs cost no more
 memory than a hundred. Names are kept as the system gives them, undecodable bytes included.
 """
@@ -14,7 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
+from ..data.dataset import Dataset
 from ..data.pictures import PICTURE_SUFFIXES, PictureError
+from ..data.prepared import is_prepared, open_prepared
 from ..errors import DataError
 from .addresses import fetch_picture, is_address
 
@@ -30,37 +36,53 @@ class Unusable:
     reason: str
 
 
-def input_path(source: str | Unusable) -> str:
+@dataclass(frozen=True)
+class PreparedPicture:
+    """A picture of a prepared folder; `path` is the file that it was made from, as files.csv says."""
+
+    path: str
+    dataset: Dataset
+    split: str
+    index: int
+
+
+Input = str | Unusable | PreparedPicture
+
+
+def input_path(source: Input) -> str:
     """Return what names an input in the answer."""
-    return source.path if isinstance(source, Unusable) else source
+    return source if isinstance(source, str) else source.path
 
 
-def fetch_input(source: str | Unusable) -> str | bytes:
-    """Return what can be read of an input: its path, or the bytes at its address.
+def fetch_input(source: Input) -> str | bytes | np.ndarray:
+    """Return what can be read of an input: its path, the bytes at its address, or prepared pixels.
 
     Raises:
         PictureError: the input stands for no picture, or its address does not answer with one.
     """
     if isinstance(source, Unusable):
         raise PictureError(source.reason)
+    if isinstance(source, PreparedPicture):
+        return source.dataset.source(source.split, source.index)
     return fetch_picture(source) if is_address(source) else source
 
 
-def describe_error(source: str | Unusable, error: str) -> str:
+def describe_error(source: Input, error: str) -> str:
     """Return what is wrong with an input; what came from an address is named by it."""
     return error.replace("given as bytes", repr(input_path(source)), 1)
 
 
-def expand_inputs(arguments: Iterable[str], stdin: IO[bytes]) -> Iterator[str | Unusable]:
+def expand_inputs(arguments: Iterable[str], stdin: IO[bytes]) -> Iterator[Input]:
     """Yield every input that the arguments mean, in their order, those of a folder in natural order.
 
     Args:
-        arguments: picture files; folders (searched to the bottom for pictures); patterns with *, ?, [] and
-            **; .txt files with a path a line and .csv files with a column `path`; http(s) addresses; "-" for
-            paths from `stdin`, divided by lines, or by null characters as `find -print0` writes them.
+        arguments: picture files; folders (searched to the bottom for pictures); prepared folders (in the
+            order of their arrays); patterns with *, ?, [] and **; .txt files with a path a line and .csv
+            files with a column `path`; http(s) addresses; "-" for paths from `stdin`, divided by lines, or
+            by null characters as `find -print0` writes them.
 
     Raises:
-        DataError: a list cannot be read.
+        DataError: a list cannot be read, or a prepared folder is damaged.
     """
     for argument in arguments:
         if argument == "-":
@@ -71,8 +93,10 @@ def expand_inputs(arguments: Iterable[str], stdin: IO[bytes]) -> Iterator[str | 
             yield from _expand_path(argument)
 
 
-def _expand_path(path: str) -> Iterator[str | Unusable]:
-    if os.path.isdir(path):  # noqa: PTH112 - Path would change what the user wrote
+def _expand_path(path: str) -> Iterator[Input]:
+    if is_prepared(Path(path)):
+        yield from _expand_prepared(Path(path))
+    elif os.path.isdir(path):  # noqa: PTH112 - Path would change what the user wrote
         yield from _or_unusable(_walk(path), path, "holds no pictures")
     elif not os.path.lexists(path) and re.search(r"[*?[]", path):
         yield from _or_unusable(_expand_pattern(path), path, "matches no file")
@@ -80,6 +104,13 @@ def _expand_path(path: str) -> Iterator[str | Unusable]:
         yield from _read_list(path)
     else:
         yield path
+
+
+def _expand_prepared(folder: Path) -> Iterator[PreparedPicture]:
+    dataset = open_prepared(folder)
+    for name, split in dataset.splits.items():
+        for index, path in enumerate(split.paths):
+            yield PreparedPicture(path, dataset, name, index)
 
 
 def _or_unusable(inputs: Iterator[str | Unusable], path: str, problem: str) -> Iterator[str | Unusable]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CatdogError, DataError, SettingsError
 from . import parquet
-from .inputs import input_path, is_address
+from .inputs import fetch_input, input_path, is_address
 from .predictor import Predictor
 from .tables import CsvForm, JsonForm, RowFile
 
@@ -75,11 +75,12 @@ class Output:
         last = None
         if self.resuming:
             for number, row in enumerate(self.file.read(), start=1):
-                self._check_input(row, next(sources, END), number)
-                last = row if row["status"] == "ok" else last
+                source = next(sources, END)
+                self._check_input(row, source, number)
+                last = (row, source) if row["status"] == "ok" else last
                 yield row
         if last is not None:
-            self._check_answer(last)
+            self._check_answer(*last)
         self.file.start()
 
     def write(self, row: dict[str, Any]) -> None:
@@ -95,11 +96,11 @@ class Output:
                 "give the same inputs, or --overwrite."
             )
 
-    def _check_answer(self, row: dict[str, Any]) -> None:
+    def _check_answer(self, row: dict[str, Any], source: Any) -> None:
         """Predict a row's picture anew, if it still is there: another checkpoint would mix two answers."""
         if is_address(row["path"]):
             return
-        answer = next(self.predictor.predict([row["path"]]))
+        answer = next(self.predictor.predict([source], fetch=fetch_input))
         if answer.error is not None:
             return
         old = row["predictions"][0]

@@ -160,3 +160,51 @@ def test_printable(text, shown):
 )
 def test_show_percent(fraction, shown):
     assert show_percent(fraction) == shown
+
+
+@pytest.mark.parametrize("normalise", [[], ["--normalise"]])
+def test_a_prepared_folder_is_predicted_without_its_files(place, capsys, normalise):
+    code, wanted, _ = predict_json(capsys, "pets", "run")
+    assert cli.run(["data", "prepare", "pets", "prepared", "--size", "32", *normalise]) == 0
+    (place / "pets").rename(place / "moved")
+    capsys.readouterr()
+    code, rows, err = predict_json(capsys, "prepared", "run")
+    assert (code, err, len(rows)) == (0, "", 4)
+    assert [row["path"] for row in rows] == [row["path"].removeprefix("pets/") for row in wanted]
+    assert [row["predictions"] for row in rows] == [row["predictions"] for row in wanted]
+    assert cli.run(["predict", "prepared", "run"]) == 0
+    assert "cats/0.png" in capsys.readouterr().out
+
+
+def test_a_prepared_folder_into_a_file_and_on_with_it(place, capsys):
+    cli.run(["data", "prepare", "pets", "prepared", "--size", "32"])
+    assert cli.run(["predict", "prepared", "run", "--output", "all.csv"]) == 0
+    whole = (place / "all.csv").read_text()
+    assert [line.split(",")[0] for line in whole.splitlines()[1:]] == [
+        f"{c}/{i}.png" for c in ("cats", "dogs") for i in (0, 1)
+    ]
+    (place / "all.csv").write_text("".join(whole.splitlines(keepends=True)[:3]))
+    assert cli.run(["predict", "prepared", "run", "--output", "all.csv", "--resume"]) == 0
+    assert (place / "all.csv").read_text() == whole
+    (place / "all.csv").write_text("".join(whole.splitlines(keepends=True)[:3]))
+    write_checkpoint(place / "other.pt", seed=1)
+    capsys.readouterr()
+    assert cli.run(["predict", "prepared", "other.pt", "--output", "all.csv", "--resume"]) != 0
+    assert "Cannot go on with 'all.csv'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--plot", "--sort-into"])
+def test_options_that_need_files_refuse_a_prepared_folder(place, capsys, option):
+    cli.run(["data", "prepare", "pets", "prepared", "--size", "32"])
+    capsys.readouterr()
+    assert cli.run(["predict", "prepared", "run", option, "made.png"]) != 0
+    assert f"{option} needs the pictures' files, but 'prepared' is" in capsys.readouterr().err
+    assert not (place / "made.png").exists()
+
+
+def test_a_damaged_prepared_folder_is_refused(place, capsys):
+    cli.run(["data", "prepare", "pets", "prepared", "--size", "32"])
+    (place / "prepared" / "files.csv").unlink()
+    capsys.readouterr()
+    assert cli.run(["predict", "prepared", "run"]) != 0
+    assert "The prepared folder 'prepared' is damaged" in capsys.readouterr().err
