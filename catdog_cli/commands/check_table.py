@@ -1,4 +1,4 @@
-"""What `catdog data check` prints: counts, then each kind of finding, then copies and look-alikes."""
+"""What `catdog data check` prints: counts, each kind of finding, doubtful labels, copies and look-alikes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,11 +20,26 @@ def describe_check(report: Any) -> Iterator[str]:
         yield f"\n{count:,} {kind}"
         lines = [f"  {_show(found.path)}  {found.detail}" for found in report.findings if found.kind == kind]
         yield from _shorten(lines)
+    yield from _describe_labels(report)
     yield from _describe_duplicates(report)
 
 
+def _describe_labels(report: Any) -> Iterator[str]:
+    if report.label_errors is None:
+        return
+    count = len(report.label_errors)
+    yield f"\n{count:,} label{'s' * (count != 1)} probably wrong"
+    yield from _shorten(
+        [
+            f"  {_show(found.path)}  {_show(found.class_name)}, perhaps {_show(found.suggested)} "
+            f"({found.probability:.2f})"
+            for found in report.label_errors
+        ]
+    )
+
+
 def _describe_duplicates(report: Any) -> Iterator[str]:
-    if not report.findings and not report.duplicates:
+    if not (report.findings or report.duplicates or report.label_errors):
         yield "\nNothing is wrong with them."
     if not report.duplicates:
         return

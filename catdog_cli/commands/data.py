@@ -83,8 +83,11 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
 @click.argument("root", metavar="DATA", type=click.Path())
 @click.option("--html", "page", type=click.Path(), metavar="FILE", help="Write a page with thumbnails.")
 @click.option("--exclude-list", type=click.Path(), metavar="FILE", help="Write the paths to leave out.")
+@click.option("--checkpoint", type=click.Path(), metavar="CKPT", help="Look for wrong labels by its network.")
 @json_option
-def check(root: str, page: str | None, exclude_list: str | None, as_json: bool) -> None:
+def check(
+    root: str, page: str | None, exclude_list: str | None, checkpoint: str | None, as_json: bool
+) -> None:
     """Decode every picture of DATA and say what is wrong.
 
     Nothing in DATA is changed. Found are: empty, truncated and damaged files; wrong suffixes; CMYK, 16-bit,
@@ -92,17 +95,25 @@ def check(root: str, page: str | None, exclude_list: str | None, as_json: bool) 
     splits; small and large classes. --exclude-list writes what cannot be read, all copies with different
     labels, the copies in train of what is in another split, and repetitions.
 
+    With --checkpoint, pictures that are probably in the wrong class are listed too: those whose class a
+    linear classifier, fitted to the network's features of the other pictures, does not believe. They never
+    are in the exclude list: look at them first.
+
     \b
-    Example:
+    Examples:
       catdog data check pictures --html check.html --exclude-list leave-out.txt
+      catdog data check pictures --checkpoint best.pt --html check.html
     """
     from ..data.check import check_dataset
     from ..data.check_page import write_exclude_list, write_page
     from ..data.scan import scan_dataset
 
+    predictor = _load_predictor(checkpoint) if checkpoint is not None else None
     dataset = scan_dataset(root, leaks=False)
     with _progress("checking") as report:
         found = check_dataset(dataset, report)
+    if predictor is not None:
+        _check_labels(found, dataset, predictor)
     if page is not None:
         write_page(found, page)
         click.echo(f"Page with thumbnails: {page}", err=True)
@@ -189,6 +200,28 @@ def prepare(
 
 def _print(found: dict[str, Any], as_json: bool, text: str) -> None:
     click.echo(json.dumps(found) if as_json else text.encode(errors="backslashreplace").decode())
+
+
+def _load_predictor(checkpoint: str) -> Any:
+    from ..inference.predictor import Predictor
+
+    return Predictor.load(checkpoint)
+
+
+def _check_labels(found: Any, dataset: Any, predictor: Any) -> None:
+    """Add the labels that are probably wrong to a report, or why they cannot be looked for."""
+    from ..data.label_errors import list_label_errors
+
+    sources = [dataset.root / path for split in dataset.splits.values() for path in split.paths]
+    features = []
+    with _progress("looking for wrong labels") as report:
+        for row in predictor.features(sources):
+            features.append(None if row is None else row.numpy())
+            report(len(features), len(sources))
+    try:
+        found.label_errors = list_label_errors(dataset, features)
+    except DataError as error:  # all else that was found is still worth printing
+        found.warnings.append(str(error))
 
 
 def _check_fractions(val_fraction: float, test_fraction: float) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from ..errors import DataError
 from .content import file_digest, file_size, map_threads
 from .dataset import Dataset, class_counts
-from .label_errors import find_label_errors
+from .label_errors import LabelError, find_label_errors
 from .pictures import PictureError, read_picture
 from .similar import find_similar, gather_groups, join_pairs, make_thumbnail, pair_equals
 
@@ -75,6 +75,7 @@ class CheckReport:
     findings: list[Finding] = field(default_factory=list)
     duplicates: list[Duplicates] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    label_errors: list[LabelError] | None = None  # None: not looked for, for want of a checkpoint
 
     @property
     def imbalance(self) -> float:
@@ -114,6 +115,11 @@ class CheckReport:
                 {**dataclasses.asdict(group), "conflict": group.conflict, "leak": group.leak}
                 for group in self.duplicates
             ],
+            "label_errors": (
+                None
+                if self.label_errors is None
+                else [dataclasses.asdict(found) for found in self.label_errors]
+            ),
             "excluded": self.list_excluded(),
             "warnings": self.warnings,
         }

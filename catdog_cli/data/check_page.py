@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from .check import CheckReport, Duplicates, Finding
+from .label_errors import LabelError
 from .pictures import PictureError, read_picture
 from .splits import write_atomically
 
@@ -60,6 +61,7 @@ def build_page(report: CheckReport) -> str:
         _count_table(report),
         *(f"<p class=bad>{html.escape(warning)}</p>" for warning in report.warnings),
         *(_finding_section(report, kind, count) for kind, count in report.count_kinds().items()),
+        _label_section(report),
         _duplicate_section(report),
     ]
     return "\n".join(parts) + "</html>\n"
@@ -83,6 +85,20 @@ def _finding_section(report: CheckReport, kind: str, count: int) -> str:
 
 def _finding_figure(report: CheckReport, finding: Finding) -> str:
     return _figure(report.root, finding.path, f"{finding.path}: {finding.detail}")
+
+
+def _label_section(report: CheckReport) -> str:
+    if report.label_errors is None:
+        return ""
+    count = len(report.label_errors)
+    figures = "".join(_label_figure(report.root, found) for found in report.label_errors[:MAX_SHOWN])
+    title = f"{count:,} labels probably wrong{_shown_note(count)}"
+    return f"<h2>{title}</h2>" + (f"<div class=row>{figures}</div>" if figures else "")
+
+
+def _label_figure(root: Path, found: LabelError) -> str:
+    caption = f"{found.path}: {found.class_name}, perhaps {found.suggested} ({found.probability:.2f})"
+    return _figure(root, found.path, caption)
 
 
 def _duplicate_section(report: CheckReport) -> str:

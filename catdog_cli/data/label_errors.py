@@ -1,10 +1,55 @@
 """Pictures that are probably in the wrong class folder, found by confident learning; called by `check`."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..errors import DataError
+from .dataset import Dataset
 
 MAX_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class LabelError:
+    """A picture that is probably in the wrong class; `probability` is that of `suggested`, out of fold."""
+
+    path: str
+    split: str
+    class_name: str
+    suggested: str
+    probability: float
+
+
+def list_label_errors(dataset: Dataset, features: list[np.ndarray | None], seed: int = 0) -> list[LabelError]:
+    """Return the pictures of a dataset, all splits together, that are probably mislabelled, the worst first.
+
+    What is suggested is the likeliest other class.
+
+    Args:
+        features: a float (D,) for each picture, in the dataset's order; None where it cannot be read.
+
+    Raises:
+        DataError: fewer than two classes have two readable pictures.
+    """
+    items = [
+        (path, name, label)
+        for name, split in dataset.splits.items()
+        for path, label in zip(split.paths, split.labels.tolist(), strict=True)
+    ]
+    known = [(item, row) for item, row in zip(items, features, strict=True) if row is not None]
+    labels = np.array([label for (_, _, label), _ in known], dtype=np.int64)
+    rows = np.array([row for _, row in known])
+    suspects, probabilities = find_label_errors(rows, labels, seed)
+    found = []
+    for index in suspects.tolist():
+        (path, split, label), _ = known[index]
+        others = np.nan_to_num(probabilities[index], nan=-1.0)
+        others[label] = -1
+        best = int(others.argmax())
+        names = dataset.class_names
+        found.append(LabelError(path, split, names[label], names[best], float(others[best])))
+    return found
 
 
 def find_label_errors(

@@ -110,17 +110,35 @@ class Predictor:
         A picture that cannot be read gives an answer with `error`, or raises PictureError if asked to.
         `fetch` turns a source into what can be read, in the threads that also decode.
         """
+        for loaded, logits in self._run(sources, self._logits, fetch, raise_errors):
+            yield from self._answers(loaded, logits)
+
+    def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
+        """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
+        for loaded, rows in self._run(sources, self._embed, None, False):
+            each = iter(rows)
+            for _, picture in loaded:
+                yield None if isinstance(picture, str) else next(each)
+
+    def _run(
+        self,
+        sources: Iterable[Any],
+        network: Callable[[torch.Tensor], torch.Tensor],
+        fetch: Callable[[Any], Any] | None,
+        raise_errors: bool,
+    ) -> Iterator[tuple[list, torch.Tensor]]:
+        """Yield each part as loaded, and what `network` gives of its readable pictures."""
         on_cpu = self.device.type == "cpu"
 
         def load(part: list[Any]) -> tuple[list, torch.Tensor | None]:
             loaded = [self._load(source, fetch, raise_errors) for source in part]
-            return loaded, self._forward(loaded) if on_cpu else None
+            return loaded, self._forward(loaded, network) if on_cpu else None
 
         parts = _batches(sources, self.batch)
         head = list(itertools.islice(parts, usable_cores()))  # no more threads than there is work for
         # At least 2, or it would run here, on all cores, and the last bits depend on their number too.
-        for loaded, logits in map_in_order(load, itertools.chain(head, parts), max(2, len(head))):
-            yield from self._answers(loaded, self._forward(loaded) if logits is None else logits)
+        for loaded, rows in map_in_order(load, itertools.chain(head, parts), max(2, len(head))):
+            yield loaded, self._forward(loaded, network) if rows is None else rows
 
     def _load(
         self, source: Any, fetch: Callable[[Any], Any] | None, raise_errors: bool
@@ -133,23 +151,31 @@ class Predictor:
             return source, str(error)
 
     @torch.no_grad()
-    def _forward(self, loaded: list[tuple[Any, torch.Tensor | str]]) -> torch.Tensor:
-        """Return the logits (B, C) of the B readable pictures of a part, on the CPU."""
+    def _forward(
+        self, loaded: list[tuple[Any, torch.Tensor | str]], network: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """Return what `network` gives of the B readable pictures of a part, (B, ...), on the CPU."""
         pictures = [picture for _, picture in loaded if isinstance(picture, torch.Tensor)]
         if not pictures:
-            return torch.empty(0, len(self.class_names))
+            return torch.empty(0)
         side = self.input_spec.size
         rows = torch.zeros(self.batch, side, side, 3, dtype=torch.uint8)
         for row, picture in zip(rows, pictures, strict=False):
             row.copy_(picture.permute(1, 2, 0))
         batch = normalise(rows.to(self.device).permute(0, 3, 1, 2), self.input_spec)
-        logits = self.head(self.backbone(batch).float())
+        return network(batch)[: len(pictures)].cpu()
+
+    def _embed(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.backbone(batch).float()
+
+    def _logits(self, batch: torch.Tensor) -> torch.Tensor:
+        logits = self.head(self._embed(batch))
         if self.mirror:
-            logits = (logits + self.head(self.backbone(batch.flip(3)).float())) / 2
-        return logits[: len(pictures)].cpu()
+            logits = (logits + self.head(self._embed(batch.flip(3)))) / 2
+        return logits
 
     def _answers(self, loaded: list, logits: torch.Tensor) -> Iterator[Answer]:
-        probabilities = (logits.double() / self.temperature).softmax(1)
+        probabilities = (logits.double() / self.temperature).softmax(-1)  # of a part without any, too
         row = 0
         for source, picture in loaded:
             if isinstance(picture, str):

@@ -12,7 +12,9 @@ from catdog_cli import cli
 from catdog_cli.data import download
 from catdog_cli.data.download import DownloadSummary
 from catdog_cli.data.scan import scan_dataset
+from tests.commands.trained import train_tiny
 from tests.conftest import write_pictures
+from tests.inference.checkpoints import write_checkpoint
 
 
 @pytest.fixture
@@ -93,6 +95,47 @@ def test_check(run, pets, tmp_path):
     assert report["duplicates"][0]["conflict"]
     assert len(report["excluded"]) == 4
     assert scan_dataset(pets, exclude=tmp_path / "list.txt").left_aside == {"excluded": 4}
+
+
+def test_check_finds_swapped_labels(run, pets, tmp_path):
+    trained = train_tiny(pets, tmp_path / "run")
+    data = write_pictures(tmp_path / "data", {"cats": 20, "dogs": 20})
+    (data / "cats" / "3.png").rename(data / "dogs" / "swapped.png")
+    (data / "dogs" / "5.png").rename(data / "cats" / "swapped.png")
+    (data / "cats" / "bad.png").write_bytes(b"bad")
+    page, excluded = tmp_path / "page.html", tmp_path / "out.txt"
+    options = ["--checkpoint", trained, "--html", page, "--exclude-list", excluded]
+    code, out, _ = run("check", data, *options, "--json")
+    found = json.loads(out)
+    assert code == 0
+    suspects = {each["path"]: each for each in found["label_errors"]}
+    assert set(suspects) == {"cats/swapped.png", "dogs/swapped.png"}
+    assert suspects["cats/swapped.png"]["class_name"] == "cats"
+    assert suspects["cats/swapped.png"]["suggested"] == "dogs"
+    assert 0.5 < suspects["cats/swapped.png"]["probability"] <= 1
+    assert excluded.read_text() == "cats/bad.png\n"
+    assert found["excluded"] == ["cats/bad.png"]
+    html = page.read_text()
+    assert "2 labels probably wrong" in html
+    assert "cats/swapped.png: cats, perhaps dogs" in html
+    assert html.count("<img") >= 2
+    code, out, _ = run("check", data, "--checkpoint", trained)
+    assert "2 labels probably wrong" in out
+    assert "  dogs/swapped.png  dogs, perhaps cats (" in out
+
+
+def test_check_of_labels_needs_two_classes_and_a_checkpoint(run, pets, tmp_path):
+    code, out, _ = run("check", pets, "--json")
+    assert json.loads(out)["label_errors"] is None
+    code, out, err = run("check", pets, "--checkpoint", tmp_path / "none.pt")
+    assert code != 0
+    assert out == ""
+    assert "none.pt" in err
+    write_checkpoint(tmp_path / "best.pt")
+    few = write_pictures(tmp_path / "few", {"cats": 3, "dogs": 1})
+    code, out, _ = run("check", few, "--checkpoint", tmp_path / "best.pt")
+    assert code == 0
+    assert "Warning: Wrong labels can only be found with two pictures" in out
 
 
 def test_check_of_sound_pictures(run, pets):

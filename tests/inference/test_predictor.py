@@ -58,6 +58,16 @@ def test_a_picture_gets_the_same_bits_whatever_the_number_of_threads(predictor):
         torch.set_num_threads(before)
 
 
+def test_features_are_what_the_head_reads(predictor, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
+    pictures = [draw_picture(number % 3, number) for number in range(5)]
+    rows = list(predictor.features([*pictures[:2], tmp_path / "bad.jpg", *pictures[2:]]))
+    assert rows.pop(2) is None
+    logits = torch.stack([answer.logits for answer in predictor.predict(pictures)])
+    torch.testing.assert_close(predictor.head(torch.stack(rows)).detach(), logits, rtol=1e-5, atol=1e-6)
+    assert list(predictor.features([tmp_path / "bad.jpg"])) == [None]
+
+
 def test_a_bad_picture_takes_its_place_among_the_good(predictor, tmp_path):
     write_pictures(tmp_path, {"cats": 2})
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
