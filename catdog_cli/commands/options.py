@@ -140,6 +140,9 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"Cannot read the option file {path!r} ({reason}).") from error
     named = {name.replace("-", "_"): value for name, value in values.items()}
+    for name in ("gpu", "cpu"):  # flags that share one setting
+        if named.pop(name, False):
+            named["device"] = name
     for name in named:
         if name not in known:
             raise SettingsError(f"{path!r} has the unknown option {name!r}: `catdog train --help` lists all.")
