@@ -1,4 +1,4 @@
-"""The checkpoint file: one plain dict, saved atomically, loaded without running code. See docs in design.
+"""The checkpoint file: one plain dict, saved atomically, loaded without running code.
 
 `last.pt` holds everything, `best.pt` only what predicting needs. Used by training (save, resume) and
 inference (load).

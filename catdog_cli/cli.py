@@ -137,9 +137,7 @@ def _keep_freed_memory() -> None:
         return
     if not NEEDS_TORCH.intersection(sys.argv[1:2]) or {"-h", "--help"}.intersection(sys.argv):
         return
-    if (
-        "WORLD_SIZE" in os.environ
-    ):  # a launcher holds this process by its number, which stays, but leave it be
+    if "WORLD_SIZE" in os.environ:  # started by a launcher, which sets its own environment
         return
     os.environ["GLIBC_TUNABLES"] = TUNABLES
     os.execv(sys.executable, sys.orig_argv)

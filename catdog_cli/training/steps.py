@@ -3,13 +3,12 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..data.loaders import BadPicture
 from ..errors import CatdogError
 from ..models.classifier import Classifier
 from ..models.fast import FastForm
@@ -51,7 +50,6 @@ class PhaseRun:
     dtype: torch.dtype
     class_weights: torch.Tensor | None = None
     average: Average | None = None
-    found_bad: list[BadPicture] = field(default_factory=list)
 
 
 def plan_epoch(run: PhaseRun, epoch: int) -> list[torch.Tensor]:
@@ -105,7 +103,7 @@ def train_batches(
     run.classifier.train_unfrozen()
     with _threads_for(run):
         for step, inputs in enumerate(run.source.batches(shares, epoch), start):
-            run.found_bad += run.source.chosen.note_bad(inputs.bad)
+            run.source.chosen.note_bad(inputs.bad)
             set_rates(run.optimizer, rate_factor(run.phase, epoch * len(plan) + step, len(plan)))
             if len(inputs.indices):
                 train_step(run, (epoch, step, rank), inputs, len(plan[step]) / processes, sums)
