@@ -4,9 +4,7 @@
 inference (load).
 """
 
-import contextlib
 import math
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import IO, Any
 import torch
 
 from .errors import CheckpointError, SettingsError
+from .files import replacing
 from .models.backbones import check_arch
 from .models.classifier import Classifier, build_classifier
 from .models.empty import empty_networks
@@ -55,39 +54,21 @@ RESUME_KEYS = (
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a temporary file, sync it, then rename it to `path`: readers see all or nothing.
+    """Let `write` fill what becomes the file at `path`, whole or not at all.
 
     Raises:
         CheckpointError: the disk is full, read-only, or the folder is gone; what was at `path` is intact.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise CheckpointError(
             f"Cannot write {str(path)!r} ({reason}): free space or choose another --output; "
             f"what was saved before is intact."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # the folder may be gone, or a file
-            temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut; file systems that cannot do this are left alone."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:

@@ -7,6 +7,7 @@ checkpoints, `settings.json` and recipe files. A field has the same name as its 
 import dataclasses
 import difflib
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -85,6 +86,24 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str
     """Raise SettingsError unless `value` is of `kind`, which a person would call `wanted`."""
     if not isinstance(value, kind):
         raise SettingsError(f"{name} is {value!r}, but must be {wanted}.")
+
+
+def save_interval(text: str) -> tuple[float, float]:
+    """Return (seconds, batches) between saves within an epoch: one of them, or both, is infinite.
+
+    `text` is a time (30s, 10m, 2h), a number of batches (200 or 200b), or off (also 0).
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)|(\d+)b?|off", text) if isinstance(text, str) else None
+    if found is None:
+        raise SettingsError(
+            f"save every is {text!r}, but must be a time (30s, 10m, 2h), a number of batches (200) or off."
+        )
+    number, unit, batches = found.groups()
+    seconds = float(number or 0) * {"s": 1, "m": 60, "h": 3600, None: 1}[unit]
+    return seconds or math.inf, int(batches or 0) or math.inf
 
 
 @dataclass(frozen=True)
@@ -207,6 +226,7 @@ class TrainSettings(PlainDict):
     cache: bool = True
     cache_limit: float = 10.0  # GB
     max_bad_fraction: float = 0.01
+    save_every: str = "5m"  # how often last.pt is written within an epoch; see `save_interval`
 
     def __post_init__(self):
         for name in ("data", "arch", "weights", "exclude"):
@@ -227,3 +247,4 @@ class TrainSettings(PlainDict):
         check_kind("cache", self.cache, bool, "true or false")
         check_range("cache limit", self.cache_limit, 0)
         check_range("max bad fraction", self.max_bad_fraction, 0, 1)
+        save_interval(self.save_every)

@@ -30,13 +30,15 @@ def test_options_of_phases_are_refused_beside_a_recipe():
 def test_an_own_file_names_its_phases_and_takes_hyphens(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text(
-        'hidden-layers = [4]\n[[phase]]\noptimizer = "lbfgs"\n[[phase]]\nlearning-rate = 0.5\nepochs = 2'
+        "hidden-layers = [4]\nsave-every = 9\n"
+        '[[phase]]\noptimizer = "lbfgs"\n[[phase]]\nlearning-rate = 0.5\nepochs = 2'
     )
     recipe = load_recipe(str(file))
     assert [phase.name for phase in recipe.phases] == ["phase 1", "phase 2"]
     assert [phase.epochs for phase in recipe.phases] == [1, 2]
     assert recipe.phases[1].learning_rate == 0.5
-    assert recipe.options == {"hidden_layers": [4]}
+    assert recipe.options == {"hidden_layers": [4], "save_every": 9}
+    assert build_settings("pets", {}, str(file)).save_every == "9"
 
 
 @pytest.mark.parametrize(

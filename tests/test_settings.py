@@ -7,7 +7,7 @@ import math
 import pytest
 
 from catdog_cli.errors import SettingsError
-from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings
+from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings, save_interval
 
 FULL = TrainSettings(
     data="pets",
@@ -132,7 +132,30 @@ RUN_ROWS = [
     ("cache_limit", -1, "cache limit is -1"),
     ("exclude", None, "exclude is None, but must be a text"),
     ("max_bad_fraction", 1.5, "max bad fraction is 1.5, but must be a number from 0 to 1"),
+    ("save_every", "often", r"save every is 'often', but must be a time \(30s, 10m, 2h\), a number of"),
+    ("save_every", "-5m", "save every is '-5m'"),
+    ("save_every", "1.5b", "save every is '1.5b'"),
+    ("save_every", "1.5", "save every is '1.5'"),
+    ("save_every", "5 m", "save every is '5 m'"),
+    ("save_every", 5, "save every is 5"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "batches"),
+    [
+        ("30s", 30, math.inf),
+        ("1.5m", 90, math.inf),
+        ("2h", 7200, math.inf),
+        ("200", math.inf, 200),
+        ("200b", math.inf, 200),
+        ("0", math.inf, math.inf),
+        ("0m", math.inf, math.inf),
+        ("off", math.inf, math.inf),
+    ],
+)
+def test_how_often_to_save(text, seconds, batches):
+    assert save_interval(text) == (seconds, batches)
 
 
 @pytest.mark.parametrize(("field", "value", "message"), RUN_ROWS)

@@ -105,6 +105,11 @@ run_options = add_options(
     click.option("--cache-limit", type=float, metavar="GB", help="Size of the feature cache.  [default: 10]"),
     click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),
 )
+save_every_option = click.option(
+    "--save-every",
+    metavar="TIME|N",
+    help="Save within an epoch: 30s, 10m, 2h, or every N batches; off: only after epochs.  [default: 5m]",
+)
 tracking_options = add_options(
     click.option(
         "--mlflow", metavar="URI", help="Follow the run in MLflow: server, sqlite:///FILE or folder."
@@ -167,6 +172,8 @@ def build_settings(data: str, given: dict[str, Any], recipe: str | None = None) 
     if "hidden_layers" in head:
         head["hidden_layers"] = Layers().convert(head["hidden_layers"], None, None)
     plain = {name: chosen[name] for name in _RUN_FIELDS if name in chosen}
+    if type(plain.get("save_every")) is int:  # in an option file
+        plain["save_every"] = str(plain["save_every"])
     if phases is None:
         phases = _phases(chosen, plain.get("weights", "imagenet"))
     return TrainSettings(data=str(data), head=HeadSpec(**head), phases=phases, **plain)

@@ -78,6 +78,9 @@ class TrainReport:
                         f"  the {now.scheduler} schedule is stretched to {now.epochs} epochs from here on"
                     )
 
+    def on_begin_again(self, run_dir: Any) -> None:
+        self.say(f"Nothing was saved yet in {str(run_dir)!r}: beginning again, with its settings and split.")
+
     def on_data_changed(self, old: dict, new: dict) -> None:
         self.say(
             f"Warning: the pictures are not those of before ({old['num_files']} files then, "

@@ -14,7 +14,17 @@ from . import options
 from .progress import TrainReport
 
 RESUMABLE = frozenset(
-    ("epochs", "fine_tune_epochs", "device", "workers", "cache", "cache_limit", "max_bad_fraction", "as_json")
+    (
+        "epochs",
+        "fine_tune_epochs",
+        "device",
+        "workers",
+        "cache",
+        "cache_limit",
+        "max_bad_fraction",
+        "save_every",
+        "as_json",
+    )
 )
 TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
@@ -24,6 +34,7 @@ TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 @options.network_options
 @options.phase_options
 @options.run_options
+@options.save_every_option
 @options.device_options
 @options.precision_option
 @options.tracking_options
@@ -99,10 +110,9 @@ def _resume(data: str | None, path: str, given: dict[str, Any]):
             raise SettingsError(
                 f"{option} cannot change on resume: the run keeps its own. Leave it out, or start a new run."
             )
-    from ..checkpoints import find_checkpoint
     from ..training import run
 
-    run_dir = find_checkpoint(path, "last.pt").parent
+    run_dir = run.find_run(path)
     changes = run.Changes(data=data, **{name: given[name] for name in RESUMABLE - {"as_json"}})
     with TrainReport() as report:
         return _follow(run_dir, tracking, report, lambda *told: run.resume(path, changes, *told), True)

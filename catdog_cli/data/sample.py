@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..files import replacing
 from ..settings import check_range
 from .cartoons import draw_animal
 
@@ -90,10 +91,9 @@ def _draw_missing(root: Path, counts: dict[str, int], seed: int, report: Callabl
         path = root / split / label / f"{number:03d}.jpg"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".part")  # a killed run leaves no half picture behind
             picture = draw_animal(label, random.Random(f"{seed}/{split}/{label}/{number}"))
-            picture.save(unfinished, "JPEG", quality=88)
-            unfinished.replace(path)
+            with replacing(path, sync=False) as unfinished:  # a killed run leaves no half picture behind
+                picture.save(unfinished, "JPEG", quality=88)
             num_drawn += 1
         report(done, total)
     return num_drawn

@@ -4,19 +4,18 @@ A picture's side follows from (seed, digest of its file) alone, so that adding, 
 pictures moves no other one, and files with the same content are always on the same side.
 """
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
 import io
 import os
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError
+from ..files import replacing
 from .content import content_keys, fingerprint
 from .dataset import Dataset, Split, natural_key
 
@@ -155,24 +154,12 @@ def _rebase(dataset: Dataset, split: Split, root: str | Path | None) -> list[str
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary name in the same folder, sync, rename: the file is whole or not there."""
+    """Write a file, whole or not at all; its folder is made where it is missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(data)
     except OSError as error:
-        raise DataError(
-            f"{str(path)!r} cannot be written ({error.strerror}): choose another place."
-        ) from error
-    try:
-        with open(handle, "wb") as file:  # noqa: PTH123 - from a descriptor
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
         raise DataError(
             f"{str(path)!r} cannot be written ({error.strerror}): choose another place."
         ) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CatdogError, DataError, require
+from ..files import replacing
 from .tables import CsvForm
 
 GROUP_ROWS = 10_000
@@ -26,21 +27,20 @@ def write_parquet(rows: Iterator[list[str]], form: CsvForm, path: Path) -> None:
     arrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
     kinds = [arrow.float64() if name.startswith("probability") else arrow.string() for name in form.columns]
     fields = [*zip(form.columns, kinds, strict=True), (BYTES, arrow.binary())]
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with parquet.ParquetWriter(unfinished, arrow.schema(fields)) as writer:
+        with (
+            replacing(path) as unfinished,
+            parquet.ParquetWriter(unfinished, arrow.schema(fields)) as writer,
+        ):
             for part in _batches(rows):
                 columns = [*_columns(part, form), [_lone_bytes(row[0]) for row in part]]
                 arrays = [arrow.array(c, kind) for c, (_, kind) in zip(columns, fields, strict=True)]
                 writer.write_table(arrow.table(arrays, arrow.schema(fields)))
-        unfinished.replace(path)
     except OSError as error:
         reason = error.strerror or error
         raise CatdogError(
             f"Cannot write {str(path)!r} ({reason}): the rows are kept beside it; mend that and add --resume."
         ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def read_parquet(path: Path, form: CsvForm) -> Iterator[list[Any]]:

@@ -4,8 +4,6 @@ Figures are made without pyplot, so that they need no screen and share no state 
 right, or validation; orange is wrong, or marked.
 """
 
-import contextlib
-import os
 import warnings
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +18,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
 from ..errors import CatdogError
+from ..files import replacing
 
 DPI = 150
 INK, SOFT, FAINT = "#1f2937", "#6b7280", "#e5e7eb"
@@ -129,15 +128,11 @@ def save_figure(figure: Figure, path: Path | str) -> None:
         text.set_fontfamily(_families())
     # Level 1 of zlib: a sheet of photographs in a fifth of the time, hardly larger.
     how = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
+        with replacing(path) as unfinished, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter no font has
             figure.savefig(unfinished, format=kind, dpi=figure.dpi, **how)
-        unfinished.replace(path)
     except (OSError, ValueError) as error:  # ValueError: too many pixels for the format
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         reason = getattr(error, "strerror", None) or error
         raise CatdogError(f"Cannot write the picture {str(path)!r}: {reason}; give another name.") from error

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import SettingsError
 from ..settings import Phase
 
-OPTIONS = ("arch", "weights", "hidden_layers", "dropout", "image_size")
+OPTIONS = ("arch", "weights", "hidden_layers", "dropout", "image_size", "save_every")
 
 
 @dataclass(frozen=True)

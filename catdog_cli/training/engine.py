@@ -45,7 +45,8 @@ def run_phases(
     resume: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Train every phase that is left and return the result; `last.pt` is written after each epoch.
+    """Train every phase that is left and return the result; `last.pt` is written after each epoch, and
+    within it as `save_every` says.
 
     Args:
         setup: settings, data and network, as `prepare_run` makes them.
@@ -102,10 +103,9 @@ def _stoppable(state: RunState, phase: Phase, report: Report, should_stop: Calla
     def told(kind: str, **facts: Any) -> None:
         report(kind, **facts)
         if kind == "features" and should_stop():
-            saved = (state.run_dir / "last.pt").exists()
             raise InterruptedRunError(
                 f"Stopped while features for phase {phase.name!r} were computed; what is done is kept. To go "
-                f"on: {_resume_command(state) if saved else 'give the same command again'}"
+                f"on: {_resume_command(state)}"
             )
 
     return told
@@ -153,10 +153,12 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
 
     def after_step(done: int, total: int, sums: EpochSums) -> None:
         report("batch", done=done, total=total, phase=run.phase, epoch=epoch + 1, **sums.mean())
-        if should_stop():
+        stopping = should_stop()
+        if state.is_save_due() or stopping:
             progress.step, progress.sums = done, dict(vars(sums))
             check_bad(setup, report, progress)
             state.save(run.optimizer, run.average, force=True)
+        if stopping:
             raise InterruptedRunError(
                 f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}, all is saved. To go on: "
                 f"{_resume_command(state)}"

@@ -3,9 +3,7 @@
 Numbers come from `metrics` and `calibration`; pictures are files that the caller has drawn.
 """
 
-import contextlib
 import json
-import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CatdogError
+from ..files import replacing
 from .page import build_page
 
 MOST_MISTAKES = 20  # listed in report.txt; report.json has all
@@ -216,14 +215,11 @@ def _read_picture(path: Path | str) -> bytes:
 
 def _write(path: Path, text: str) -> Path:
     # A path may hold bytes that are no text: they are written as \\udcff, not refused.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-        unfinished.replace(path)
+        with replacing(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
         reason = f"{error.strerror}; give another folder"
         raise CatdogError(f"Cannot write the report {str(path)!r}: {reason}.") from error
     return path

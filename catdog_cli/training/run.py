@@ -14,9 +14,11 @@ from ..data.dataset import Dataset, match_classes
 from ..data.scan import scan_dataset
 from ..data.splits import read_split, split_dataset, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
+from ..files import sweep
 from ..settings import Phase, TrainSettings
 from .engine import Report, RunResult, run_phases
-from .setup import check_settings, prepare_run
+from .run_lock import locked
+from .setup import Setup, check_settings, prepare_run
 from .state import restore_progress
 
 SPLIT_FILE, SETTINGS_FILE = "split.csv", "settings.json"
@@ -34,12 +36,21 @@ def train(
         CatdogError: the data, the weights or the settings cannot be used; the directory holds a run already.
     """
     check_settings(settings)
-    refuse_old_run(run_dir)
+    if run_dir.is_dir():  # say so before the work begins
+        with locked(run_dir, report):
+            refuse_old_run(run_dir)
     dataset = read_data(settings, report)
     setup = prepare_run(settings, dataset)
     claim_folder(run_dir)
-    write_split(dataset, run_dir / SPLIT_FILE)
-    write_settings(settings, run_dir)
+    with locked(run_dir, report):
+        refuse_old_run(run_dir)
+        return _begin(setup, run_dir, report, should_stop)
+
+
+def _begin(setup: Setup, run_dir: Path, report: Report, should_stop: Callable[[], bool]) -> RunResult:
+    sweep(run_dir)
+    write_split(setup.dataset, run_dir / SPLIT_FILE)
+    write_settings(setup.settings, run_dir)  # last: where it is, a resume can begin
     report("setup", setup=setup, run_dir=run_dir)
     return run_phases(setup, run_dir, report, should_stop)
 
@@ -73,7 +84,7 @@ def claim_folder(folder: Path) -> None:
 
 
 def write_settings(settings: TrainSettings, run_dir: Path) -> None:
-    """Write settings.json, for people to read; a resume takes them from last.pt."""
+    """Write settings.json, for people to read; a resume takes them from last.pt as soon as there is one."""
     text = json.dumps(settings.to_dict(), indent=1) + "\n"
     write_atomic(run_dir / SETTINGS_FILE, lambda file: file.write(text.encode()))
 
@@ -97,6 +108,7 @@ class Changes:
     cache: bool | None = None
     cache_limit: float | None = None
     max_bad_fraction: float | None = None
+    save_every: str | None = None
 
 
 def resume(
@@ -107,12 +119,58 @@ def resume(
 ) -> RunResult:
     """Go on with a run from its last.pt (`path` is it, or its directory), as if it had never stopped.
 
+    A run that was stopped before its first save begins again, with its own settings and its own split.
+
     Raises:
-        CheckpointError: no last.pt there, or it cannot be used.
+        CheckpointError: there is nothing to go on with, or it cannot be used.
         SettingsError: a change would alter what has been trained already.
-        CatdogError: the data is not there any more.
+        CatdogError: another process works in the run directory, or the data is not there any more.
     """
-    checkpoint = find_checkpoint(path, "last.pt")
+    run_dir = find_run(path)
+    with locked(run_dir, report):
+        sweep(run_dir)
+        if Path(path).is_dir() and not (run_dir / "last.pt").exists():
+            return _begin_again(run_dir, changes, report, should_stop)
+        return _go_on(find_checkpoint(path, "last.pt"), changes, report, should_stop)
+
+
+def find_run(path: str | Path) -> Path:
+    """Return the directory of the run meant by `path`: itself, or the folder of a last.pt.
+
+    Raises:
+        CheckpointError: there is no run, or it has lost its last.pt.
+    """
+    folder = Path(path)
+    if not (folder / SETTINGS_FILE).is_file() or (folder / "last.pt").exists():
+        return find_checkpoint(path, "last.pt").parent
+    if (folder / "history.jsonl").exists():  # written behind last.pt
+        raise CheckpointError(
+            f"{str(folder)!r} has lost its last.pt, without which it cannot go on: put it back, or start a "
+            f"new run with another --output."
+        )
+    return folder
+
+
+def _begin_again(
+    run_dir: Path, changes: Changes, report: Report, should_stop: Callable[[], bool]
+) -> RunResult:
+    settings = apply_changes(_read_settings(run_dir / SETTINGS_FILE), changes, phase=0, epochs_done=0)
+    report("begin_again", run_dir=run_dir)
+    check_settings(settings)
+    dataset = _same_data(settings, run_dir, None, report)
+    return _begin(prepare_run(settings, dataset), run_dir, report, should_stop)
+
+
+def _read_settings(path: Path) -> TrainSettings:
+    try:
+        return TrainSettings.from_dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, SettingsError) as error:
+        raise CheckpointError(
+            f"Cannot read {str(path)!r} ({error}), and nothing else was saved yet: start a new run."
+        ) from error
+
+
+def _go_on(checkpoint: Path, changes: Changes, report: Report, should_stop: Callable[[], bool]) -> RunResult:
     run_dir = checkpoint.parent
     content = load_checkpoint(checkpoint, resume=True)
     old = _old_settings(content, checkpoint)
@@ -174,7 +232,9 @@ def _extend(phase: Phase, epochs: int, option: str, over: bool, done: int) -> Ph
     return dataclasses.replace(phase, epochs=epochs)
 
 
-def _same_data(settings: TrainSettings, run_dir: Path, class_names: list[str], report: Report) -> Dataset:
+def _same_data(
+    settings: TrainSettings, run_dir: Path, class_names: list[str] | None, report: Report
+) -> Dataset:
     """Return the run's own split over the data, which may have moved as a whole."""
     data = Path(settings.data)
     if not data.exists():
@@ -191,7 +251,8 @@ def _same_data(settings: TrainSettings, run_dir: Path, class_names: list[str], r
         dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
     else:
         dataset = read_split(manifest, data if data.is_dir() else data.parent)
-    dataset = match_classes(dataset, class_names)
+    if class_names is not None:
+        dataset = match_classes(dataset, class_names)
     for warning in dataset.warnings:
         report("warning", text=warning)
     return dataset

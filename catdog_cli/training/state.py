@@ -15,7 +15,7 @@ import torch
 from .. import __version__
 from ..checkpoints import describe_model, save_checkpoint, write_atomic
 from ..models.classifier import Classifier
-from ..settings import InputSpec, TrainSettings
+from ..settings import InputSpec, TrainSettings, save_interval
 from .calibration import fit_temperature
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
@@ -72,8 +72,10 @@ class RunState:
     best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
     unsaved_best: bool = False
     temperature: float = 1.0
-    _saved_at: float = field(default_factory=time.monotonic)
+    _saved_at: float = field(default_factory=lambda: time.monotonic())
     _save_cost_s: float = 0.0
+    _batches: int = 0  # since the last save
+    _rows_written: int = -1  # of the history; -1: what is there may be an older run's
 
     def model_content(self) -> dict[str, Any]:
         """Return the part of a checkpoint that predicting needs."""
@@ -100,15 +102,23 @@ class RunState:
         What is skipped is made again, bit for bit, by a run that resumes from the save before.
         """
         now = time.monotonic()
-        if not force and now - self._saved_at < self._save_cost_s / SAVE_SHARE:
+        if not force and 0 <= now - self._saved_at < self._save_cost_s / SAVE_SHARE:
             return False
         if self.unsaved_best:
             self.save_best()
         save_checkpoint(self.resume_content(optimizer, average), self.run_dir / "last.pt")
         self._write_history()
-        self._saved_at = time.monotonic()
+        self._saved_at, self._batches = time.monotonic(), 0
         self._save_cost_s = self._saved_at - now
         return True
+
+    def is_save_due(self) -> bool:
+        """Count one more batch and say whether `save_every` wants a save in the middle of the epoch."""
+        self._batches += 1
+        seconds, batches = save_interval(self.settings.save_every)
+        passed_s = time.monotonic() - self._saved_at
+        late = seconds < math.inf and not 0 <= passed_s < seconds  # below 0: the clock was set back
+        return late or self._batches >= batches
 
     def save_best(self) -> None:
         """Write best.pt: the best weights so far, with only what predicting needs, and its metrics."""
@@ -149,6 +159,9 @@ class RunState:
         }
 
     def _write_history(self) -> None:
+        if len(self.progress.history) == self._rows_written:
+            return
+        self._rows_written = len(self.progress.history)
         lines = "".join(json.dumps(row) + "\n" for row in self.progress.history)
         write_atomic(self.run_dir / "history.jsonl", lambda file: file.write(lines.encode()))
 

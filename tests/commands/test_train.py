@@ -141,6 +141,7 @@ OPTIONS = {
     "cache-limit": "2",
     "max-bad-fraction": "0.2",
     "precision": "fp32",
+    "save-every": "90s",
 }
 
 
@@ -171,13 +172,14 @@ def test_option_file_and_the_command_line_wins(data, tmp_path):
     config.write_text(
         'arch = "simple_cnn"\nweights = "none"\nimage-size = 32\nhidden-layers = [4]\n'
         "epochs = 3\nbatch_size = 5\n"
-        f'cache = false\noutput = "{tmp_path / "run"}"\n'
+        f'cache = false\nsave-every = 200\noutput = "{tmp_path / "run"}"\n'
     )
     assert run(["train", str(data), "--config", str(config), "--epochs", "1", "--cpu"]) == 0
     found = settings_of(tmp_path / "run")
     assert (found["arch"], found["image_size"], found["head"]["hidden_layers"]) == ("simple_cnn", 32, [4])
     assert (found["phases"][0]["epochs"], found["phases"][0]["batch_size"]) == (1, 5)
     assert found["cache"] is False
+    assert found["save_every"] == "200"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_folders_hold_the_pictures_asked_for(tmp_path):
     assert set(read_all(summary.root)) == names | {"val/cats/001.jpg", "val/dogs/001.jpg"}
     assert (summary.num_train, summary.num_val, summary.num_drawn) == (4, 2, 6)
     assert calls == [(done, 6) for done in range(1, 7)]
-    assert not list(summary.root.rglob("*.part"))
+    assert not list(summary.root.rglob("*.tmp"))
 
 
 def test_pictures_are_rgb_of_about_200_by_180_px_in_varying_sizes(drawn):

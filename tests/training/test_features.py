@@ -61,13 +61,10 @@ def test_second_phase_on_the_same_frozen_blocks_computes_nothing_more(few, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("phases", "asked_before", "match"),
-    [
-        ((PHASE,), 1, "give the same command again"),
-        ((PHASE, Phase("q", 1, unfreeze=8, batch_size=5)), 9, "catdog train --resume "),
-    ],
+    ("phases", "asked_before"),
+    [((PHASE,), 1), ((PHASE, Phase("q", 1, unfreeze=8, batch_size=5)), 9)],
 )
-def test_stop_while_features_are_computed(few, tmp_path, phases, asked_before, match):
+def test_stop_while_features_are_computed(few, tmp_path, phases, asked_before):
     """Asked behind each table of features, here a batch, and behind each of the twice three steps."""
     settings = settings_for(few, *phases)
     straight = train(settings, tmp_path / "straight")
@@ -78,11 +75,10 @@ def test_stop_while_features_are_computed(few, tmp_path, phases, asked_before, m
         asked.append(1)
         return len(asked) == asked_before
 
-    with pytest.raises(InterruptedRunError, match=match):
+    with pytest.raises(InterruptedRunError, match=r"catdog train --resume .*run"):
         train(settings, tmp_path / "run", should_stop=should_stop)
     assert sum(store["rows"] for store in list_stores()) in (6, 18 + 6)
-    again = resume(tmp_path / "run") if "resume" in match else train(settings, tmp_path / "run")
-    assert differences(straight, again) == []
+    assert differences(straight, resume(tmp_path / "run")) == []
 
 
 def test_changed_picture_is_computed_alone(few, tmp_path, computed):

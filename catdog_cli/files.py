@@ -1,0 +1,55 @@
+"""Files that are whole or not there: written under another name, synced, renamed; used by all that write."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` calls a file that is not whole yet
+
+
+@contextlib.contextmanager
+def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
+    """Yield a hidden name beside `path` to write to; at the end of the block it is renamed to `path`.
+
+    Readers see the old file or the new one, also after a power cut (`sync` writes the file and its folder
+    through to the disk). Where the block fails, the old one stays.
+
+    Raises:
+        OSError: the disk is full, read-only, or the folder is gone.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield unfinished
+        if sync:
+            _sync(unfinished, os.O_RDWR)
+        unfinished.replace(path)
+        if sync:
+            _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # the folder may be gone, or a file
+            unfinished.unlink(missing_ok=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut; file systems that cannot do this are left alone."""
+    with contextlib.suppress(OSError):
+        _sync(folder, os.O_RDONLY)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Delete what a killed process left unfinished in a folder that is this process's alone; return it."""
+    found = [path for path in folder.glob(".*.tmp") if LEFT_OVER.fullmatch(path.name)]
+    for path in found:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return found
