@@ -81,11 +81,13 @@ class TrainReport:
     def on_begin_again(self, run_dir: Any) -> None:
         self.say(f"Nothing was saved yet in {str(run_dir)!r}: beginning again, with its settings and split.")
 
-    def on_data_changed(self, old: dict, new: dict) -> None:
-        self.say(
-            f"Warning: the pictures are not those of before ({old['num_files']} files then, "
-            f"{new['num_files']} now, or other content): the result will differ from one run in one go."
-        )
+    def on_data_changed(self, changes: Any) -> None:
+        """Say what was accepted, or that there are pictures which the run will not see."""
+        if changes.harmful:
+            end = "the run goes on with what there is, and its result will differ from one run in one go."
+        else:
+            end = "they stay out of this run, which goes on with its own; start a new run to train on them."
+        self.say(f"Warning: the pictures have changed since the run began: {changes.describe()}; {end}")
 
     def on_setup(self, setup: Any, run_dir: Any) -> None:
         self.setup, self.run_dir = setup, run_dir

@@ -23,6 +23,7 @@ RESUMABLE = frozenset(
         "cache_limit",
         "max_bad_fraction",
         "save_every",
+        "accept_changed_data",
         "as_json",
     )
 )
@@ -46,6 +47,11 @@ TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 @click.option(
     "--resume", type=click.Path(), metavar="RUN", help="Go on with a run: its directory or last.pt."
 )
+@click.option(
+    "--accept-changed-data",
+    is_flag=True,
+    help="With --resume: go on although pictures of the run were removed or changed.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would happen and how long it takes; write nothing.")
 @options.json_option
 def train(
@@ -66,6 +72,8 @@ def train(
             raise click.UsageError("--resume takes no --dry-run, --config or --output.")
         result = _resume(data, resume, given)
     else:
+        if given.pop("accept_changed_data"):
+            raise click.UsageError("--accept-changed-data belongs to --resume.")
         if data is None:
             raise click.UsageError("Missing argument DATA: the folder with pictures.")
         result = _train(data, config, output, dry_run, given, as_json)

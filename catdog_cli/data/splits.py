@@ -53,35 +53,45 @@ def split_dataset(
     return _divide(dataset, drawn, keys, sides, val_fraction)
 
 
-def write_split(dataset: Dataset, path: str | Path, root: str | Path | None = None) -> None:
+def write_split(
+    dataset: Dataset,
+    path: str | Path,
+    root: str | Path | None = None,
+    keys: dict[str, list[str]] | None = None,
+) -> None:
     """Write the manifest `path,class,split` of a dataset, atomically; paths stay relative to its root.
 
     `root` rewrites them relative to that folder instead: `catdog data split` gives the manifest's own.
+    `keys`, what `content_keys` gives for splits, add a column `key` by which a run knows its pictures again.
 
     Raises:
         DataError: the file cannot be written.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(COLUMNS if keys is None else (*COLUMNS, "key"))
     for name, split in dataset.splits.items():
-        for picture, label in zip(_rebase(dataset, split, root), split.labels.tolist(), strict=True):
-            writer.writerow((picture, dataset.class_names[label], name))
+        own = [()] * len(split) if keys is None else [(key,) for key in keys.get(name, [""] * len(split))]
+        for picture, label, key in zip(
+            _rebase(dataset, split, root), split.labels.tolist(), own, strict=True
+        ):
+            writer.writerow((picture, dataset.class_names[label], name, *key))
     write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
 
-def read_split(path: str | Path, root: str | Path | None = None) -> Dataset:
+def read_split(path: str | Path, root: str | Path | None = None, check_files: bool = True) -> Dataset:
     """Read a manifest; its paths are absolute, or relative to `root`, which is the manifest's folder if None.
 
     Raises:
-        DataError: the file is missing, no such manifest, names a picture twice or one that does not exist.
+        DataError: the file is missing, no such manifest, names a picture twice or, with `check_files`, one
+            that does not exist.
     """
     rows = _read_rows(Path(path))
     _check_rows(str(path), rows)
     class_names = sorted({row[1] for row in rows}, key=natural_key)
     index = {name: number for number, name in enumerate(class_names)}
     members = defaultdict(list)
-    for picture, label, split in rows:
+    for picture, label, split, _ in rows:
         members[split].append((picture, index[label]))
     splits = {
         split: Split([row[0] for row in pairs], np.array([row[1] for row in pairs], dtype=np.int64))
@@ -89,8 +99,18 @@ def read_split(path: str | Path, root: str | Path | None = None) -> Dataset:
     }
     folder = Path(path).parent if root is None else Path(root)
     dataset = Dataset(folder, class_names, splits, manifest=Path(path))
-    _check_files(str(path), dataset)
+    if check_files:
+        _check_files(str(path), dataset)
     return dataset
+
+
+def read_keys(path: str | Path) -> dict[str, str]:
+    """Return the key of each path in a manifest that `write_split` gave keys; {} for one without.
+
+    Raises:
+        DataError: the file is missing, or no manifest.
+    """
+    return {row[0]: row[3] for row in _read_rows(Path(path)) if row[3]}
 
 
 def _draw_sides(
@@ -165,14 +185,17 @@ def write_atomically(path: Path, data: bytes) -> None:
         ) from error
 
 
-def _read_rows(path: Path) -> list[tuple[str, str, str]]:
-    """Return (path, class, split) of every row of a manifest; without a split column all rows are "all"."""
+def _read_rows(path: Path) -> list[tuple[str, str, str, str]]:
+    """Return (path, class, split, key) of every row of a manifest; without a split column all are "all"."""
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file, strict=True)
             names = reader.fieldnames or []
             if "path" in names and "class" in names:
-                return [(row["path"], row["class"], row.get("split", "all")) for row in reader]
+                return [
+                    (row["path"], row["class"], row.get("split", "all"), row.get("key") or "")
+                    for row in reader
+                ]
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"The manifest {str(path)!r} cannot be read ({reason}): check the path.") from error
@@ -191,7 +214,7 @@ def _check_rows(manifest: str, rows: list[tuple]) -> None:
         )
     seen = set()
     for number, row in enumerate(rows, 1):
-        if not all(row):
+        if not all(row[:3]):
             raise DataError(f"The manifest {manifest!r} lacks a value in its picture {number}: complete it.")
         if row[0] in seen:
             raise DataError(f"The manifest {manifest!r} lists {row[0]!r} twice: keep one of the rows.")

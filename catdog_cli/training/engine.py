@@ -17,6 +17,7 @@ from ..errors import CatdogError, InterruptedRunError
 from ..settings import Phase
 from .calibration import fit_temperature
 from .metrics import monitor_value, quick_metrics
+from .restore import restore_phase
 from .setup import Setup, choose_sources, fit_norm, open_phase
 from .solve import solve_head
 from .state import Progress, RunState, better
@@ -134,10 +135,8 @@ def _start_phase(setup: Setup, state: RunState, report: Report, resume: dict | N
     if resume is None and progress.phase == 0 and border == len(classifier.blocks):
         fit_norm(setup, source)
     run = open_phase(setup, progress.phase, border, source, val_source)
-    if resume is not None and resume["optimizer"] is not None:
-        run.optimizer.load_state_dict(resume["optimizer"])
-        if run.average is not None:
-            run.average.load_state_dict(resume["average"])
+    if resume is not None:
+        restore_phase(run, resume, state.run_dir / "last.pt")
     return run
 
 
@@ -157,6 +156,7 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
         if state.is_save_due() or stopping:
             progress.step, progress.sums = done, dict(vars(sums))
             check_bad(setup, report, progress)
+            _check_weights(run)
             state.save(run.optimizer, run.average, force=True)
         if stopping:
             raise InterruptedRunError(
@@ -217,6 +217,12 @@ def _check_finite(run: PhaseRun, logits: torch.Tensor) -> None:
         chosen = run.val_source.chosen
         places = chosen.good_indices()[wrong[:4]].tolist()
         raise CatdogError(not_finite(run, chosen, places, "The scores of validation pictures became NaN"))
+
+
+def _check_weights(run: PhaseRun) -> None:
+    """Raise CatdogError if the last step ruined the weights: what is saved must be good to go on from."""
+    if not all(torch.isfinite(parameter).all() for _, parameter in run.classifier.trainable_parameters()):
+        raise CatdogError(not_finite(run, run.source.chosen, [], "The weights became NaN"))
 
 
 def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) -> None:

@@ -1,6 +1,5 @@
 """A run directory's beginning and its going on: what `commands.train` calls."""
 
-import contextlib
 import dataclasses
 import json
 import re
@@ -12,16 +11,18 @@ from typing import Any
 from ..checkpoints import find_checkpoint, load_checkpoint, newest_run, write_atomic
 from ..data.dataset import Dataset, match_classes
 from ..data.scan import scan_dataset
-from ..data.splits import read_split, split_dataset, write_split
+from ..data.splits import split_dataset, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
 from ..files import sweep
 from ..settings import Phase, TrainSettings
 from .engine import Report, RunResult, run_phases
+from .restore import check_progress
 from .run_lock import locked
+from .same_data import SPLIT_FILE, own_split, settle_changes
 from .setup import Setup, check_settings, prepare_run
 from .state import restore_progress
 
-SPLIT_FILE, SETTINGS_FILE = "split.csv", "settings.json"
+SETTINGS_FILE = "settings.json"
 
 
 def train(
@@ -49,7 +50,7 @@ def train(
 
 def _begin(setup: Setup, run_dir: Path, report: Report, should_stop: Callable[[], bool]) -> RunResult:
     sweep(run_dir)
-    write_split(setup.dataset, run_dir / SPLIT_FILE)
+    write_split(setup.dataset, run_dir / SPLIT_FILE, keys=setup.contents)
     write_settings(setup.settings, run_dir)  # last: where it is, a resume can begin
     report("setup", setup=setup, run_dir=run_dir)
     return run_phases(setup, run_dir, report, should_stop)
@@ -109,6 +110,7 @@ class Changes:
     cache_limit: float | None = None
     max_bad_fraction: float | None = None
     save_every: str | None = None
+    accept_changed_data: bool = False
 
 
 def resume(
@@ -157,8 +159,10 @@ def _begin_again(
     settings = apply_changes(_read_settings(run_dir / SETTINGS_FILE), changes, phase=0, epochs_done=0)
     report("begin_again", run_dir=run_dir)
     check_settings(settings)
-    dataset = _same_data(settings, run_dir, None, report)
-    return _begin(prepare_run(settings, dataset), run_dir, report, should_stop)
+    dataset, found = own_split(settings, run_dir)
+    setup = prepare_run(settings, dataset)
+    settle_changes(setup, found, run_dir, None, changes.accept_changed_data, report)
+    return _begin(setup, run_dir, report, should_stop)
 
 
 def _read_settings(path: Path) -> TrainSettings:
@@ -178,10 +182,14 @@ def _go_on(checkpoint: Path, changes: Changes, report: Report, should_stop: Call
     settings = apply_changes(old, changes, progress.phase, progress.epoch)
     report("resume", path=checkpoint, old=old, new=settings, progress=progress)
     class_names = sorted(content["class_to_idx"], key=content["class_to_idx"].__getitem__)
-    dataset = _same_data(settings, run_dir, class_names, report)
+    dataset, found = own_split(settings, run_dir)
+    dataset = match_classes(dataset, class_names)
+    for warning in dataset.warnings:
+        report("warning", text=warning)
     setup = prepare_run(settings, dataset, content["state_dict"])
-    if setup.fingerprint != content["data_fingerprint"]:
-        report("data_changed", old=content["data_fingerprint"], new=setup.fingerprint)
+    check_progress(content, setup.classifier, checkpoint)
+    accept = changes.accept_changed_data
+    settle_changes(setup, found, run_dir, content["data_fingerprint"], accept, report)
     write_settings(settings, run_dir)
     report("setup", setup=setup, run_dir=run_dir)
     return run_phases(setup, run_dir, report, should_stop, content, progress)
@@ -215,7 +223,7 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     plain = {
         name: value
         for name, value in dataclasses.asdict(changes).items()
-        if value is not None and name not in ("epochs", "fine_tune_epochs")
+        if value is not None and name not in ("epochs", "fine_tune_epochs", "accept_changed_data")
     }
     return dataclasses.replace(old, phases=tuple(phases), **plain)
 
@@ -230,29 +238,3 @@ def _extend(phase: Phase, epochs: int, option: str, over: bool, done: int) -> Ph
     if epochs < done:
         raise SettingsError(f"{option} {epochs}: {done} epochs are done already; give at least that many.")
     return dataclasses.replace(phase, epochs=epochs)
-
-
-def _same_data(
-    settings: TrainSettings, run_dir: Path, class_names: list[str] | None, report: Report
-) -> Dataset:
-    """Return the run's own split over the data, which may have moved as a whole."""
-    data = Path(settings.data)
-    if not data.exists():
-        raise CatdogError(
-            f"The data of this run, {settings.data!r}, is not there any more: if it moved, say where: "
-            f"`catdog train NEW_DATA --resume {run_dir}`."
-        )
-    manifest = run_dir / SPLIT_FILE
-    scanned = None
-    with contextlib.suppress(CatdogError):
-        scanned = scan_dataset(settings.data, leaks=False)
-    if (scanned is not None and scanned.images is not None) or not manifest.exists():
-        scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
-        dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
-    else:
-        dataset = read_split(manifest, data if data.is_dir() else data.parent)
-    if class_names is not None:
-        dataset = match_classes(dataset, class_names)
-    for warning in dataset.warnings:
-        report("warning", text=warning)
-    return dataset

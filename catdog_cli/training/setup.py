@@ -41,6 +41,7 @@ class Setup:
     sets: dict[str, PictureSet]
     fingerprint: dict[str, Any]
     told_bad: set[str] = field(default_factory=set)
+    contents: dict[str, list[str]] = field(default_factory=dict)  # by split: a digest a picture
 
     def class_weights(self, phase: Phase) -> torch.Tensor | None:
         """Return weights (C,) inverse to the class counts with mean 1 over pictures, or None."""
@@ -83,6 +84,7 @@ def prepare_run(settings: TrainSettings, dataset: Dataset, state_dict: dict | No
         accelerator,
         sets,
         fingerprint(dataset, contents),
+        contents=contents,
     )
 
 

@@ -179,8 +179,9 @@ def not_finite(run: PhaseRun, chosen: PictureSet, places: list[int], what: str) 
     """Return a sentence that says `what` went wrong, at which pictures, in which phase, and what to do."""
     paths = chosen.pictures.dataset.splits[chosen.pictures.split].paths
     names = ", ".join(repr(paths[i]) for i in places)
+    where = f", at a batch with {names}" if names else ""
     return (
-        f"{what} in phase {run.phase.name!r}, at a batch with {names}: lower the learning rate "
+        f"{what} in phase {run.phase.name!r}{where}: lower the learning rate "
         f"({run.phase.learning_rate:g}) or clip gradients; the last good checkpoint is kept."
     )
 

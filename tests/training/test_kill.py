@@ -14,6 +14,7 @@ from catdog_cli.checkpoints import load_checkpoint
 from catdog_cli.errors import CatdogError, CheckpointError
 from catdog_cli.settings import Phase
 from catdog_cli.training import run
+from catdog_cli.training.steps import train_step
 
 from .runs import Events, differences, load, resume, settings_for, train
 
@@ -224,3 +225,19 @@ def test_what_a_killed_process_left_is_swept_away(few, tmp_path):
     resume(tmp_path / "run")
     assert not (tmp_path / "run" / ".last.pt.123.tmp").exists()
     assert (tmp_path / "run" / ".notes.tmp").exists()
+
+
+def test_ruined_weights_are_not_saved_over_good_ones(few, tmp_path, monkeypatch):
+    real, steps = train_step, []
+
+    def ruin(run, *arguments):
+        real(run, *arguments)
+        steps.append(1)
+        if len(steps) == 2:
+            run.classifier.head.output.bias.data.fill_(float("inf"))
+
+    monkeypatch.setattr("catdog_cli.training.steps.train_step", ruin)
+    settings = settings_for(few, *PHASES, save_every="1")
+    with pytest.raises(CatdogError, match=r"The weights became NaN in phase 'head': lower the learning rate"):
+        train(settings, tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run", "last.pt", resume=True)["step"] == 1

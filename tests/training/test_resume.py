@@ -149,14 +149,6 @@ def test_moved_data_is_found_where_it_is_said_to_be(few, tmp_path):
     assert not events.of("data_changed")
 
 
-def test_changed_data_is_said(finished, run_dir, tmp_path):
-    data = shutil.copytree(finished / "data", tmp_path / "data")
-    (data / "train" / "cats" / "0.png").write_bytes((data / "train" / "cats" / "1.png").read_bytes())
-    events = Events()
-    resume(run_dir, events, epochs=3, data=str(data))
-    assert events.of("data_changed")
-
-
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
