@@ -47,8 +47,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Delete what a killed process left unfinished in a folder that is this process's alone; return it."""
-    found = [path for path in folder.glob(".*.tmp") if LEFT_OVER.fullmatch(path.name)]
+    """Delete what a killed process left unfinished under a folder that is this process's alone; return it."""
+    found = [path for path in folder.rglob(".*.tmp") if LEFT_OVER.fullmatch(path.name)]
     for path in found:
         with contextlib.suppress(OSError):
             path.unlink()

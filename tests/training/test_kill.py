@@ -220,10 +220,13 @@ def test_settings_that_cannot_be_read(tmp_path):
 
 def test_what_a_killed_process_left_is_swept_away(few, tmp_path):
     train(settings_for(few), tmp_path / "run")
-    (tmp_path / "run" / ".last.pt.123.tmp").write_bytes(b"half")
+    (tmp_path / "run" / "reports").mkdir()
+    left_over = [tmp_path / "run" / ".last.pt.123.tmp", tmp_path / "run" / "reports" / ".a.png.4.tmp"]
+    for path in left_over:
+        path.write_bytes(b"half")
     (tmp_path / "run" / ".notes.tmp").write_text("the user's")
     resume(tmp_path / "run")
-    assert not (tmp_path / "run" / ".last.pt.123.tmp").exists()
+    assert not any(path.exists() for path in left_over)
     assert (tmp_path / "run" / ".notes.tmp").exists()
 
 
