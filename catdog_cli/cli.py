@@ -20,6 +20,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "evaluate": "Measure a checkpoint on labelled pictures, with a report.",
     "compare": "Measure two checkpoints on the same pictures.",
     "lr-find": "Find a learning rate by a range test.",
+    "verify-resume": "Prove on your data that a killed run loses nothing.",
     "data": "Get, check, split and prepare pictures.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }

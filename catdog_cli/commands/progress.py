@@ -184,7 +184,10 @@ class TrainReport:
 
         self.bar.stop()
         if result.history:
-            plot_curves(result.history, result.run_dir / "curves.png")
+            try:
+                plot_curves(result.history, result.run_dir / "curves.png")
+            except CatdogError as error:  # the training is worth more than its picture
+                self.say(f"Warning: no curves: {error}")
         best = result.best
         if best is not None:
             self.say(

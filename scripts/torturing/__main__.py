@@ -71,7 +71,7 @@ def main() -> int:
             try:
                 if name not in straight:
                     straight[name] = train_straight(folder / f"{_slug(name)}-straight", words)
-                target = folder / f"{_slug(name)}-{counts[name]['runs'] + 1}"
+                target = folder / f"{_slug(name)}-{counts[name]['runs'] + counts[name]['lost'] + 1}"
                 torture(target, words, *straight[name], rng, counts[name])
                 if not options.keep:
                     shutil.rmtree(target)

@@ -61,12 +61,15 @@ def wait(number: int, limit_s: float, stop_at: Path | None = None) -> int | None
         limit_s: how long to wait.
         stop_at: a run directory; waiting ends early when a file is being written there.
     """
-    deadline = time.monotonic() + limit_s
+    passed_s, before = 0.0, time.monotonic()
     while True:
         done, status = os.waitpid(number, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= deadline or (stop_at is not None and _is_writing(stop_at)):
+        now = time.monotonic()
+        passed_s += min(now - before, 0.1)  # a pause of the whole machine is no time for a training
+        before = now
+        if passed_s >= limit_s or (stop_at is not None and _is_writing(stop_at)):
             return None
         time.sleep(0.0005 if stop_at is not None else 0.002)
 
