@@ -25,6 +25,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
 TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2147483647:glibc.malloc.top_pad=67108864"
+IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
 NEEDS_TORCH = frozenset(("train", "predict", "evaluate", "compare", "lr-find"))
 
 
@@ -105,13 +106,15 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; the one place where errors become sentences."""
     try:
+        _refuse_launcher(arguments)
         result = root.main(arguments, prog_name="catdog", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         return 130
     except click.ClickException as error:
-        error.show()
+        if os.environ.get("RANK", "0") == "0":  # once, where a launcher started several of us
+            error.show()
         return error.exit_code
     except InterruptedRunError as error:
         click.echo(str(error), err=True)
@@ -126,6 +129,29 @@ def run(arguments: list[str]) -> int:
         for descriptor in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         return 0
+    except Exception as error:
+        if type(error).__name__ not in ("OutOfMemoryError", "MemoryError"):  # torch's: not imported here
+            raise
+        click.echo(f"Error: {_out_of_memory(error)}", err=True)
+        return 1
+
+
+def _refuse_launcher(arguments: list[str]) -> None:
+    """Raise ClickException where several processes were started for a command that is one's work."""
+    name = next(iter(arguments), "")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and name in COMMANDS and name not in IN_SHARES:
+        raise click.ClickException(
+            f"catdog {name} works in one process: start it without torchrun or accelerate launch; "
+            f"{', '.join(sorted(IN_SHARES))} work in several."
+        )
+
+
+def _out_of_memory(error: Exception) -> str:
+    reason = next(iter(str(error).splitlines()), "") or "no more could be had"
+    return (
+        f"Out of memory ({reason}): give a smaller --image-size, --batch-size or --unfreeze, or use --cpu; "
+        f"what was saved before is intact."
+    )
 
 
 def _keep_freed_memory() -> None:
@@ -137,8 +163,6 @@ def _keep_freed_memory() -> None:
     if not sys.platform.startswith("linux") or "GLIBC_TUNABLES" in os.environ:
         return
     if not NEEDS_TORCH.intersection(sys.argv[1:2]) or {"-h", "--help"}.intersection(sys.argv):
-        return
-    if "WORLD_SIZE" in os.environ:  # started by a launcher, which sets its own environment
         return
     os.environ["GLIBC_TUNABLES"] = TUNABLES
     os.execv(sys.executable, sys.orig_argv)

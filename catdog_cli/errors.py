@@ -20,6 +20,10 @@ class SettingsError(CatdogError):
     """An option's value, or a combination of options, makes no sense."""
 
 
+class LostProcessError(CatdogError):
+    """Another process of the same command has ended, or does not answer."""
+
+
 class InterruptedRunError(CatdogError):
     """The user or the system asked a run to stop; what was done is saved."""
 

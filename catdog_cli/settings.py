@@ -223,6 +223,7 @@ class TrainSettings(PlainDict):
     device: str = "auto"
     precision: str = "auto"
     workers: int = -1  # -1: chosen for the machine
+    micro_batch_size: int = 0  # most pictures at once in a step; 0: the whole batch, if it fits
     cache: bool = True
     cache_limit: float = 10.0  # GB
     max_bad_fraction: float = 0.01
@@ -244,6 +245,7 @@ class TrainSettings(PlainDict):
         check_choice("device", self.device, DEVICES)
         check_choice("precision", self.precision, PRECISIONS)
         check_range("workers", self.workers, -1, 1024, whole=True)
+        check_range("micro batch size", self.micro_batch_size, 0, whole=True)
         check_kind("cache", self.cache, bool, "true or false")
         check_range("cache limit", self.cache_limit, 0)
         check_range("max bad fraction", self.max_bad_fraction, 0, 1)

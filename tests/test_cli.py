@@ -146,7 +146,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
         (["info"], {}, False),
         ([], {}, False),
         (["train", "pets"], {"GLIBC_TUNABLES": "x"}, False),
-        (["train", "pets"], {"WORLD_SIZE": "2"}, False),
+        (["train", "pets"], {"WORLD_SIZE": "2"}, True),
     ],
 )
 def test_starts_anew_only_for_what_computes(monkeypatch, arguments, environment, anew):

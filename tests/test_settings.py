@@ -132,6 +132,8 @@ RUN_ROWS = [
     ("cache_limit", -1, "cache limit is -1"),
     ("exclude", None, "exclude is None, but must be a text"),
     ("max_bad_fraction", 1.5, "max bad fraction is 1.5, but must be a number from 0 to 1"),
+    ("micro_batch_size", -1, "micro batch size is -1"),
+    ("micro_batch_size", 1.5, "micro batch size is 1.5, but must be a whole number"),
     ("save_every", "often", r"save every is 'often', but must be a time \(30s, 10m, 2h\), a number of"),
     ("save_every", "-5m", "save every is '-5m'"),
     ("save_every", "1.5b", "save every is '1.5b'"),

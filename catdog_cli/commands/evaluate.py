@@ -17,6 +17,7 @@ from .evaluation import (
     say,
     write_files,
 )
+from .launch import several, share_out
 from .selection import SPLITS, choose_pictures
 
 if TYPE_CHECKING:
@@ -57,16 +58,32 @@ def evaluate(
       catdog evaluate pets checkpoints/mobilenet_v2-1
       catdog evaluate pets checkpoints/mobilenet_v2-1 --split test --output report
     """
-    predictor = load_predictor(checkpoint, device, precision, calibrated=not uncalibrated, mirror=tta)
-    names = predictor.class_names
-    dataset, split = choose_pictures(data, [checkpoint], names, split, say, exclude)
+    chosen = {"calibrated": not uncalibrated, "mirror": tta}
+    given = {"data": data, "checkpoint": checkpoint}
+    with several(device) as group:
+        predictor = group.in_each(
+            lambda: load_predictor(checkpoint, device, precision, group=group, **chosen)
+        )
+        share_out(predictor, lambda: _report(predictor, given, split, exclude, output, as_json))
+
+
+def _report(
+    predictor: Any,
+    given: dict[str, str],
+    split: str | None,
+    exclude: str | None,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Measure and print; write the report where one is asked for."""
+    data, checkpoint = given["data"], given["checkpoint"]
+    dataset, split = choose_pictures(data, [checkpoint], predictor.class_names, split, say, exclude)
     if output is not None:
         _claim(output)
     say(_introduce(predictor, len(dataset), split))
     answers = ask_network(predictor, dataset, split)
-    document = _measure(predictor, dataset, split, answers)
-    document = {"data": data, "checkpoint": checkpoint, "split": split, **document}
-    document |= {"calibrated": not uncalibrated, "tta": tta}
+    document = {**given, "split": split, **_measure(predictor, dataset, split, answers)}
+    document |= {"calibrated": predictor.calibrated, "tta": predictor.mirror}
     if output is not None:
         _write(Path(output), document, answers, dataset)
     if as_json:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..errors import DataError
+from .launch import tell_memory
 
 MOST_NAMED = 20  # unreadable pictures that are named one by one
 MOST_PHOTOS = 30  # on the sheet of mistakes
@@ -38,7 +39,8 @@ def load_predictor(path: str, device: str | None, precision: str | None, **optio
     """Load a checkpoint to measure; None leaves the choice of device and precision to catdog."""
     from ..inference.predictor import Predictor
 
-    return Predictor.load(path, device=device or "auto", precision=precision or "auto", **options)
+    chosen = {"device": device or "auto", "precision": precision or "auto", "tell": tell_memory}
+    return Predictor.load(path, **chosen, **options)
 
 
 def ask_network(predictor: Any, dataset: Any, split: str) -> Answers:

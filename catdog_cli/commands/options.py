@@ -101,6 +101,11 @@ run_options = add_options(
     click.option("--exclude", metavar="FILE", help="Pictures to leave out; `data check` writes such a list."),
     click.option("--val-fraction", type=float, help="Share kept for validation.  [default: 0.2]"),
     click.option("--workers", type=int, help="Processes that load pictures.  [default: by machine]"),
+    click.option(
+        "--micro-batch-size",
+        type=int,
+        help="Most pictures at once in memory; a larger batch goes in parts.  [default: 0: all that fit]",
+    ),
     click.option("--cache/--no-cache", default=None, help="Keep what the frozen network makes of pictures."),
     click.option("--cache-limit", type=float, metavar="GB", help="Size of the feature cache.  [default: 10]"),
     click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from ..errors import SettingsError
+from ..models.processes import Group
 from . import options
 from .answers import printable
+from .launch import several, share_out, tell_memory
 
 NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 
@@ -47,8 +49,11 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int:
     check_options(inputs, given)
     from .rows import show_rows, write_rows
 
-    predictor = load_predictor(checkpoint, given)
-    return (write_rows if given["output"] else show_rows)(predictor, inputs, given)
+    with several(given["device"]) as group:
+        predictor = group.in_each(lambda: load_predictor(checkpoint, given, group))
+        return share_out(
+            predictor, lambda: (write_rows if given["output"] else show_rows)(predictor, inputs, given)
+        )
 
 
 def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
@@ -113,7 +118,7 @@ def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     return tuple(inputs), checkpoint
 
 
-def load_predictor(checkpoint: str, given: dict[str, Any]) -> Any:
+def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> Any:
     """Load the checkpoint with the options that change its answers.
 
     Raises:
@@ -130,6 +135,8 @@ def load_predictor(checkpoint: str, given: dict[str, Any]) -> Any:
         calibrated=not given["uncalibrated"],
         category_names=names,
         mirror=given["tta"],
+        group=group,
+        tell=tell_memory,
     )
     _report_missing_names(given["category_names"], names, predictor.class_names)
     return predictor

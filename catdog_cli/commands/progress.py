@@ -131,6 +131,10 @@ class TrainReport:
             self._hide()
             self._features_started = 0.0
 
+    def on_memory(self, what: str, size: int) -> None:
+        rest = "; a batch still counts as a whole" if what == "training" else ""
+        self.say(f"Out of memory: {what} goes on with at most {size} pictures at once{rest}.")
+
     def on_cache_too_small(self, needed_bytes: int, limit_bytes: float) -> None:
         self.say(
             f"What the frozen blocks make of the pictures would take {needed_bytes / 1e9:.1f} GB, more than "

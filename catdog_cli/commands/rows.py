@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import InterruptedRunError
+from ..errors import InterruptedRunError, LostProcessError
 from .answers import Drawing, Tally, print_json, print_text, printable
 
 HERE = "-"  # the argument that means stdin
@@ -97,10 +97,11 @@ def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -
                 tally = Tally(bar.say)
                 drawing = Drawing(given["plot"]) if given["plot"] else None
                 kept = _fill(output, predictor, inputs, tally, bar, sorter, drawing)
-        except KeyboardInterrupt as error:
-            raise InterruptedRunError(
-                f"Interrupted: {output.file.rows:,} rows are kept; run this again with --resume to go on."
-            ) from error
+        except (KeyboardInterrupt, LostProcessError) as error:
+            kept = f"{output.file.rows:,} rows are kept; run this again with --resume to go on."
+            if isinstance(error, LostProcessError):
+                raise LostProcessError(f"{error} {kept}") from error
+            raise InterruptedRunError(f"Interrupted: {kept}") from error
     if drawing:
         drawing.save()
     _report(tally, predictor, given, kept, time.monotonic() - started)

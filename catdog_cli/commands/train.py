@@ -1,16 +1,21 @@
 """`catdog train`: parse, call `training.run`, print."""
 
 import contextlib
+import functools
 import json
+import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import CatdogError, SettingsError
+from ..models.processes import Group
 from . import options
+from .launch import several
 from .progress import TrainReport
 
 RESUMABLE = frozenset(
@@ -19,6 +24,7 @@ RESUMABLE = frozenset(
         "fine_tune_epochs",
         "device",
         "workers",
+        "micro_batch_size",
         "cache",
         "cache_limit",
         "max_bad_fraction",
@@ -27,6 +33,7 @@ RESUMABLE = frozenset(
         "as_json",
     )
 )
+TOGETHER_S = 2.0  # signals to one of several processes that are this close are one
 TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
@@ -67,21 +74,30 @@ def train(
       catdog train --resume checkpoints/mobilenet_v2-1 --epochs 10
     """
     as_json = given.pop("as_json")
-    if resume is not None:
-        if dry_run or config or output:
-            raise click.UsageError("--resume takes no --dry-run, --config or --output.")
-        result = _resume(data, resume, given)
-    else:
-        if given.pop("accept_changed_data"):
-            raise click.UsageError("--accept-changed-data belongs to --resume.")
-        if data is None:
-            raise click.UsageError("Missing argument DATA: the folder with pictures.")
-        result = _train(data, config, output, dry_run, given, as_json)
-    if result is not None and as_json:
-        click.echo(json.dumps(_document(result)))
+    if resume is not None and (dry_run or config or output):
+        raise click.UsageError("--resume takes no --dry-run, --config or --output.")
+    if resume is None and given.pop("accept_changed_data"):
+        raise click.UsageError("--accept-changed-data belongs to --resume.")
+    if resume is None and data is None:
+        raise click.UsageError("Missing argument DATA: the folder with pictures.")
+    with several(given["device"]) as group:
+        if resume is not None:
+            result = _resume(data, resume, given, group)
+        else:
+            result = _train(data, config, output, dry_run, given, as_json, group)
+        if result is not None and as_json:
+            click.echo(json.dumps(_document(result)))
 
 
-def _train(data: str, config: str | None, output: str | None, dry_run: bool, given: dict, as_json: bool):
+def _train(
+    data: str,
+    config: str | None,
+    output: str | None,
+    dry_run: bool,
+    given: dict,
+    as_json: bool,
+    group: Group,
+) -> Any:
     known = {*given, "output"}
     read = options.read_config(config, known)
     output = output or read.pop("output", None)
@@ -90,12 +106,15 @@ def _train(data: str, config: str | None, output: str | None, dry_run: bool, giv
     from ..training import run
 
     with TrainReport() as report:
+        if dry_run and group.size > 1:
+            raise SettingsError("--dry-run measures one process: start it without torchrun.")
         if dry_run:
             _dry_run(settings, report, as_json)
             return None
-        run_dir = Path(output) if output else run.next_run_dir(Path("checkpoints"), settings.arch)
+        numbered = group.from_main(lambda: run.next_run_dir(Path("checkpoints"), settings.arch))
+        run_dir = Path(output) if output else numbered
         tracking = {name: merged.get(name) for name in TRACKING}
-        return _follow(run_dir, tracking, report, lambda *told: run.train(settings, run_dir, *told))
+        return _follow(run_dir, tracking, report, group, lambda *told: run.train(settings, run_dir, *told))
 
 
 def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:
@@ -109,7 +128,7 @@ def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:
         report.show_plan(facts)
 
 
-def _resume(data: str | None, path: str, given: dict[str, Any]):
+def _resume(data: str | None, path: str, given: dict[str, Any], group: Group) -> Any:
     """Go on with a run; whatever would change the network or the past is refused by name."""
     tracking = {name: given.pop(name) for name in TRACKING}
     for name, value in given.items():
@@ -120,16 +139,25 @@ def _resume(data: str | None, path: str, given: dict[str, Any]):
             )
     from ..training import run
 
-    run_dir = run.find_run(path)
+    run_dir = group.from_main(lambda: run.find_run(path))
     changes = run.Changes(data=data, **{name: given[name] for name in RESUMABLE - {"as_json"}})
     with TrainReport() as report:
-        return _follow(run_dir, tracking, report, lambda *told: run.resume(path, changes, *told), True)
+        start = functools.partial(run.resume, path, changes)
+        return _follow(run_dir, tracking, report, group, start, resuming=True)
 
 
 def _follow(
-    run_dir: Path, tracking: dict, report: TrainReport, start: Callable[..., Any], resuming: bool = False
+    run_dir: Path,
+    tracking: dict,
+    report: TrainReport,
+    group: Group,
+    start: Callable[..., Any],
+    resuming: bool = False,
 ) -> Any:
-    """Call `start(report, should_stop)`; MLflow and TensorBoard listen too where that is asked for."""
+    """Call `start(report, should_stop, group)`; MLflow and TensorBoard listen too where that is asked for."""
+    if not group.is_main:
+        with _stop_on_signals(aloud=False) as should_stop:
+            return start(lambda kind, **facts: None, should_stop, group)
     from ..training.board import open_board, tee
     from ..training.tracking import open_tracker
 
@@ -138,23 +166,32 @@ def _follow(
         names = (tracking["mlflow"], tracking["mlflow_experiment"], tracking["mlflow_model"])
         tracker = open_tracker(run_dir, *names, report.say, resuming)
         followers = [stack.enter_context(each) for each in (board, tracker) if each is not None]
-        should_stop = stack.enter_context(_stop_on_signals())
-        result = report.finish(start(tee(report, *followers), should_stop))
+        should_stop = stack.enter_context(_stop_on_signals(aloud=group.size == 1))
+        result = report.finish(start(tee(report, *followers), should_stop, group))
         if tracker is not None:
             tracker.finish(result)
         return result
 
 
 @contextlib.contextmanager
-def _stop_on_signals():
-    """Yield a function that says whether Ctrl-C or SIGTERM came; a second one stops at once."""
-    asked: list[int] = []
+def _stop_on_signals(aloud: bool = True) -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether Ctrl-C or SIGTERM came; a second one stops at once.
+
+    Not `aloud`, in one of several processes: the launcher passes signals on, and sends its own SIGTERM to all
+    when one process has ended, so that two that come together are one.
+    """
+    asked: list[float] = []
+    owner = os.getpid()
 
     def note(number: int, frame: Any) -> None:
-        if asked:
+        if os.getpid() != owner:  # a loading process, which ends with this one
+            return
+        now = time.monotonic()
+        if asked and (aloud or now - asked[0] > TOGETHER_S):
             raise KeyboardInterrupt
-        asked.append(number)
-        click.echo("\nStopping after this batch; once more to stop at once.", err=True)
+        asked.append(now)
+        if aloud:
+            click.echo("\nStopping after this batch; once more to stop at once.", err=True)
 
     old = {}
     with contextlib.suppress(ValueError):  # not in the main thread: somebody else handles signals

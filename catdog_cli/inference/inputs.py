@@ -8,6 +8,7 @@ memory than a hundred. Names are kept as the system gives them, undecodable byte
 
 import csv
 import fnmatch
+import functools
 import os
 import re
 import stat
@@ -44,6 +45,10 @@ class PreparedPicture:
     dataset: Dataset
     split: str
     index: int
+
+    def __reduce__(self) -> tuple:
+        """Go to another process as a place in the folder, not with the names of all pictures."""
+        return _find_prepared, (str(self.dataset.images.parent), self.path, self.split, self.index)
 
 
 Input = str | Unusable | PreparedPicture
@@ -111,6 +116,13 @@ def _expand_prepared(folder: Path) -> Iterator[PreparedPicture]:
     for name, split in dataset.splits.items():
         for index, path in enumerate(split.paths):
             yield PreparedPicture(path, dataset, name, index)
+
+
+_open_once = functools.lru_cache(maxsize=4)(open_prepared)
+
+
+def _find_prepared(folder: str, path: str, split: str, index: int) -> PreparedPicture:
+    return PreparedPicture(path, _open_once(Path(folder)), split, index)
 
 
 def _or_unusable(inputs: Iterator[str | Unusable], path: str, problem: str) -> Iterator[str | Unusable]:

@@ -15,6 +15,9 @@ from ..data.transforms import load_picture, normalise
 from ..errors import SettingsError
 from ..models.devices import pick_device, pick_precision
 from ..models.fast import FastForm
+from ..models.memory import Room
+from ..models.processes import SOLO, Group
+from .shares import predict_in_shares
 
 # Pictures that go through the network at once. A part that is not full is filled with black: kernels, and
 # with them the last bits of an answer, depend on the shape, and one picture gets what it gets in a crowd.
@@ -55,12 +58,16 @@ class Predictor:
         calibrated: bool = True,
         category_names: dict[str, str] | None = None,
         mirror: bool = False,
+        group: Group = SOLO,
+        tell: Callable[[int], None] = lambda size: None,
     ):
+        self.group, self.room = group, Room(tell=tell)
         self.class_names, self.input_spec = model.class_names, model.input_spec
         self.names = [(category_names or {}).get(name, name) for name in self.class_names]
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
         self.arch, self.mirror = model.classifier.arch, mirror
+        self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
         classifier = model.classifier
         self.batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
@@ -110,6 +117,15 @@ class Predictor:
         A picture that cannot be read gives an answer with `error`, or raises PictureError if asked to.
         `fetch` turns a source into what can be read, in the threads that also decode.
         """
+        if self.group.size > 1 and not raise_errors:
+            yield from predict_in_shares(self, sources, fetch)
+        else:
+            yield from self.predict_here(sources, fetch, raise_errors)
+
+    def predict_here(
+        self, sources: Iterable[Any], fetch: Callable[[Any], Any] | None, raise_errors: bool = False
+    ) -> Iterator[Answer]:
+        """As `predict`, in this process alone."""
         for loaded, logits in self._run(sources, self._logits, fetch, raise_errors):
             yield from self._answers(loaded, logits)
 
@@ -162,8 +178,11 @@ class Predictor:
         rows = torch.zeros(self.batch, side, side, 3, dtype=torch.uint8)
         for row, picture in zip(rows, pictures, strict=False):
             row.copy_(picture.permute(1, 2, 0))
-        batch = normalise(rows.to(self.device).permute(0, 3, 1, 2), self.input_spec)
-        return network(batch)[: len(pictures)].cpu()
+
+        def run(rows: torch.Tensor) -> torch.Tensor:
+            return network(normalise(rows.to(self.device).permute(0, 3, 1, 2), self.input_spec)).cpu()
+
+        return self.room.run(run, rows)[: len(pictures)]
 
     def _embed(self, batch: torch.Tensor) -> torch.Tensor:
         return self.backbone(batch).float()

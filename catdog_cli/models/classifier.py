@@ -93,6 +93,11 @@ class Classifier(nn.Module):
         prefixes = ("head.", *(f"backbone.{name}." for name, _ in self._unfrozen))
         return {name for name in self.state_dict() if name.startswith(prefixes)}
 
+    def moving_tensors(self) -> list[torch.Tensor]:
+        """Return what `moving_names` names, in the order of `state_dict`, sharing its memory."""
+        moving = self.moving_names()
+        return [tensor for name, tensor in self.state_dict().items() if name in moving]
+
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the (name, parameter) pairs that receive gradients."""
         return ((name, p) for name, p in self.named_parameters() if p.requires_grad)

@@ -13,15 +13,17 @@ from typing import Any
 
 import torch
 
-from ..errors import CatdogError, InterruptedRunError
+from ..errors import CatdogError, InterruptedRunError, LostProcessError
 from ..settings import Phase
 from .calibration import fit_temperature
 from .metrics import monitor_value, quick_metrics
+from .micro import not_finite
+from .phase_run import EpochSums, PhaseRun
 from .restore import restore_phase
 from .setup import Setup, choose_sources, fit_norm, open_phase
 from .solve import solve_head
 from .state import Progress, RunState, better
-from .steps import EpochSums, PhaseRun, evaluate, not_finite, train_epoch
+from .steps import evaluate, train_epoch
 from .unreadable import check_bad, recall_bad
 
 Report = Callable[..., None]
@@ -68,15 +70,21 @@ def run_phases(
         setup.spec,
         setup.fingerprint,
         progress or Progress(),
+        setup.room,
+        setup.group,
     )
     if resume is not None:
         state.best_state, state.temperature = resume.get("best_state"), resume.get("temperature", 1.0)
         recall_bad(setup, state.progress, resume)
-    for index in range(state.progress.phase, len(setup.settings.phases)):
-        if index > state.progress.phase:
-            state.progress.start_phase(index)
-            resume = None
-        _run_phase(setup, state, report, should_stop, resume)
+    try:
+        for index in range(state.progress.phase, len(setup.settings.phases)):
+            if index > state.progress.phase:
+                state.progress.start_phase(index)
+                resume = None
+            _run_phase(setup, state, report, lambda: setup.group.any(should_stop()), resume)
+    except LostProcessError as error:
+        saved = "what was trained is saved" if setup.group.is_main else "what the main process saved is there"
+        raise LostProcessError(f"{error} {saved.capitalize()}; to go on: {_resume_command(state)}") from error
     return RunResult(
         run_dir,
         state.progress.best,
@@ -93,7 +101,12 @@ def _run_phase(setup: Setup, state: RunState, report: Report, should_stop, resum
         if _out_of_patience(phase, state.progress):
             report("early_stop", phase=phase.name, epoch=epoch, patience=phase.patience)
             break
-        _run_epoch(setup, run, state, epoch, report, should_stop)
+        try:
+            _run_epoch(setup, run, state, epoch, report, should_stop)
+        except LostProcessError:  # the weights are those of the last whole step
+            _check_weights(run)
+            state.save(run.optimizer, run.average, force=True)
+            raise
         state.save(run.optimizer, run.average)
     _finish_phase(setup, run, state, report)
 
@@ -151,10 +164,10 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
     seen_before = sums.seen
 
     def after_step(done: int, total: int, sums: EpochSums) -> None:
+        progress.step, progress.sums = done, dict(vars(sums))
         report("batch", done=done, total=total, phase=run.phase, epoch=epoch + 1, **sums.mean())
         stopping = should_stop()
         if state.is_save_due() or stopping:
-            progress.step, progress.sums = done, dict(vars(sums))
             check_bad(setup, report, progress)
             _check_weights(run)
             state.save(run.optimizer, run.average, force=True)
@@ -165,10 +178,10 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
             )
 
     if run.phase.optimizer == "lbfgs":
-        facts = solve_head(run, sums)
-        report("solved", **facts)
+        report("solved", **_solve(run, sums))
     else:
         train_epoch(run, epoch, progress.step, sums, after_step)
+    run.group.copy_from_main(run.classifier.moving_tensors())
     check_bad(setup, report, progress)
     trained_s = time.monotonic() - started
     row = _measure(run, state)
@@ -189,24 +202,34 @@ def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report:
     report("epoch", row=row, epochs=run.phase.epochs, best=progress.best)
 
 
+def _solve(run: PhaseRun, sums: EpochSums) -> dict[str, Any]:
+    """Solve the head in the main process; all get its sums, and its weights at the end of the epoch."""
+    facts, found = run.group.from_main(lambda: (solve_head(run, sums), dict(vars(sums))))
+    vars(sums).update(found)
+    return facts
+
+
 def _measure(run: PhaseRun, state: RunState) -> dict[str, float]:
     """Evaluate, with averaged weights where there are any, and keep the weights if they are the best."""
     monitor, progress = run.phase.monitor, state.progress
     with run.average.applied() if run.average is not None else contextlib.nullcontext():
         logits, labels = evaluate(run)
         _check_finite(run, logits)
-        probabilities = logits.softmax(1).numpy()
-        metrics = {
-            f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy()).items()
-        }
-        if f"val_{monitor}" not in metrics:
-            metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy())
+        metrics = run.group.from_main(lambda: _score(logits, labels, monitor))
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
         improved = better(row, progress.phase_best, monitor, run.phase.min_delta)
         progress.patience = 0 if improved else progress.patience + 1
         state.note_best(row, monitor, improved)
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy())
+    return metrics
+
+
+def _score(logits: torch.Tensor, labels: torch.Tensor, monitor: str) -> dict[str, float]:
+    probabilities = logits.softmax(1).numpy()
+    metrics = {f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy()).items()}
+    if f"val_{monitor}" not in metrics:
+        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy())
     return metrics
 
 
@@ -234,13 +257,15 @@ def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) 
     logits, labels = evaluate(run)
     if len(setup.settings.phases) > 1 and state.progress.phase_best is not None:
         state.save_phase_best(logits, labels)
-    report(
-        "phase_end",
-        index=state.progress.phase,
-        phase=run.phase,
-        best=state.progress.phase_best,
-        logits=logits,
-        labels=labels,
-        indices=run.val_source.chosen.good_indices(),
-        last=last_phase,
+    setup.group.from_main(  # the others have time
+        lambda: report(
+            "phase_end",
+            index=state.progress.phase,
+            phase=run.phase,
+            best=state.progress.phase_best,
+            logits=logits,
+            labels=labels,
+            indices=run.val_source.chosen.good_indices(),
+            last=last_phase,
+        )
     )

@@ -9,10 +9,12 @@ import torch
 
 from ..data.dataset import class_counts
 from ..settings import Phase, TrainSettings
-from .features import FORWARD_BATCH, FrozenPrefix, View, run_prefix, table_bytes
+from .features import FORWARD_BATCH, FrozenPrefix, View, run_prefix
+from .fill import table_bytes
+from .phase_run import EpochSums
 from .setup import Setup, check_settings, fixed_views, open_phase, prepare_run
 from .sources import FreshPictures
-from .steps import EpochSums, plan_epoch, train_batches
+from .steps import plan_epoch, train_batches
 
 MEASURED_BATCHES = 3
 MEASURED_PREFIX = 4 * FORWARD_BATCH

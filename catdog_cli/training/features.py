@@ -14,14 +14,13 @@ from ..data.content import content_keys
 from ..data.loaders import BadPicture, Batch, Pictures, collate, map_in_order, usable_cores
 from ..data.transforms import normalise
 from ..models.fast import FastForm
+from ..models.memory import Room
 from ..settings import InputSpec
-from .cache import Store, cache_root, make_room
 from .seeds import seed_of
 
 FORWARD_BATCH = (
     16  # pictures: 8 to 16 stay in the processor's cache; the result depends on it in the last bits at most
 )
-APPEND_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,24 @@ class FeatureTable:
 class FrozenPrefix:
     """The blocks before the border in their fast form, with the key under which its outputs are kept."""
 
-    def __init__(self, module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device):
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: InputSpec,
+        dtype: torch.dtype,
+        device: torch.device,
+        room: Room | None = None,
+    ):
         self.spec, self.dtype, self.device = spec, dtype, device
+        self.room = room or Room()
         self.fast = FastForm(module, dtype, device)
         self.key = _prefix_key(module, spec, dtype, device)
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the outputs for uint8 pictures (B, 3, size, size)."""
+        return self.room.run(self._forward, pictures)
+
+    def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
         return self.fast(normalise(pictures.to(self.device, non_blocking=True), self.spec))
 
     @functools.cached_property
@@ -119,77 +129,6 @@ def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: 
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def table_bytes(prefix: FrozenPrefix, num_rows: int) -> int:
-    """Return what a table of `num_rows` outputs weighs."""
-    return num_rows * torch.Size(prefix.output_shape).numel() * prefix.dtype.itemsize
-
-
-def build_table(
-    prefix: FrozenPrefix,
-    chosen: PictureSet,
-    view: View,
-    limit_bytes: float,
-    report: Callable[[int, int], None],
-) -> FeatureTable:
-    """Return the prefix's outputs for every picture of a set, computing what the cache does not hold.
-
-    `report(done, total)` is called as pictures pass. Unreadable pictures are noted in `chosen`.
-
-    Raises:
-        OSError: the cache cannot be written: no permission, or the disk is full.
-    """
-    name = f"{prefix.key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
-    store = Store(cache_root() / name, prefix.output_shape, prefix.dtype)
-    missing = _missing(store, chosen)
-    make_room(len(missing) * store.row_bytes, limit_bytes, keep={store.folder})
-    while missing:  # a second time only for what has the content of an unreadable picture
-        _compute(prefix, chosen, view, store, missing, report)
-        missing = _missing(store, chosen)
-    rows = store.open()
-    places = torch.tensor([store.rows.get(key, -1) for key in chosen.keys], dtype=torch.int64)
-    return FeatureTable(rows, places)
-
-
-def _compute(
-    prefix: FrozenPrefix,
-    chosen: PictureSet,
-    view: View,
-    store: Store,
-    missing: list[int],
-    report: Callable[[int, int], None],
-) -> None:
-    """Add the rows of the pictures at `missing`, and note those that cannot be read."""
-    waiting: list[tuple[list[str], torch.Tensor]] = []
-    done = 0
-    try:
-        for indices, outputs, bad in run_prefix(prefix, chosen, missing, view):
-            chosen.note_bad(bad)
-            if len(indices):
-                waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
-            done += len(indices) + len(bad)
-            report(done, len(missing))
-            if len(waiting) * FORWARD_BATCH >= APPEND_ROWS:
-                _flush(store, waiting)
-    finally:  # whoever stops the run has not waited for nothing
-        _flush(store, waiting)
-
-
-def _missing(store: Store, chosen: PictureSet) -> list[int]:
-    """Return the places of pictures without a row, not known to be unreadable; a content once."""
-    first: dict[str, int] = {}
-    for index, key in enumerate(chosen.keys):
-        if key not in store.rows and index not in chosen.bad:
-            first.setdefault(key, index)
-    return list(first.values())
-
-
-def _flush(store: Store, waiting: list[tuple[list[str], torch.Tensor]]) -> None:
-    if waiting:
-        keys = [key for part, _ in waiting for key in part]
-        store.append(keys, torch.cat([outputs for _, outputs in waiting]))
-        waiting.clear()
 
 
 def run_prefix(

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import CatdogError, SettingsError
+from ..models.processes import SOLO
+from .micro import train_step
 from .optim import set_rates
+from .phase_run import EpochSums, PhaseRun
 from .setup import Setup, choose_sources, fit_norm, open_phase
-from .steps import EpochSums, PhaseRun, plan_epoch, train_step
+from .steps import plan_epoch
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
 SMOOTHING = 0.9
@@ -67,7 +70,7 @@ def _raise_rate(run: PhaseRun, steps: int, report: Callable) -> tuple[list[float
             set_rates(run.optimizer, rate / run.phase.learning_rate)
             sums = EpochSums()
             try:
-                train_step(run, (epoch, step, 0), inputs, len(inputs.indices), sums)
+                train_step(run, (epoch, step, 0), iter([inputs]), len(inputs.indices), sums, SOLO)
             except CatdogError:  # not finite: it has exploded
                 return rates, losses
             step += 1

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import CheckpointError
 from ..models.classifier import Classifier
-from .steps import EpochSums, PhaseRun
+from .phase_run import EpochSums, PhaseRun
 
 SLOTS = {  # what an optimizer keeps of each parameter; all but "step" have its shape
     "Adam": {"step", "exp_avg", "exp_avg_sq"},
@@ -130,7 +130,7 @@ def _optimizer_misfits(given: Any, optimizer: torch.optim.Optimizer) -> Iterator
             if name in group and name in own and _plain(group[name]) != _plain(own[name]):
                 yield f"{name} is {group[name]!r} instead of {own[name]!r}"
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    kind = type(getattr(optimizer, "optimizer", optimizer)).__name__  # Accelerate wraps it
+    kind = type(optimizer).__name__
     for place, slots in given["state"].items():
         if not SLOTS[kind] <= set(slots):
             yield f"of parameter {place} it keeps {', '.join(map(str, slots)) or 'nothing'}"

@@ -1,9 +1,10 @@
 """A run directory's beginning and its going on: what `commands.train` calls."""
 
+import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ..data.scan import scan_dataset
 from ..data.splits import split_dataset, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
 from ..files import sweep
+from ..models.processes import SOLO, Group
 from ..settings import Phase, TrainSettings
 from .engine import Report, RunResult, run_phases
 from .restore import check_progress
@@ -30,28 +32,45 @@ def train(
     run_dir: Path,
     report: Report,
     should_stop: Callable[[], bool] = lambda: False,
+    group: Group = SOLO,
 ) -> RunResult:
-    """Train from the beginning into a new run directory.
+    """Train from the beginning into a new run directory, which the main process of `group` alone writes.
 
     Raises:
         CatdogError: the data, the weights or the settings cannot be used; the directory holds a run already.
     """
-    check_settings(settings)
-    if run_dir.is_dir():  # say so before the work begins
-        with locked(run_dir, report):
-            refuse_old_run(run_dir)
-    dataset = read_data(settings, report)
-    setup = prepare_run(settings, dataset)
-    claim_folder(run_dir)
-    with locked(run_dir, report):
-        refuse_old_run(run_dir)
+    group.together(lambda: check_settings(settings))
+    dataset = group.from_main(lambda: _look_first(settings, run_dir, report))
+    setup = prepare_run(settings, dataset, None, report, group)
+    group.from_main(lambda: claim_folder(run_dir))
+    with _held(run_dir, report, group):
+        group.from_main(lambda: refuse_old_run(run_dir))
         return _begin(setup, run_dir, report, should_stop)
 
 
+@contextlib.contextmanager
+def _held(run_dir: Path, report: Report, group: Group) -> Iterator[None]:
+    """Hold the lock of a run directory in the main process, for all of them."""
+    with contextlib.ExitStack() as stack:
+        group.from_main(lambda: stack.enter_context(locked(run_dir, report)))
+        yield
+
+
+def _look_first(settings: TrainSettings, run_dir: Path, report: Report) -> Dataset:
+    """Return the data; a run directory that cannot be used is said before the work begins."""
+    if run_dir.is_dir():
+        with locked(run_dir, report):
+            refuse_old_run(run_dir)
+    return read_data(settings, report)
+
+
 def _begin(setup: Setup, run_dir: Path, report: Report, should_stop: Callable[[], bool]) -> RunResult:
-    sweep(run_dir)
-    write_split(setup.dataset, run_dir / SPLIT_FILE, keys=setup.contents)
-    write_settings(setup.settings, run_dir)  # last: where it is, a resume can begin
+    def write() -> None:
+        sweep(run_dir)
+        write_split(setup.dataset, run_dir / SPLIT_FILE, keys=setup.contents)
+        write_settings(setup.settings, run_dir)  # last: where it is, a resume can begin
+
+    setup.group.from_main(write)
     report("setup", setup=setup, run_dir=run_dir)
     return run_phases(setup, run_dir, report, should_stop)
 
@@ -111,6 +130,7 @@ class Changes:
     max_bad_fraction: float | None = None
     save_every: str | None = None
     accept_changed_data: bool = False
+    micro_batch_size: int | None = None
 
 
 def resume(
@@ -118,6 +138,7 @@ def resume(
     changes: Changes,
     report: Report,
     should_stop: Callable[[], bool] = lambda: False,
+    group: Group = SOLO,
 ) -> RunResult:
     """Go on with a run from its last.pt (`path` is it, or its directory), as if it had never stopped.
 
@@ -128,12 +149,13 @@ def resume(
         SettingsError: a change would alter what has been trained already.
         CatdogError: another process works in the run directory, or the data is not there any more.
     """
-    run_dir = find_run(path)
-    with locked(run_dir, report):
-        sweep(run_dir)
-        if Path(path).is_dir() and not (run_dir / "last.pt").exists():
-            return _begin_again(run_dir, changes, report, should_stop)
-        return _go_on(find_checkpoint(path, "last.pt"), changes, report, should_stop)
+    run_dir = group.from_main(lambda: find_run(path))
+    with _held(run_dir, report, group):
+        group.from_main(lambda: sweep(run_dir))
+        if group.from_main(lambda: Path(path).is_dir() and not (run_dir / "last.pt").exists()):
+            return _begin_again(run_dir, changes, report, should_stop, group)
+        checkpoint = group.from_main(lambda: find_checkpoint(path, "last.pt"))
+        return _go_on(checkpoint, changes, report, should_stop, group)
 
 
 def find_run(path: str | Path) -> Path:
@@ -154,14 +176,16 @@ def find_run(path: str | Path) -> Path:
 
 
 def _begin_again(
-    run_dir: Path, changes: Changes, report: Report, should_stop: Callable[[], bool]
+    run_dir: Path, changes: Changes, report: Report, should_stop: Callable[[], bool], group: Group
 ) -> RunResult:
-    settings = apply_changes(_read_settings(run_dir / SETTINGS_FILE), changes, phase=0, epochs_done=0)
+    old = group.from_main(lambda: _read_settings(run_dir / SETTINGS_FILE))
+    settings = apply_changes(old, changes, phase=0, epochs_done=0)
     report("begin_again", run_dir=run_dir)
-    check_settings(settings)
-    dataset, found = own_split(settings, run_dir)
-    setup = prepare_run(settings, dataset)
-    settle_changes(setup, found, run_dir, None, changes.accept_changed_data, report)
+    group.together(lambda: check_settings(settings))
+    dataset, found = group.from_main(lambda: own_split(settings, run_dir))
+    setup = prepare_run(settings, dataset, None, report, group)
+    accept = changes.accept_changed_data
+    group.from_main(lambda: settle_changes(setup, found, run_dir, None, accept, report))
     return _begin(setup, run_dir, report, should_stop)
 
 
@@ -174,25 +198,35 @@ def _read_settings(path: Path) -> TrainSettings:
         ) from error
 
 
-def _go_on(checkpoint: Path, changes: Changes, report: Report, should_stop: Callable[[], bool]) -> RunResult:
+def _go_on(
+    checkpoint: Path, changes: Changes, report: Report, should_stop: Callable[[], bool], group: Group
+) -> RunResult:
     run_dir = checkpoint.parent
-    content = load_checkpoint(checkpoint, resume=True)
+    content = group.from_main(lambda: load_checkpoint(checkpoint, resume=True))
     old = _old_settings(content, checkpoint)
     progress = restore_progress(content)
     settings = apply_changes(old, changes, progress.phase, progress.epoch)
     report("resume", path=checkpoint, old=old, new=settings, progress=progress)
     class_names = sorted(content["class_to_idx"], key=content["class_to_idx"].__getitem__)
-    dataset, found = own_split(settings, run_dir)
+    dataset, found = group.from_main(lambda: own_split(settings, run_dir))
     dataset = match_classes(dataset, class_names)
     for warning in dataset.warnings:
         report("warning", text=warning)
-    setup = prepare_run(settings, dataset, content["state_dict"])
-    check_progress(content, setup.classifier, checkpoint)
-    accept = changes.accept_changed_data
-    settle_changes(setup, found, run_dir, content["data_fingerprint"], accept, report)
-    write_settings(settings, run_dir)
+    setup = prepare_run(settings, dataset, content["state_dict"], report, group)
+    if changes.micro_batch_size is None:
+        setup.room.size = _known_size(content, settings)
+    group.together(lambda: check_progress(content, setup.classifier, checkpoint))
+    accept, digest = changes.accept_changed_data, content["data_fingerprint"]
+    group.from_main(lambda: settle_changes(setup, found, run_dir, digest, accept, report))
+    group.from_main(lambda: write_settings(settings, run_dir))
     report("setup", setup=setup, run_dir=run_dir)
     return run_phases(setup, run_dir, report, should_stop, content, progress)
+
+
+def _known_size(content: dict[str, Any], settings: TrainSettings) -> int:
+    """Return how many pictures at once the run found to fit, which older files do not say."""
+    size = content.get("micro_batch_size", 0)
+    return size if type(size) is int and size > 0 else settings.micro_batch_size
 
 
 def _old_settings(content: dict[str, Any], path: Path) -> TrainSettings:

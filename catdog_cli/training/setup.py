@@ -1,5 +1,8 @@
 """What a run needs before its first phase: device, network, data; and each phase's sources."""
 
+import dataclasses
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,20 +12,23 @@ from torch import nn
 
 from ..data.content import content_keys, fingerprint
 from ..data.dataset import Dataset, class_counts
-from ..data.loaders import Pictures, usable_cores
-from ..errors import SettingsError
+from ..data.loaders import BadPicture, Pictures, usable_cores
+from ..errors import DataError, SettingsError
 from ..models.backbones import check_arch, input_spec
 from ..models.classifier import Classifier, build_classifier
 from ..models.devices import pick_device, pick_precision
 from ..models.empty import check_image_size
+from ..models.memory import Room
+from ..models.processes import SOLO, Group
 from ..models.weights import load_backbone
 from ..settings import InputSpec, Phase, TrainSettings
 from .cache import cache_root
-from .features import FrozenPrefix, PictureSet, View, build_table, picture_set, run_prefix, table_bytes
+from .features import FORWARD_BATCH, FrozenPrefix, PictureSet, View, picture_set, run_prefix
+from .fill import build_table, table_bytes
 from .optim import Average, build_optimizer
+from .phase_run import PhaseRun
 from .seeds import generator_of, seed_of
 from .sources import FreshPictures, KeptFeatures, fixed_view
-from .steps import PhaseRun
 
 NORM_PICTURES = 2048  # enough to know a mean and a standard deviation to 2 %
 
@@ -37,9 +43,11 @@ class Setup:
     spec: InputSpec
     device: torch.device
     dtype: torch.dtype
-    accelerator: Any
     sets: dict[str, PictureSet]
     fingerprint: dict[str, Any]
+    group: Group = SOLO
+    room: Room = field(default_factory=Room)  # of training steps
+    passes: Room = field(default_factory=Room)  # of what needs no gradients
     told_bad: set[str] = field(default_factory=set)
     contents: dict[str, list[str]] = field(default_factory=dict)  # by split: a digest a picture
 
@@ -57,35 +65,68 @@ def choose_spec(settings: TrainSettings) -> InputSpec:
     return spec.with_size(settings.image_size) if settings.image_size else spec
 
 
-def prepare_run(settings: TrainSettings, dataset: Dataset, state_dict: dict | None = None) -> Setup:
+def prepare_run(
+    settings: TrainSettings,
+    dataset: Dataset,
+    state_dict: dict | None = None,
+    report: Callable[..., None] = lambda kind, **facts: None,
+    group: Group = SOLO,
+) -> Setup:
     """Build the network and hash the pictures; `state_dict` (of a checkpoint) replaces the first weights.
 
     Raises:
         SettingsError: no such arch or device; a phase asks for more layers than there are.
-        CheckpointError, CatdogError: the weights cannot be had.
+        CheckpointError, CatdogError: the weights cannot be had; another machine does not have the data.
     """
-    from accelerate import Accelerator
-
-    device = pick_device(settings.device)
-    dtype = pick_precision(settings.precision, device)
+    alone = group.device is None or settings.device == "cpu"
+    device = pick_device(settings.device) if alone else group.device
+    dtype = group.from_main(lambda: pick_precision(settings.precision, device))
     spec = choose_spec(settings)
-    classifier = make_classifier(settings, len(dataset.class_names), state_dict)
-    accelerator = Accelerator(cpu=device.type == "cpu")
-    classifier.to(accelerator.device, memory_format=torch.channels_last)
-    contents = {name: content_keys(dataset, name) for name in ("train", "val")}
+    classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device, group)
+    group.together(lambda: _check_here(dataset))
+    contents, digest = group.from_main(lambda: _read_contents(dataset))
     sets = {name: picture_set(Pictures(dataset, name, spec), keys) for name, keys in contents.items()}
     return Setup(
         settings,
         dataset,
         classifier,
         spec,
-        accelerator.device,
+        device,
         dtype,
-        accelerator,
         sets,
-        fingerprint(dataset, contents),
+        digest,
+        group,
+        Room(settings.micro_batch_size, lambda size: report("memory", what="training", size=size)),
+        Room(0, lambda size: report("memory", what="looking at pictures", size=size)),
         contents=contents,
     )
+
+
+def _same_classifier(
+    settings: TrainSettings, num_classes: int, state_dict: dict | None, device: torch.device, group: Group
+) -> Classifier:
+    """Return the run's network on its device, in every process with the weights that the main one has."""
+    made: list[Classifier] = []
+    group.from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict)))
+    blank = dataclasses.replace(settings, weights="none")
+    classifier = made[0] if made else make_classifier(blank, num_classes)
+    classifier.to(device, memory_format=torch.channels_last)
+    group.copy_from_main(list(classifier.state_dict().values()))
+    return classifier
+
+
+def _check_here(dataset: Dataset) -> None:
+    """Raise DataError where this machine lacks the pictures that the main process has found."""
+    if not dataset.root.exists():
+        raise DataError(
+            f"{str(dataset.root)!r} is not there on the machine {socket.gethostname()!r}: every machine "
+            f"needs the pictures under the same path."
+        )
+
+
+def _read_contents(dataset: Dataset) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    contents = {name: content_keys(dataset, name) for name in ("train", "val")}
+    return contents, fingerprint(dataset, contents)
 
 
 def make_classifier(settings: TrainSettings, num_classes: int, state_dict: dict | None = None) -> Classifier:
@@ -107,7 +148,8 @@ def choose_sources(
 ) -> tuple[KeptFeatures | FreshPictures, KeptFeatures | FreshPictures]:
     """Return where training and validation batches come from: the feature cache where that keeps the
     meaning of the options, fits its limit and can be written, the pictures themselves otherwise."""
-    prefix = FrozenPrefix(setup.classifier.prefix(border), setup.spec, setup.dtype, setup.device)
+    blocks = setup.classifier.prefix(border)
+    prefix = FrozenPrefix(blocks, setup.spec, setup.dtype, setup.device, setup.passes)
     views = fixed_views(setup.settings, phase)
     train, val = setup.sets["train"], setup.sets["val"]
     fresh = phase.augment != "none" and not phase.views
@@ -117,7 +159,7 @@ def choose_sources(
         def passed(done: int, total: int) -> None:
             report("features", name=name, done=done, total=total)
 
-        tables = [build_table(prefix, chosen, view, limit_bytes, passed) for view in views]
+        tables = [build_table(prefix, chosen, view, limit_bytes, passed, setup.group) for view in views]
         return KeptFeatures(chosen, tables, setup.device)
 
     def pictures(chosen: PictureSet) -> FreshPictures:
@@ -165,9 +207,7 @@ def open_phase(
 ) -> PhaseRun:
     """Return phase `index` ready to train: its suffix, a fresh optimizer, its average if it has one."""
     phase = setup.settings.phases[index]
-    suffix, optimizer = setup.accelerator.prepare(
-        setup.classifier.suffix(border), build_optimizer(setup.classifier, phase)
-    )
+    suffix = setup.classifier.suffix(border)
     return PhaseRun(
         classifier=setup.classifier,
         suffix=suffix,
@@ -177,11 +217,13 @@ def open_phase(
         seed=setup.settings.seed,
         source=source,
         val_source=val_source,
-        optimizer=optimizer,
-        accelerator=setup.accelerator,
+        optimizer=build_optimizer(setup.classifier, phase),
         dtype=setup.dtype,
         class_weights=setup.class_weights(phase),
         average=Average(suffix, phase.ema) if phase.ema else None,
+        group=setup.group,
+        room=setup.room,
+        passes=setup.passes,
     )
 
 
@@ -206,13 +248,28 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshPictures) -> None:
         readable = torch.tensor([i for i in order.tolist() if i not in chosen.bad], dtype=torch.int64)
         features = source.tables[0].take(readable)
     else:
+        found = setup.group.together(lambda: _norm_features(source, order.tolist(), setup.group))
         parts = []
-        for _, outputs, bad in run_prefix(source.prefix, chosen, order.tolist(), View()):
+        for part, bad in found:
             chosen.note_bad(bad)
-            parts += [outputs.float()] if len(outputs) else []
-        features = torch.cat(parts)
+            parts += part
+        parts.sort(key=lambda part: part[0])  # as one process would see them
+        features = torch.cat([outputs for _, outputs in parts])
     norm: nn.Module = setup.classifier.head.norm
     norm.fit(features.float().to(setup.device))
+
+
+def _norm_features(
+    source: FreshPictures, places: list[int], group: Group
+) -> tuple[list[tuple[int, torch.Tensor]], list[BadPicture]]:
+    """Return (first place, features) of this process's batches, and the unreadable pictures."""
+    mine = [place for chunk in group.chunks(places, FORWARD_BATCH) for place in chunk]
+    parts, found = [], []
+    for indices, outputs, bad in run_prefix(source.prefix, source.chosen, mine, View()):
+        found += bad
+        if len(indices):
+            parts.append((int(indices[0]), outputs.float()))
+    return parts, found
 
 
 def check_settings(settings: TrainSettings) -> None:

@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional as F
 
 from ..errors import SettingsError
+from .phase_run import EpochSums, PhaseRun
 from .sources import KeptFeatures
-from .steps import EpochSums, PhaseRun
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # L2 on the weights, per mean loss
 FOLDS = 5

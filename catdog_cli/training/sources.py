@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..data.loaders import BadPicture, Pictures, load_batches
+from ..models.processes import SOLO, Group
 from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix
 from .seeds import seed_of
 
@@ -50,11 +51,12 @@ class KeptFeatures:
             values = table.take(indices).to(self.device)
             yield Inputs(values, self.chosen.labels[indices].to(self.device), indices, [])
 
-    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[tuple]:
-        """Yield (indices, function(values)) over all readable pictures in order, plain view."""
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
+        """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
         table = self.tables[0]
         size = EVALUATE_BATCH if table.rows.dim() == 2 else FORWARD_BATCH
-        for indices in self.chosen.good_indices().split(size):
+        for places in group.chunks(self.chosen.good_indices().tolist(), size):
+            indices = torch.tensor(places)
             yield indices, function(table.take(indices).to(self.device))
 
 
@@ -91,9 +93,10 @@ class FreshPictures:
             return fixed_view(self.augment, self.seed, epoch % self.views)
         return View(self.augment, seed_of(self.seed, self.phase_index, epoch, "view"))
 
-    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[tuple]:
-        """Yield (indices, function(values)) over all readable pictures in order, plain view."""
-        places = self.chosen.good_indices().tolist()
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
+        """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
+        chunks = group.chunks(self.chosen.good_indices().tolist(), FORWARD_BATCH)
+        places = [place for chunk in chunks for place in chunk]
         for indices, values, bad in run_prefix(self.prefix, self.chosen, places, View(), function):
             self.chosen.note_bad(bad)
             if len(indices):

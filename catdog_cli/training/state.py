@@ -15,6 +15,8 @@ import torch
 from .. import __version__
 from ..checkpoints import describe_model, save_checkpoint, write_atomic
 from ..models.classifier import Classifier
+from ..models.memory import Room
+from ..models.processes import SOLO, Group
 from ..settings import InputSpec, TrainSettings, save_interval
 from .calibration import fit_temperature
 
@@ -69,6 +71,8 @@ class RunState:
     input_spec: InputSpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
+    room: Room = field(default_factory=Room)
+    group: Group = SOLO  # its main process alone writes
     best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
     unsaved_best: bool = False
     temperature: float = 1.0
@@ -101,6 +105,8 @@ class RunState:
 
         What is skipped is made again, bit for bit, by a run that resumes from the save before.
         """
+        if not self.group.is_main:
+            return False
         now = time.monotonic()
         if not force and 0 <= now - self._saved_at < self._save_cost_s / SAVE_SHARE:
             return False
@@ -114,6 +120,8 @@ class RunState:
 
     def is_save_due(self) -> bool:
         """Count one more batch and say whether `save_every` wants a save in the middle of the epoch."""
+        if not self.group.is_main:
+            return False
         self._batches += 1
         seconds, batches = save_interval(self.settings.save_every)
         passed_s = time.monotonic() - self._saved_at
@@ -129,6 +137,8 @@ class RunState:
 
     def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass."""
+        if not self.group.is_main:
+            return
         content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.phase_best}
         content["temperature"] = fit_temperature(logits.numpy(), labels.numpy())
         name = phase_label(self.progress.phase, self.progress.phase_best["phase_name"])
@@ -153,6 +163,7 @@ class RunState:
             "patience": progress.patience,
             "history": copy.deepcopy(progress.history),
             "bad": copy.deepcopy(progress.bad),
+            "micro_batch_size": self.room.size,
             "settings": self.settings.to_dict(),
             "data_fingerprint": self.fingerprint,
             "versions": versions(),

@@ -1,55 +1,17 @@
-"""One epoch of training and one evaluation: the only place where gradients are made. Called by the engine."""
+"""One epoch of training and one evaluation, in shares where there are several processes; for the engine."""
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from ..errors import CatdogError
-from ..models.classifier import Classifier
+from ..data.loaders import BadPicture
 from ..models.fast import FastForm
-from ..settings import Phase
-from .features import PictureSet
-from .mixing import mix_batch
-from .optim import Average, rate_factor, set_rates
-from .seeds import generator_of, seed_torch
-from .sources import FreshPictures, Inputs, KeptFeatures
-
-
-@dataclass
-class EpochSums:
-    """Running sums over an epoch's pictures; saved in the middle of an epoch, so plain numbers."""
-
-    loss: float = 0.0
-    correct: float = 0.0
-    seen: int = 0
-
-    def mean(self) -> dict[str, float]:
-        count = max(1, self.seen)
-        return {"train_loss": self.loss / count, "train_accuracy": self.correct / count}
-
-
-@dataclass(eq=False)
-class PhaseRun:
-    """What one phase works with; `suffix` is what trains, wrapped by Accelerate."""
-
-    classifier: Classifier
-    suffix: nn.Module
-    border: int
-    phase: Phase
-    index: int
-    seed: int
-    source: KeptFeatures | FreshPictures
-    val_source: KeptFeatures | FreshPictures
-    optimizer: torch.optim.Optimizer
-    accelerator: object
-    dtype: torch.dtype
-    class_weights: torch.Tensor | None = None
-    average: Average | None = None
+from .micro import train_step
+from .optim import rate_factor, set_rates
+from .phase_run import EpochSums, PhaseRun
+from .seeds import generator_of
 
 
 def plan_epoch(run: PhaseRun, epoch: int) -> list[torch.Tensor]:
@@ -98,15 +60,14 @@ def train_batches(
     after_step: Callable[[int, int, EpochSums], None],
 ) -> None:
     """Train on the batches of `plan` from `start` on; see `train_epoch`."""
-    rank, processes = run.accelerator.process_index, run.accelerator.num_processes
-    shares = [part[rank::processes] for part in plan[start:]]
+    group = run.step_group
+    shares = [group.share(part) for part in plan[start:]]
     run.classifier.train_unfrozen()
     with _threads_for(run):
-        for step, inputs in enumerate(run.source.batches(shares, epoch), start):
-            run.source.chosen.note_bad(inputs.bad)
+        batches = iter(run.source.batches(shares, epoch))
+        for step in range(start, len(plan)):
             set_rates(run.optimizer, rate_factor(run.phase, epoch * len(plan) + step, len(plan)))
-            if len(inputs.indices):
-                train_step(run, (epoch, step, rank), inputs, len(plan[step]) / processes, sums)
+            train_step(run, (epoch, step, group.rank), batches, len(plan[step]), sums, group)
             after_step(step + 1, len(plan), sums)
 
 
@@ -114,76 +75,12 @@ def train_batches(
 def _threads_for(run: PhaseRun) -> Iterator[None]:
     """Use one thread for a head on kept features: its steps are too short to be shared out."""
     before = torch.get_num_threads()
-    if isinstance(run.source, KeptFeatures) and run.border == len(run.classifier.blocks):
+    if run.is_head_alone:
         torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextlib.contextmanager
-def _one_picture(classifier: Classifier, inputs: Inputs) -> Iterator[None]:
-    """Let BatchNorm use its running statistics for a batch of one, which has no variance."""
-    norms = []
-    if len(inputs.indices) == 1:
-        norms = [
-            m for m in classifier.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training
-        ]
-    for norm in norms:
-        norm.eval()
-    yield
-    for norm in norms:
-        norm.train()
-
-
-def train_step(run: PhaseRun, key: tuple, inputs: Inputs, share: float, sums: EpochSums) -> None:
-    """Forward, backward, clip, step. `share` is the batch's size, by process, before unreadable ones left."""
-    phase = run.phase
-    seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
-    values, targets = mix_batch(inputs.values, inputs.labels, len(run.classifier.head.output.bias), phase)
-    mixed = torch.autocast(inputs.values.device.type, run.dtype, enabled=_mixed(run, values))
-    with _one_picture(run.classifier, inputs), mixed:
-        logits = run.suffix(values)
-    logits = logits.float()
-    loss = F.cross_entropy(
-        logits, targets, run.class_weights, reduction="mean", label_smoothing=phase.label_smoothing
-    )
-    value = loss.item()  # waits for a GPU, once a step, so that a loss gone wrong stops the run at once
-    if not math.isfinite(value):
-        raise CatdogError(
-            not_finite(run, run.source.chosen, inputs.indices[:4].tolist(), f"The loss became {value}")
-        )
-    run.optimizer.zero_grad(set_to_none=True)
-    run.accelerator.backward(
-        loss * (len(inputs.indices) / share) if run.accelerator.num_processes > 1 else loss
-    )
-    if phase.clip_norm:
-        run.accelerator.clip_grad_norm_(
-            [p for _, p in run.classifier.trainable_parameters()], phase.clip_norm
-        )
-    run.optimizer.step()
-    if run.average is not None:
-        run.average.update()
-    sums.loss += value * len(inputs.indices)
-    sums.correct += (logits.detach().argmax(1) == inputs.labels).sum().item()
-    sums.seen += len(inputs.indices)
-
-
-def _mixed(run: PhaseRun, values: torch.Tensor) -> bool:
-    """Use bfloat16 for blocks of the backbone; a head alone is too small to gain from it."""
-    return run.dtype == torch.bfloat16 and run.border < len(run.classifier.blocks)
-
-
-def not_finite(run: PhaseRun, chosen: PictureSet, places: list[int], what: str) -> str:
-    """Return a sentence that says `what` went wrong, at which pictures, in which phase, and what to do."""
-    paths = chosen.pictures.dataset.splits[chosen.pictures.split].paths
-    names = ", ".join(repr(paths[i]) for i in places)
-    where = f", at a batch with {names}" if names else ""
-    return (
-        f"{what} in phase {run.phase.name!r}{where}: lower the learning rate "
-        f"({run.phase.learning_rate:g}) or clip gradients; the last good checkpoint is kept."
-    )
 
 
 @torch.no_grad()
@@ -203,7 +100,18 @@ def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
 
     chosen = run.val_source.chosen
     logits = torch.zeros(len(chosen), run.classifier.head.output.out_features)
-    for indices, part in run.val_source.map(forward):
-        logits[indices] = part.cpu()
+    for parts, bad in run.group.together(lambda: _evaluate_share(run, forward)):
+        chosen.note_bad(bad)
+        for indices, part in parts:
+            logits[indices] = part
     good = chosen.good_indices()
     return logits[good], chosen.labels[good]
+
+
+def _evaluate_share(
+    run: PhaseRun, forward: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[BadPicture]]:
+    """Return (places, logits) of this process's share of the validation pictures, and the unreadable ones."""
+    values = run.val_source.map(lambda values: run.passes.run(forward, values), run.group)
+    parts = [(indices, part.cpu()) for indices, part in values]
+    return parts, list(run.val_source.chosen.bad.values())

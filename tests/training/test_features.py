@@ -9,9 +9,10 @@ from catdog_cli.data.loaders import Pictures
 from catdog_cli.errors import InterruptedRunError
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.settings import HeadSpec, InputSpec, Phase
-from catdog_cli.training import features, run
+from catdog_cli.training import fill, run
 from catdog_cli.training.cache import clear_cache, list_stores
-from catdog_cli.training.features import FrozenPrefix, View, build_table, picture_set
+from catdog_cli.training.features import FrozenPrefix, View, picture_set
+from catdog_cli.training.fill import build_table
 
 from ..conftest import draw_picture
 from .runs import Events, differences, resume, settings_for, train
@@ -24,13 +25,13 @@ PHASE = Phase("p", 2, 1e-2, batch_size=5)
 def computed(monkeypatch):
     """Return a list that gets the number of pictures of every pass through a frozen prefix."""
     counts = []
-    original = features.run_prefix
+    original = fill.run_prefix
 
     def spy(prefix, chosen, indices, *args, **kwargs):
         counts.append(len(indices))
         return original(prefix, chosen, indices, *args, **kwargs)
 
-    monkeypatch.setattr(features, "run_prefix", spy)
+    monkeypatch.setattr(fill, "run_prefix", spy)
     return counts
 
 

@@ -99,7 +99,8 @@ def test_training_by_lbfgs_gives_sklearns_coefficients(many, tmp_path, resnet_fi
     from catdog_cli.models.weights import load_backbone
     from catdog_cli.settings import InputSpec
     from catdog_cli.training import run
-    from catdog_cli.training.features import FrozenPrefix, View, build_table, picture_set
+    from catdog_cli.training.features import FrozenPrefix, View, picture_set
+    from catdog_cli.training.fill import build_table
 
     last, facts = solved(many, tmp_path / "run", resnet_file, weight_decay=0.1)
     assert facts == {"l2": 0.1, "picked": False, "num_features": 512}

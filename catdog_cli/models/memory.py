@@ -1,0 +1,80 @@
+"""What to do where memory runs out: work on fewer pictures at once, and remember it.
+
+Used by training's steps and passes and by prediction. Source of the idea: automatic microbatching, as in
+MosaicML's Composer.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from ..errors import CatdogError
+
+SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether torch raised `error` because a device has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+@dataclass(eq=False)
+class Room:
+    """How many pictures are worked on at once; halved where memory runs out, and kept so.
+
+    `size` 0 means as many as there are. `tell(size)` is called with each new size.
+    """
+
+    size: int = 0
+    tell: Callable[[int], None] = lambda size: None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def parts(self, count: int) -> list[torch.Tensor]:
+        """Return the rows (int64) of `count` pictures in parts that fit, as equal as they can be."""
+        size = self.size
+        number = max(1, -(-count // size)) if size else 1
+        return list(torch.arange(count).tensor_split(number))
+
+    def lower(self, size: int) -> None:
+        """Take over a smaller size (0 is none), such as another process's."""
+        with self._lock:  # threads that decode may all have been at it
+            if size and (not self.size or size < self.size):
+                self.size = size
+                self.tell(size)
+
+    def halve(self, error: RuntimeError, tried: int) -> None:
+        """Take half of `tried` pictures at once, which were too many; raise `error` if it says another thing.
+
+        Raises:
+            CatdogError: even one picture is too many.
+        """
+        if not is_out_of_memory(error):
+            raise error
+        if tried <= 1:
+            raise CatdogError(
+                "Out of memory with one picture at a time: give a smaller --image-size, train less of the "
+                "network (a smaller --unfreeze), or use --cpu."
+            ) from error
+        self.lower(tried // 2)
+
+    def run(self, function: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor) -> torch.Tensor:
+        """Return function(values), both (B, ...), without gradients; in parts where it does not fit."""
+        while True:
+            parts = self.parts(len(values))
+            try:
+                if len(parts) == 1:
+                    return function(values)
+                return torch.cat([function(values[part[0] : part[-1] + 1]) for part in parts])
+            except RuntimeError as error:
+                self.halve(error, len(parts[0]))
+            free_memory()  # behind the except: the error holds on to what was computed so far
+
+
+def free_memory() -> None:
+    """Give back what torch keeps of a GPU's memory for later."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -1,0 +1,228 @@
+"""One training step: a batch in shares and micro-batches, with the gradients of the whole. Called by `steps`.
+
+A process works on its share of the batch, and on fewer pictures at once where memory does not hold more. What
+comes out is what the whole batch at once would give: gradients of its mean loss, BatchNorm's running
+statistics as the mean over the parts, each weighted by its pictures. (What BatchNorm makes of a picture still
+depends on the part that it is in, as it does wherever several GPUs train.)
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..data.loaders import BadPicture
+from ..errors import CatdogError
+from ..models.classifier import Classifier
+from ..models.memory import free_memory
+from ..models.processes import Group
+from .features import PictureSet
+from .mixing import mix_batch
+from .phase_run import EpochSums, PhaseRun
+from .seeds import seed_torch
+from .sources import Inputs
+
+
+@dataclass
+class Share:
+    """What a process says of its share of a batch: sums over its pictures, and what the others must know."""
+
+    loss: float = 0.0  # over the planned pictures of the whole batch
+    weight: float = 0.0  # by which the batch's loss is divided: pictures, or their class weights
+    correct: int = 0
+    seen: int = 0
+    bad: list[BadPicture] = field(default_factory=list)
+    room: int = 0
+
+
+class RunningStatistics:
+    """Those of the BatchNorms that train: as they were before a step, and what its parts make of them."""
+
+    def __init__(self, classifier: Classifier):
+        norms = [m for m in classifier.modules() if _is_training_norm(m) and m.running_mean is not None]
+        self.live = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
+        self.counters = [norm.num_batches_tracked for norm in norms]
+        self.before = [tensor.clone() for tensor in (*self.live, *self.counters)]
+        self.sums: list[torch.Tensor] = []
+
+    def undo(self) -> None:
+        """Go back to before the step: it did not happen, or is tried again."""
+        self.sums = []
+        if self.live:
+            torch._foreach_copy_([*self.live, *self.counters], self.before)
+
+    def take(self, count: int) -> None:
+        """Add what a part of `count` pictures made of them; the next part starts from before the step."""
+        if not self.live:
+            return
+        sums = self.sums or [torch.zeros_like(tensor) for tensor in self.live]
+        torch._foreach_add_(sums, self.live, alpha=count)
+        self.undo()
+        self.sums = sums
+
+    def settle(self, count: int) -> None:
+        """Set them to the mean over the parts that were taken, which had `count` pictures."""
+        if self.live:
+            torch._foreach_copy_(self.live, torch._foreach_div(self.sums, count))
+            torch._foreach_add_(self.counters, 1)
+
+
+def _is_training_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+
+
+def train_step(
+    run: PhaseRun, key: tuple, batches: Iterator[Inputs], planned: int, sums: EpochSums, group: Group
+) -> None:
+    """Train on the next batch: forward, backward, clip, step; an error leaves the weights as they were.
+
+    Args:
+        key: (epoch, step, process), from which dropout and mixing draw.
+        batches: gives this process's share.
+        planned: how many pictures the whole batch has, unreadable ones included.
+        group: the processes that share the batch; each must call this.
+
+    Raises:
+        CatdogError: the loss is not a finite number, or not even one picture fits into memory.
+        LostProcessError: another process has ended.
+    """
+    statistics = RunningStatistics(run.classifier)
+    run.optimizer.zero_grad(set_to_none=True)
+    try:
+        shares = group.together(lambda: _compute(run, key, next(batches), planned, statistics, group))
+        for share in shares:
+            run.source.chosen.note_bad(share.bad)
+            run.room.lower(share.room)
+        weight, seen = sum(share.weight for share in shares), sum(share.seen for share in shares)
+        if not seen:  # not one picture of the batch can be read
+            return
+        _join(run, group, planned / weight, seen, statistics)
+    except BaseException:
+        statistics.undo()
+        raise
+    _move(run)
+    sums.loss += sum(share.loss for share in shares) * (planned / weight) * seen
+    sums.correct += sum(share.correct for share in shares)
+    sums.seen += seen
+
+
+def _compute(
+    run: PhaseRun, key: tuple, inputs: Inputs, planned: int, statistics: RunningStatistics, group: Group
+) -> Share:
+    """Leave the gradients of the share's losses over `planned` in place; in smaller parts until they fit."""
+    share = Share(bad=inputs.bad, room=run.room.size)
+    if not len(inputs.indices):
+        return share
+    while True:
+        seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
+        num_classes = len(run.classifier.head.output.bias)
+        values, targets = mix_batch(inputs.values, inputs.labels, num_classes, run.phase)
+        share = Share(bad=inputs.bad, room=run.room.size, seen=len(values))
+        parts = run.room.parts(len(values))
+        try:
+            for part in parts:
+                rows = slice(part[0], part[-1] + 1)
+                _backward(run, values[rows], targets[rows], inputs, rows, planned, share)
+                if len(parts) > 1 or group.size > 1:
+                    statistics.take(len(part))
+            return share
+        except RuntimeError as error:
+            run.room.halve(error, len(parts[0]))
+        statistics.undo()
+        run.optimizer.zero_grad(set_to_none=True)
+        free_memory()
+
+
+def _backward(
+    run: PhaseRun,
+    values: torch.Tensor,
+    targets: torch.Tensor,
+    inputs: Inputs,
+    rows: slice,
+    planned: int,
+    share: Share,
+) -> None:
+    """Add the gradients of some rows of the share, and their sums."""
+    mixed = torch.autocast(values.device.type, run.dtype, enabled=_is_mixed(run))
+    with _one_picture(run.classifier, len(values)), mixed:
+        logits = run.suffix(values)
+    logits = logits.float()
+    loss = F.cross_entropy(
+        logits, targets, run.class_weights, reduction="sum", label_smoothing=run.phase.label_smoothing
+    )
+    loss = loss / planned
+    value = loss.item()  # waits for a GPU, so that a loss gone wrong stops the run at once
+    if not math.isfinite(value):
+        places = inputs.indices[rows][:4].tolist()
+        raise CatdogError(not_finite(run, run.source.chosen, places, f"The loss became {value}"))
+    loss.backward()
+    share.loss += value
+    share.weight += _sum_weights(targets, run.class_weights)
+    share.correct += (logits.detach().argmax(1) == inputs.labels[rows]).sum().item()
+
+
+def _sum_weights(targets: torch.Tensor, class_weights: torch.Tensor | None) -> float:
+    """Return by what torch's cross_entropy divides the sum of losses for their mean."""
+    if class_weights is None or targets.is_floating_point():
+        return len(targets)
+    return class_weights[targets].sum().item()
+
+
+def _join(run: PhaseRun, group: Group, factor: float, seen: int, statistics: RunningStatistics) -> None:
+    """Add up the gradients and statistics of all processes; `factor` makes them those of the mean loss."""
+    parameters = [parameter for _, parameter in run.classifier.trainable_parameters()]
+    if group.size > 1:
+        for parameter in parameters:
+            if parameter.grad is None:  # this process had no pictures
+                parameter.grad = torch.zeros_like(parameter)
+        if not statistics.sums:
+            statistics.take(0)
+        group.add([*(parameter.grad for parameter in parameters), *statistics.sums])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if factor != 1:
+        torch._foreach_mul_(gradients, factor)
+    if statistics.sums:
+        statistics.settle(seen)
+
+
+def _move(run: PhaseRun) -> None:
+    """Clip and step; both see the gradients of the whole batch."""
+    if run.phase.clip_norm:
+        parameters = [parameter for _, parameter in run.classifier.trainable_parameters()]
+        torch.nn.utils.clip_grad_norm_(parameters, run.phase.clip_norm)
+    run.optimizer.step()
+    if run.average is not None:
+        run.average.update()
+
+
+def _is_mixed(run: PhaseRun) -> bool:
+    """Use bfloat16 for blocks of the backbone; a head alone is too small to gain from it."""
+    return run.dtype == torch.bfloat16 and run.border < len(run.classifier.blocks)
+
+
+@contextlib.contextmanager
+def _one_picture(classifier: Classifier, count: int) -> Iterator[None]:
+    """Let BatchNorm use its running statistics for a batch of one, which has no variance."""
+    norms = [m for m in classifier.modules() if _is_training_norm(m)] if count == 1 else []
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
+
+
+def not_finite(run: PhaseRun, chosen: PictureSet, places: list[int], what: str) -> str:
+    """Return a sentence that says `what` went wrong, at which pictures, in which phase, and what to do."""
+    paths = chosen.pictures.dataset.splits[chosen.pictures.split].paths
+    names = ", ".join(repr(paths[i]) for i in places)
+    where = f", at a batch with {names}" if names else ""
+    return (
+        f"{what} in phase {run.phase.name!r}{where}: lower the learning rate "
+        f"({run.phase.learning_rate:g}) or clip gradients; the last good checkpoint is kept."
+    )

@@ -1,0 +1,60 @@
+"""What one phase works with, and what an epoch adds up; made by `setup`, used by all that trains."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from ..models.classifier import Classifier
+from ..models.memory import Room
+from ..models.processes import SOLO, Group
+from ..settings import Phase
+from .optim import Average
+from .sources import FreshPictures, KeptFeatures
+
+
+@dataclass
+class EpochSums:
+    """Running sums over an epoch's pictures; saved in the middle of an epoch, so plain numbers."""
+
+    loss: float = 0.0
+    correct: float = 0.0
+    seen: int = 0
+
+    def mean(self) -> dict[str, float]:
+        count = max(1, self.seen)
+        return {"train_loss": self.loss / count, "train_accuracy": self.correct / count}
+
+
+@dataclass(eq=False)
+class PhaseRun:
+    """What one phase works with; `suffix` is what trains."""
+
+    classifier: Classifier
+    suffix: nn.Module
+    border: int
+    phase: Phase
+    index: int
+    seed: int
+    source: KeptFeatures | FreshPictures
+    val_source: KeptFeatures | FreshPictures
+    optimizer: torch.optim.Optimizer
+    dtype: torch.dtype
+    class_weights: torch.Tensor | None = None
+    average: Average | None = None
+    group: Group = SOLO
+    room: Room = field(default_factory=Room)  # of training steps
+    passes: Room = field(default_factory=Room)  # of what needs no gradients
+
+    @property
+    def step_group(self) -> Group:
+        """The processes that share out each step: this one alone for a head on kept features.
+
+        Its steps are shorter than an exchange: every process takes the same ones, with the same numbers.
+        """
+        return SOLO if self.is_head_alone else self.group
+
+    @property
+    def is_head_alone(self) -> bool:
+        """Whether each step is just a head on features that are kept."""
+        return isinstance(self.source, KeptFeatures) and self.border == len(self.classifier.blocks)
