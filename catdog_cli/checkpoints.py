@@ -64,11 +64,19 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         with replacing(path) as unfinished, unfinished.open("wb") as file:
             write(file)
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        reason = _reason(error)
+        there = "; what was saved before is intact." if any(path.parent.glob("*.pt")) else "."
         raise CheckpointError(
-            f"Cannot write {str(path)!r} ({reason}): free space or choose another --output; "
-            f"what was saved before is intact."
+            f"Cannot write {str(path)!r} ({reason}): free space or choose another --output{there}"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the system said; torch hides it behind an error of its own."""
+    hidden = error
+    while hidden is not None and not isinstance(hidden, OSError):
+        hidden = hidden.__context__
+    return (hidden and hidden.strerror) or str(error).splitlines()[0]
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:

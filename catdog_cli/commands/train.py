@@ -162,7 +162,7 @@ def _follow(
     from ..training.tracking import open_tracker
 
     with contextlib.ExitStack() as stack:
-        board = open_board(run_dir, tracking["tensorboard"], resuming)
+        board = open_board(run_dir, tracking["tensorboard"], report.say, resuming)
         names = (tracking["mlflow"], tracking["mlflow_experiment"], tracking["mlflow_model"])
         tracker = open_tracker(run_dir, *names, report.say, resuming)
         followers = [stack.enter_context(each) for each in (board, tracker) if each is not None]

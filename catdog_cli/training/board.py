@@ -1,5 +1,6 @@
 """More listeners to training: several at once, and one that writes event files for TensorBoard."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from ..errors import require
 
 BOARD_FOLDER = "tensorboard"
+Say = Callable[[str], None]
 
 
 def tee(*listeners: Callable[..., None] | None) -> Callable[..., None]:
@@ -20,7 +22,7 @@ def tee(*listeners: Callable[..., None] | None) -> Callable[..., None]:
     return report
 
 
-def open_board(run_dir: Path, asked: bool | None, resuming: bool = False) -> "Board | None":
+def open_board(run_dir: Path, asked: bool | None, say: Say, resuming: bool = False) -> "Board | None":
     """Return what writes event files, where it is asked for or a resumed run has some already.
 
     Raises:
@@ -29,36 +31,62 @@ def open_board(run_dir: Path, asked: bool | None, resuming: bool = False) -> "Bo
     if not asked and not (resuming and (run_dir / BOARD_FOLDER).is_dir()):
         return None
     require("tensorboard", "track")
-    return Board(run_dir / BOARD_FOLDER)
+    return Board(run_dir / BOARD_FOLDER, say)
 
 
 class Board:
-    """Writes every epoch's numbers into `folder`, a chart a metric; the step counts epochs of all phases."""
+    """Writes every epoch's numbers into `folder`, a chart a metric; the step counts epochs of all phases.
 
-    def __init__(self, folder: Path):
-        self.folder, self.step, self.writer = folder, 0, None
+    Where it cannot write, it says so once and lets the training go on.
+    """
+
+    def __init__(self, folder: Path, say: Say):
+        self.folder, self.say, self.step, self.writer = folder, say, 0, None
 
     def __call__(self, kind: str, **facts: Any) -> None:
         if kind == "resume":
             self.step = len(facts["progress"].history)
         elif kind == "setup":
-            from torch.utils.tensorboard import SummaryWriter
-
-            # epochs that a kill made undone are struck out
-            self.writer = SummaryWriter(str(self.folder), purge_step=self.step + 1)
+            self._attempt(self._open)
         elif kind == "epoch":
             self.step += 1
-            self._write(facts["row"])
+            self._attempt(lambda: self._write(facts["row"]))
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except OSError as error:
+            self.writer = None
+            self.say(
+                f"Warning: TensorBoard's files in {str(self.folder)!r} cannot be written "
+                f"({error.strerror or error}): training goes on without them."
+            )
+
+    def _open(self) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # epochs that a kill made undone are struck out
+        self.writer = SummaryWriter(str(self.folder), purge_step=self.step + 1)
 
     def _write(self, row: dict[str, Any]) -> None:
+        if self.writer is None:
+            return
         for name, value in row.items():
             if isinstance(value, (int, float)) and name not in ("phase", "epoch"):
                 self.writer.add_scalar(name, value, self.step)
         self.writer.flush()
 
     def __enter__(self) -> "Board":
+        self._old_hook = threading.excepthook
+        threading.excepthook = self._on_thread_error
         return self
 
     def __exit__(self, *exception: Any) -> None:
         if self.writer is not None:
-            self.writer.close()
+            self._attempt(self.writer.close)
+        threading.excepthook = self._old_hook
+
+    def _on_thread_error(self, told: Any) -> None:
+        """Keep tensorboard's writing thread from printing what it also raises here."""
+        if not type(told.thread).__module__.startswith("tensorboard."):
+            self._old_hook(told)

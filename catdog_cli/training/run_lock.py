@@ -23,14 +23,11 @@ _held: set[int] = set()  # descriptors
 
 @contextlib.contextmanager
 def locked(run_dir: Path, report: Callable[..., None]) -> Iterator[None]:
-    """Hold a run directory for the time of a `with` block; of several processes of one run, the first does.
+    """Hold a run directory for the time of a `with` block.
 
     Raises:
         CatdogError: another process holds it, or nothing can be written there.
     """
-    if int(os.environ.get("RANK", "0")):
-        yield
-        return
     path = run_dir / LOCK_FILE
     descriptor = _take(path)
     if descriptor is None:
@@ -84,11 +81,16 @@ def _take(path: Path) -> int | None:
             os.close(descriptor)
             return None
         if _is_at(descriptor, path):
-            owner = {"pid": os.getpid(), "host": socket.gethostname()}
-            os.truncate(descriptor, 0)
-            os.write(descriptor, json.dumps(owner).encode())
+            _sign(descriptor)
             return descriptor
         os.close(descriptor)  # its last owner deleted it between the opening and the locking
+
+
+def _sign(descriptor: int) -> None:
+    """Write who has the lock, for whoever is refused; it holds without, as on a full disk."""
+    with contextlib.suppress(OSError):
+        os.truncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
 
 
 def _lock(descriptor: int) -> None:

@@ -1,5 +1,6 @@
 """Unreadable pictures: named once, counted, kept through a resume, and too many of them stop a run."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,11 @@ def check_bad(setup: Setup, report: Callable, progress: Progress) -> None:
         report("bad_pictures", pictures=news)
     total = sum(len(chosen) for chosen in setup.sets.values())
     if len(setup.told_bad) > setup.settings.max_bad_fraction * total:
+        if not os.path.exists(setup.dataset.root):  # noqa: PTH110 - a disk that went away may fail to say so
+            raise DataError(
+                f"The data folder {str(setup.dataset.root)!r} is not there any more: bring it back and go on "
+                f"with --resume; what was saved before is intact."
+            )
         names = "\n".join(f"  {path}" for path in sorted(setup.told_bad)[:20])
         raise DataError(
             f"{len(setup.told_bad)} of {total} pictures cannot be read, more than --max-bad-fraction "

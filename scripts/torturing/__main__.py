@@ -58,6 +58,8 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Torture, print the table, and return 1 if anything was lost."""
     options = parse()
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        del os.environ[name]  # or the trainings would be followed
     seed = random.randrange(10**6) if options.seed is None else options.seed
     rng, folder = random.Random(seed), Path(tempfile.mkdtemp(prefix="catdog-torture-"))
     print(f"Seed {seed}; working in {folder}", flush=True)

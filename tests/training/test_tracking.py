@@ -326,7 +326,7 @@ def test_mlflow_that_is_not_installed_is_named(tmp_path, monkeypatch):
 
 def test_nothing_is_followed_unless_asked(tmp_path):
     assert open_tracker(tmp_path, None, None, None, print) is None
-    assert open_board(tmp_path, None) is None
+    assert open_board(tmp_path, None, print) is None
 
 
 def test_addresses(tmp_path, monkeypatch):
@@ -341,9 +341,9 @@ def test_tensorboard_reads_every_epoch(pets, tmp_path):
     pytest.importorskip("tensorboard", reason="the extra 'track' is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with open_board(tmp_path / "run", True) as board:
+    with open_board(tmp_path / "run", True, print) as board:
         run.train(one_phase(pets, 2), tmp_path / "run", tee(Events(), board))
-    with open_board(tmp_path / "run", None, resuming=True) as board:  # goes on where there are files
+    with open_board(tmp_path / "run", None, print, resuming=True) as board:  # goes on where there are files
         resume(tmp_path / "run", tee(Events(), board), epochs=3)
     read = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     read.Reload()
