@@ -1,0 +1,248 @@
+"""What is fuzzed: catdog's own readers, each with its corpus, its damage, and what calls it."""
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import corpus
+import numpy as np
+import torch
+from mutate import damage
+from structure import damage_checkpoint
+
+from catdog_cli.checkpoints import build_from_checkpoint, load_checkpoint
+from catdog_cli.commands import checkpoint_facts, info_text, options, predict, selection
+from catdog_cli.data.pictures import read_picture
+from catdog_cli.data.prepared import open_prepared
+from catdog_cli.data.scan import read_exclude_list, scan_dataset
+from catdog_cli.data.transforms import load_picture, load_view
+from catdog_cli.data.unpack import unpack_archive
+from catdog_cli.inference.inputs import expand_inputs
+from catdog_cli.inference.predictor import Predictor
+from catdog_cli.inference.tables import CsvForm, JsonForm, RowFile
+from catdog_cli.models import weights
+from catdog_cli.models.backbones import FIRST_CLASS
+from catdog_cli.models.classifier import build_classifier
+from catdog_cli.recipes import load_recipe
+from catdog_cli.settings import HeadSpec
+from catdog_cli.training import run
+
+KNOWN = {
+    "arch",
+    "weights",
+    "hidden_layers",
+    "dropout",
+    "epochs",
+    "learning_rate",
+    "fine_tune_epochs",
+    "unfreeze",
+}
+KNOWN |= {
+    "device",
+    "cache",
+    "seed",
+    "augment",
+    "image_size",
+    "batch_size",
+    "workers",
+    "val_fraction",
+    "recipe",
+}
+LARGEST_PX = 64  # a network for larger pictures is built, but not asked
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader: `write` makes its corpus, `read` calls it with a file, `change` damages an input.
+
+    `beside` names files of the corpus that lie beside the damaged one when it is read.
+    """
+
+    write: Callable[[Path], None]
+    read: Callable[[Path], Any]
+    change: Callable = damage
+    tokens: tuple[bytes, ...] = ()
+    beside: tuple[str, ...] = ()
+    damaged: str = "*"  # which files of the corpus are damaged
+
+
+def _picture(path: Path) -> None:
+    """Read a picture as training does, at full size, and once more: the pixels must be the same."""
+    first = load_picture(path, corpus.SPEC)
+    if first.shape != (3, 32, 32) or first.dtype != torch.uint8:
+        raise AssertionError(f"a view is {tuple(first.shape)} {first.dtype}")
+    whole = read_picture(path)
+    if not torch.equal(whole, read_picture(path.read_bytes())):
+        raise AssertionError("two readings of one file differ")
+    load_view(path, corpus.SPEC, "strong", 3)
+
+
+def _checkpoint(path: Path) -> None:
+    """Load a checkpoint, say what it holds, and ask it about a picture."""
+    model = build_from_checkpoint(load_checkpoint(path), path)
+    list(info_text.tell_checkpoint(checkpoint_facts.describe_checkpoint(str(path))))
+    if model.input_spec.size <= LARGEST_PX:
+        Predictor(model, device="cpu", precision="fp32")(np.zeros((40, 30, 3), np.uint8))
+
+
+def _resume(path: Path) -> None:
+    """Go on with a run, which is asked to stop at once."""
+    changes = run.Changes(data=str(path.parent / "data"), device="cpu", workers=0, cache=False)
+    content = load_checkpoint(path, resume=True)
+    model = build_from_checkpoint(content, path)
+    if model.input_spec.size <= LARGEST_PX and model.classifier.arch == "simple_cnn":
+        run.resume(path, changes, lambda kind, **facts: None, lambda: True)
+
+
+def _weights(path: Path) -> None:
+    weights.load_backbone(build_classifier("simple_cnn", 2, HeadSpec()), str(path))
+
+
+def _manifest(path: Path) -> None:
+    for name in "abcd":
+        (path.parent / f"{name}.png").touch()
+    scan_dataset(path, leaks=False)
+
+
+def _options(path: Path) -> None:
+    given = options.read_config(str(path), KNOWN)
+    options.build_settings("pets", given, given.pop("recipe", None))
+
+
+def _sides(path: Path) -> None:
+    selection.read_sides(path.parent)
+    selection._trained_path(path.parent)
+
+
+def _prepared(path: Path) -> None:
+    dataset = open_prepared(path.parent)
+    for name, split in dataset.splits.items():
+        for index in range(len(split)):
+            load_picture(dataset.source(name, index), corpus.SPEC)
+            dataset.class_names[split.labels[index]].encode(errors="replace")
+
+
+def _archive(path: Path) -> None:
+    with contextlib.suppress(OSError):  # documented: a name too long, a file where a folder should be
+        unpack_archive(path, path.parent / "out", max_bytes=10**7, max_files=1000)
+    shutil.rmtree(path.parent / "out", ignore_errors=True)
+    if sorted(each.name for each in path.parent.iterdir()) != [path.name]:
+        raise AssertionError("something was written outside of the folder")
+
+
+def _rows(path: Path) -> None:
+    form = CsvForm(["cats", "dogs"], 1, False) if path.suffix == ".csv" else JsonForm(1)
+    file = RowFile(str(path), form, "r+b")
+    try:
+        for row in file.read():
+            str(row["path"]), row["status"] == "ok" and row["predictions"][0]["class"]
+    finally:
+        file.close()
+
+
+JSON = (
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"',
+    b":",
+    b",",
+    b"null",
+    b"NaN",
+    b"1e999",
+    b"\\ud800",
+    b"\xff",
+    b"\xef\xbb\xbf",
+)
+JSON += (b"[" * 5000, b'{"a":' * 5000, b"9" * 5000, b"-", b"\0", b"\\u001b[31m", b'"cats": "again",')
+TOML = (
+    b"[",
+    b"]",
+    b"[[phase]]",
+    b"=",
+    b'"',
+    b"'''",
+    b"{",
+    b"}",
+    b".",
+    b"#",
+    b"\n",
+    b"nan",
+    b"inf",
+    b"-1",
+    b"0x",
+)
+TOML += (
+    b"9" * 5000,
+    b"[" * 5000,
+    b"{a=" * 2000,
+    b"a." * 5000,
+    b"1979-99-99",
+    b"true",
+    b'"all"',
+    b"[]",
+    b"\0",
+    b"\xff",
+)
+CSV = (
+    b",",
+    b'"',
+    b"\r",
+    b"\n",
+    b"\0",
+    b"path",
+    b"class",
+    b"split",
+    b"train",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"../",
+    b"key",
+)
+CSV += (b"x" * 140_000, b"=cmd()", b"\x1b[31m", b'""')
+
+TARGETS: dict[str, Target] = {
+    "picture": Target(corpus.write_pictures, _picture),
+    "checkpoint": Target(corpus.write_checkpoints, _checkpoint, damage_checkpoint),
+    "resume": Target(
+        corpus.write_run, _resume, damage_checkpoint, beside=("data", "split.csv"), damaged="*.pt"
+    ),
+    "weights": Target(corpus.write_weights, _weights, damage_checkpoint),
+    "manifest": Target(corpus.write_texts("manifest"), _manifest, tokens=CSV),
+    "names": Target(
+        corpus.write_texts("names"), lambda path: predict.read_category_names(str(path)), tokens=JSON
+    ),
+    "options": Target(corpus.write_texts("options"), _options, tokens=TOML),
+    "recipe": Target(corpus.write_texts("recipe"), lambda path: load_recipe(str(path)), tokens=TOML),
+    "sides": Target(
+        corpus.write_texts("sides"), _sides, tokens=CSV + JSON, beside=("split.csv", "settings.json")
+    ),
+    "list": Target(
+        corpus.write_texts("list"), lambda path: list(expand_inputs([str(path)], None)), tokens=CSV
+    ),
+    "exclude": Target(corpus.write_texts("exclude"), lambda path: read_exclude_list(path), tokens=JSON),
+    "prepared": Target(
+        corpus.write_prepared,
+        _prepared,
+        tokens=JSON + CSV,
+        beside=("images.npy", "labels.npy", "files.csv", "classes.json"),
+    ),
+    "archive": Target(corpus.write_archives, _archive),
+    "rows": Target(corpus.write_texts("rows"), _rows, tokens=CSV + JSON),
+}
+
+
+def write_corpus(target: str, folder: Path) -> None:
+    """Write the whole inputs of a target into a folder, made if missing."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        TARGETS[target].write(folder)
+
+
+def ease(seed_free: Callable[[], list[str]] = lambda: list(FIRST_CLASS)) -> None:
+    """Let strange weights be compared with the first-class networks alone: with all 79 it takes seconds."""
+    weights.arch_names = seed_free
