@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .commands.terminal import printable, tell, tell_lines
 from .errors import CatdogError, InterruptedRunError
 
 COMMANDS = {  # name: (module under commands, one line for the list)
@@ -110,20 +111,21 @@ def run(arguments: list[str]) -> int:
         result = root.main(arguments, prog_name="catdog", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
+        tell("Interrupted.", err=True)
         return 130
     except click.ClickException as error:
         if os.environ.get("RANK", "0") == "0":  # once, where a launcher started several of us
+            error.message = printable(error.message)  # it may hold a name from a folder: catdog predict *
             error.show()
         return error.exit_code
     except InterruptedRunError as error:
-        click.echo(str(error), err=True)
+        tell_lines(str(error), err=True)
         return 130
     except CatdogError as error:
-        click.echo(f"Error: {error}", err=True)
+        tell_lines(f"Error: {error}", err=True)
         return 1
     except KeyboardInterrupt:
-        click.echo("Interrupted.", err=True)
+        tell("Interrupted.", err=True)
         return 130
     except ReaderLeftError:  # it has seen enough
         for descriptor in (1, 2):
@@ -132,7 +134,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if type(error).__name__ not in ("OutOfMemoryError", "MemoryError"):  # torch's: not imported here
             raise
-        click.echo(f"Error: {_out_of_memory(error)}", err=True)
+        tell(f"Error: {_out_of_memory(error)}", err=True)
         return 1
 
 

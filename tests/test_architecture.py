@@ -136,6 +136,15 @@ def find_talk(path: str, tree: ast.Module) -> Iterator[str]:
             yield f"{path}:{node.lineno}: only cli and commands may use {ast.unparse(node)}"
 
 
+def find_raw_talk(path: str, tree: ast.Module) -> Iterator[str]:
+    """Yield a sentence for each place that prints without making names safe for a terminal."""
+    raw = {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write", "Console"}
+    for node in ast.walk(tree):
+        is_raw = isinstance(node, ast.Call) and ast.unparse(node.func) in raw
+        if is_raw and name_part(path) in TALKERS and path != "commands/terminal.py":
+            yield f"{path}:{node.lineno}: print through commands.terminal, not {ast.unparse(node.func)}"
+
+
 def find_excess(path: str, tree: ast.Module, num_lines: int) -> Iterator[str]:
     """Yield a sentence if the file, or one of its functions, is too long."""
     if num_lines > MAX_FILE_LINES:
@@ -159,7 +168,7 @@ def find_unknown_extras(path: str, tree: ast.Module) -> Iterator[str]:
 def check_source(path: str, source: str) -> list[str]:
     """Return a sentence for each rule that `source`, to stand at catdog_cli/`path`, would break."""
     tree = ast.parse(source)
-    rules = (find_border_crossings, find_misplaced_packages, find_talk, find_unknown_extras)
+    rules = (find_border_crossings, find_misplaced_packages, find_talk, find_raw_talk, find_unknown_extras)
     found = [sentence for rule in rules for sentence in rule(path, tree)]
     return found + list(find_excess(path, tree, len(source.splitlines())))
 
@@ -222,6 +231,7 @@ BROKEN = [
         r"engine\.py:2: only cli and commands may use print",
     ),
     ("training/engine.py", "import sys\nsys.stderr.write('')", r"may use sys\.stderr"),
+    ("commands/x.py", "import click\nclick.echo('\x1b')", "print through commands.terminal, not click.echo"),
     ("commands/plot.py", "def f():\n    import matplotlib.pyplot", "only plots may use matplotlib"),
     ("training/tracking.py", "import mlflow", r"mlflow is optional, use require\(\)"),
     (
@@ -245,7 +255,7 @@ def test_checker_finds_what_is_broken(path, source, match):
 FINE = [
     (
         "commands/train.py",
-        "import click\ndef train():\n    import torch\n    from ..training import engine\n    print(1)",
+        "import click\ndef train():\n    import torch\n    from ..training import engine\n    tell(1)",
     ),
     ("checkpoints.py", "import torch\nfrom . import __version__\nfrom .models import classifier"),
     ("models/backbones.py", "if TYPE_CHECKING:\n    import torch"),

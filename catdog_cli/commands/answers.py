@@ -1,23 +1,16 @@
 """Rows of predictions for people, as JSON, and as a picture; called by `predict`."""
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import click
-
 from ..errors import SettingsError
+from .terminal import printable, tell, tell_json
 
 MOST_ERRORS = 20
 MOST_DRAWN = 30
 BAR = 24  # characters for a probability of 1
-
-
-def printable(text: str) -> str:
-    """Return text that no terminal chokes on: newlines, escapes and undecodable bytes spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def show_percent(fraction: float) -> str:
@@ -30,7 +23,7 @@ def show_percent(fraction: float) -> str:
 class Tally:
     """Counts what went by; names the first bad pictures on stderr."""
 
-    def __init__(self, say: Callable[[str], None] = lambda text: click.echo(text, err=True)):
+    def __init__(self, say: Callable[[str], None] = lambda text: tell(text, err=True)):
         self.say = say
         self.total = self.errors = 0
         self.by_class: dict[str, int] = {}
@@ -50,7 +43,7 @@ class Tally:
             return
         self.errors += 1
         if aloud and self.errors <= MOST_ERRORS:
-            self.say(printable(row["error"]))
+            self.say(row["error"])
 
     def finish(self) -> int:
         """Say how many more were bad; return the exit code: 1 if any was, or there was none at all."""
@@ -58,9 +51,9 @@ class Tally:
             self.say("Nothing was predicted: the inputs name no picture.")
             return 1
         if self.errors > MOST_ERRORS:
-            click.echo(f"{self.errors - MOST_ERRORS} more could not be read.", err=True)
+            tell(f"{self.errors - MOST_ERRORS} more could not be read.", err=True)
         if self.errors and self.total > 1:
-            click.echo(f"{self.errors} of {self.total} inputs could not be predicted.", err=True)
+            tell(f"{self.errors} of {self.total} inputs could not be predicted.", err=True)
         return 1 if self.errors else 0
 
 
@@ -70,12 +63,12 @@ def print_text(rows: Iterable[dict[str, Any]]) -> None:
     for row in rows:
         if row["status"] == "error":
             continue
-        click.echo(printable(row["path"]))
+        tell(row["path"])
         names = [printable(each["name"]) for each in row["predictions"]]
         width = max(map(len, names))
         for name, each in zip(names, row["predictions"], strict=True):
             bar = "  " + _bar(each["probability"]) if with_bars else ""
-            click.echo(f"  {name:{width}}  {show_percent(each['probability']):>9}{bar}".rstrip())
+            tell(f"  {name:{width}}  {show_percent(each['probability']):>9}{bar}".rstrip())
 
 
 def _bar(fraction: float) -> str:
@@ -88,10 +81,10 @@ def print_json(rows: Iterable[dict[str, Any]]) -> None:
     start = "["
     try:
         for row in rows:
-            click.echo(start + json.dumps(row), nl=False)
+            tell_json(row, start, end="")
             start = ",\n"
     finally:
-        click.echo("[]" if start == "[" else "]")
+        tell("[]" if start == "[" else "]")
 
 
 class Drawing:
@@ -137,4 +130,4 @@ class Drawing:
         from ..plots import plot_predictions
 
         plot_predictions(self.items + self.items[-1:] * self.more, self.path)  # counted, not drawn
-        click.echo(f"Drawn: {printable(self.path)}", err=True)
+        tell(f"Drawn: {self.path}", err=True)

@@ -3,21 +3,25 @@
 from collections.abc import Iterator
 from typing import Any
 
+from .terminal import printable
+
 SHOWN = 20  # of each list
 
 
 def describe_check(report: Any) -> Iterator[str]:
     """Yield the lines of the table that `data check` prints."""
     splits = list(report.counts)
-    names = list(next(iter(report.counts.values())))
-    width = max(len("class"), *(len(name) for name in names))
+    names = {name: printable(name) for name in next(iter(report.counts.values()))}
+    width = max(len("class"), *map(len, names.values()))
     yield f"{'class':<{width}}  " + "".join(f"{name:>9}" for name in splits)
-    for name in names:
-        yield f"{name:<{width}}  " + "".join(f"{report.counts[split][name]:>9,}" for split in splits)
-    yield f"\n{report.num_pictures:,} pictures; largest class to smallest: {report.imbalance:.2f} to 1"
+    for name, shown in names.items():
+        yield f"{shown:<{width}}  " + "".join(f"{report.counts[split][name]:>9,}" for split in splits)
+    yield ""
+    yield f"{report.num_pictures:,} pictures; largest class to smallest: {report.imbalance:.2f} to 1"
     yield from (f"Warning: {warning}" for warning in report.warnings)
     for kind, count in report.count_kinds().items():
-        yield f"\n{count:,} {kind}"
+        yield ""
+        yield f"{count:,} {kind}"
         lines = [f"  {_show(found.path)}  {found.detail}" for found in report.findings if found.kind == kind]
         yield from _shorten(lines)
     yield from _describe_labels(report)
@@ -28,7 +32,8 @@ def _describe_labels(report: Any) -> Iterator[str]:
     if report.label_errors is None:
         return
     count = len(report.label_errors)
-    yield f"\n{count:,} label{'s' * (count != 1)} probably wrong"
+    yield ""
+    yield f"{count:,} label{'s' * (count != 1)} probably wrong"
     yield from _shorten(
         [
             f"  {_show(found.path)}  {_show(found.class_name)}, perhaps {_show(found.suggested)} "
@@ -40,11 +45,13 @@ def _describe_labels(report: Any) -> Iterator[str]:
 
 def _describe_duplicates(report: Any) -> Iterator[str]:
     if not (report.findings or report.duplicates or report.label_errors):
-        yield "\nNothing is wrong with them."
+        yield ""
+        yield "Nothing is wrong with them."
     if not report.duplicates:
         return
     count = len(report.duplicates)
-    yield f"\n{count:,} group{'s' * (count > 1)} of copies and look-alikes"
+    yield ""
+    yield f"{count:,} group{'s' * (count > 1)} of copies and look-alikes"
     lines = []
     for group in report.duplicates:
         marks = [group.kind]

@@ -1,6 +1,5 @@
 """`catdog compare`: two checkpoints on the same pictures, and whether they differ by more than chance."""
 
-import json
 from typing import Any
 
 import click
@@ -9,6 +8,7 @@ from . import options
 from .evaluate import build_table
 from .evaluation import Answers, ask_network, load_predictor, picture_path, say
 from .selection import SPLITS, choose_pictures
+from .terminal import make_console, tell, tell_json
 
 LEVEL = 0.05  # chances below it count as evidence
 
@@ -45,7 +45,7 @@ def compare(
     document = {"first": first, "second": second, "data": data, "split": split}
     document |= _measure(predictors, answers, names, dataset, split)
     if as_json:
-        click.echo(json.dumps(document, allow_nan=False))
+        tell_json(document)
     else:
         _print_table(document)
 
@@ -168,9 +168,7 @@ def _show_chance(chance: float) -> str:
 
 def _print_table(document: dict[str, Any]) -> None:
     """Print both checkpoints' numbers, their differences (second minus first), counts and the conclusion."""
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = make_console()
     header = ("", "accuracy, %", "95 % interval", "loss", "95 % interval")
     rows = [
         (
@@ -191,8 +189,8 @@ def _print_table(document: dict[str, Any]) -> None:
     cells = *(f"{document[name]:,}" for name in counts), f"{document['mcnemar_p']:.4f}"
     console.print(build_table(("of the pictures", "number"), list(zip(names, cells, strict=True))))
     if document["num_unreadable"]:
-        console.print(f"{document['num_unreadable']:,} unreadable pictures were left out.")
-    console.print(f"{document['num_samples']:,} pictures. {document['conclusion']}", soft_wrap=True)
+        tell(f"{document['num_unreadable']:,} unreadable pictures were left out.")
+    tell(f"{document['num_samples']:,} pictures. {document['conclusion']}")
 
 
 def _span(pair: list[float] | None, scale: float, form: str) -> str:

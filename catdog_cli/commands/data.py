@@ -1,7 +1,6 @@
 """`catdog data`: get, check, split and prepare pictures; each command parses, calls the data part, prints."""
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import click
 from ..errors import DataError
 from .check_table import describe_check
 from .options import json_option
+from .terminal import tell, tell_json, tell_over
 
 NAMES = "cats-vs-dogs|cats-vs-dogs-filtered|pets|flowers102"
 seed_option = click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
@@ -47,7 +47,11 @@ def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json
     with _progress("drawing") as report:
         made = draw_dataset(root, num_per_class, val_per_class, seed, report)
     found = {"root": str(made.root), "num_train": made.num_train, "num_val": made.num_val}
-    _print(found, as_json, f"{made.root}: {made.num_train} pictures in train, {made.num_val} in val.")
+    _print(
+        found,
+        as_json,
+        f"{made.root}: {made.num_train} pictures in train, {made.num_val} in val.",
+    )
 
 
 @data.command()
@@ -69,7 +73,7 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
 
     source = describe_source(name)
     size = f"{source.num_bytes / 1e6:,.0f} MB"
-    click.echo(f"{source.title}; about {size} to download; licence: {source.licence}.", err=True)
+    tell(f"{source.title}; about {size} to download; licence: {source.licence}.", err=True)
     if not yes and sys.stdin.isatty():
         click.confirm("Download it?", default=True, abort=True, err=True)
     with _step_progress() as report:
@@ -116,11 +120,11 @@ def check(
         _check_labels(found, dataset, predictor)
     if page is not None:
         write_page(found, page)
-        click.echo(f"Page with thumbnails: {page}", err=True)
+        tell(f"Page with thumbnails: {page}", err=True)
     if exclude_list is not None:
         write_exclude_list(found, exclude_list)
-        click.echo(f"{len(found.list_excluded())} paths to leave out: {exclude_list}", err=True)
-    _print(found.to_dict(), as_json, "\n".join(describe_check(found)))
+        tell(f"{len(found.list_excluded())} paths to leave out: {exclude_list}", err=True)
+    _print(found.to_dict(), as_json, *describe_check(found))
 
 
 @data.command()
@@ -153,7 +157,7 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
     drawn = _draw(scan_dataset(root, leaks=False), **given)
     write_split(drawn, manifest, root=Path(manifest).parent)
     for warning in drawn.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        tell(f"Warning: {warning}", err=True)
     counts = {name: len(part) for name, part in drawn.splits.items()}
     text = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
     _print({"manifest": manifest, "counts": counts}, as_json, f"{manifest}: {text}.")
@@ -183,11 +187,11 @@ def prepare(
 
     dataset = scan_dataset(root, exclude=exclude_list)
     for warning in dataset.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        tell(f"Warning: {warning}", err=True)
     with _progress("preparing") as report:
         made = prepare_dataset(dataset, target, size, normalise, report)
     for path, reason in made.skipped:
-        click.echo(f"Skipped {path!r}: {reason}", err=True)
+        tell(f"Skipped {path!r}: {reason}", err=True)
     found = {
         "root": str(made.root),
         "num_pictures": made.num_pictures,
@@ -198,8 +202,12 @@ def prepare(
     _print(found, as_json, text)
 
 
-def _print(found: dict[str, Any], as_json: bool, text: str) -> None:
-    click.echo(json.dumps(found) if as_json else text.encode(errors="backslashreplace").decode())
+def _print(found: dict[str, Any], as_json: bool, *lines: str) -> None:
+    if as_json:
+        tell_json(found)
+    else:
+        for line in lines:
+            tell(line)
 
 
 def _load_predictor(checkpoint: str) -> Any:
@@ -266,11 +274,12 @@ def _step_progress() -> Iterator[Callable[[str, int, int], None]]:
         if not sys.stderr.isatty() or (now - shown[0] < 0.1 and done != total):
             return
         text = f"{step}: {done / total:.0%} of {total:,}" if total else f"{step}: {done:,}"
-        click.echo(f"\r{text:<{shown[1]}}", nl=False, err=True)
+        tell_over(f"{text:<{shown[1]}}")
         shown[:] = now, len(text)
 
     try:
         yield report
     finally:
         if shown[1]:
-            click.echo("\r" + " " * shown[1] + "\r", nl=False, err=True)
+            tell_over(" " * shown[1])
+            tell_over("")

@@ -1,6 +1,5 @@
 """`catdog evaluate`: a checkpoint's answers on labelled pictures, what they are worth, and a report."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from .evaluation import (
 )
 from .launch import several, share_out
 from .selection import SPLITS, choose_pictures
+from .terminal import make_console, printable, tell, tell_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,7 +87,7 @@ def _report(
     if output is not None:
         _write(Path(output), document, answers, dataset)
     if as_json:
-        click.echo(json.dumps(document, allow_nan=False))
+        tell_json(document)
     else:
         _print_tables(document)
 
@@ -139,11 +139,9 @@ def _write(output: Path, document: dict[str, Any], answers: Answers, dataset: An
 
 def _print_tables(document: dict[str, Any]) -> None:
     """Print the numbers, the classes and, for few of them, who was taken for whom."""
-    from rich.console import Console
-
     from ..training.report import list_classes, list_notes, list_numbers, summarize
 
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = make_console()
     numbers = list_numbers(document, document["calibration"])
     console.print(build_table(("", "value", "95 % interval"), numbers))
     console.print(build_table(("class", "precision", "recall", "F1", "pictures"), list_classes(document)))
@@ -152,10 +150,10 @@ def _print_tables(document: dict[str, Any]) -> None:
         rows = [(name, *map(str, row)) for name, row in zip(names, document["confusion"], strict=True)]
         console.print(build_table(("true class \\ answer", *names), rows))
     for note in list_notes(document):
-        console.print(note, soft_wrap=True)
+        tell(note)
     if document["num_unreadable"]:
-        console.print(f"{document['num_unreadable']:,} unreadable pictures were left out.")
-    console.print(summarize(document), soft_wrap=True)
+        tell(f"{document['num_unreadable']:,} unreadable pictures were left out.")
+    tell(summarize(document))
 
 
 def build_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":
@@ -164,12 +162,7 @@ def build_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table"
 
     table = Table()
     for place, name in enumerate(header):
-        table.add_column(_printable(name), justify="right" if place else "left", overflow="fold")
+        table.add_column(printable(name), justify="right" if place else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(_printable, row))
+        table.add_row(*map(printable, row))
     return table
-
-
-def _printable(text: str) -> str:
-    """Return a name with whatever bytes of it are no text written as \\udcff."""
-    return text.encode("utf-8", "backslashreplace").decode()

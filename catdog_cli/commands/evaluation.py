@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ..errors import DataError
 from .launch import tell_memory
+from .terminal import make_console, tell
 
 MOST_NAMED = 20  # unreadable pictures that are named one by one
 MOST_PHOTOS = 30  # on the sheet of mistakes
@@ -32,7 +31,7 @@ class Answers:
 
 def say(text: str) -> None:
     """Print a line to stderr."""
-    click.echo(text, err=True)
+    tell(text, err=True)
 
 
 def load_predictor(path: str, device: str | None, precision: str | None, **options: Any) -> Any:
@@ -66,10 +65,9 @@ def ask_network(predictor: Any, dataset: Any, split: str) -> Answers:
 
 def show_progress(answers: Iterable[Any], total: int, title: str) -> Iterator[tuple[Any, str | None]]:
     """Yield each answer's (logits, error), with a bar on stderr if that is a terminal."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = make_console(err=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
         for answer in answers:

@@ -1,6 +1,5 @@
 """`catdog info`: networks, a network's layers, what a checkpoint holds, the feature cache."""
 
-import json
 import os
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from . import info_text
 from .options import json_option
+from .terminal import tell, tell_json
 
 
 @click.command()
@@ -55,12 +55,12 @@ def info(
         _print(describe_checkpoint(target), as_json, info_text.tell_checkpoint)
 
 
-def _print(facts: dict[str, Any], as_json: bool, tell: Any) -> None:
+def _print(facts: dict[str, Any], as_json: bool, describe: Any) -> None:
     if as_json:
-        click.echo(json.dumps(facts, default=str))
+        tell_json(facts)
     else:
-        for line in tell(facts):
-            click.echo(line)
+        for line in describe(facts):
+            tell(line)
 
 
 def _is_arch(target: str) -> bool:

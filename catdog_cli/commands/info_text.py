@@ -21,7 +21,7 @@ def tell_archs(facts: dict[str, Any]) -> Iterator[str]:
     if facts["others"]:
         yield ""
         yield f"{len(facts['others'])} other networks of torchvision work too, each as one block:"
-        yield click.wrap_text(", ".join(facts["others"]), 100, "  ", "  ")
+        yield from click.wrap_text(", ".join(facts["others"]), 100, "  ", "  ").splitlines()
     yield ""
     yield "`catdog info NETWORK` lists its layers, which `catdog train --unfreeze N` counts from the end."
 

@@ -16,6 +16,7 @@ import click
 
 from ..errors import CatdogError, InterruptedRunError, LostProcessError
 from ..models.processes import SOLO, Group, is_launched, open_group
+from .terminal import tell
 
 T = TypeVar("T")
 QUIET_S = 1.0  # a silent process ends a little later than the one that talks
@@ -70,7 +71,7 @@ def share_out(predictor: Any, work: Callable[[], T]) -> T | None:
 
 def tell_memory(size: int) -> None:
     """Say that prediction goes on with fewer pictures at once."""
-    click.echo(f"Out of memory: going on with at most {size} pictures at once.", err=True)
+    tell(f"Out of memory: going on with at most {size} pictures at once.", err=True)
 
 
 def _meet(device: str | None) -> Group:

@@ -1,11 +1,10 @@
 """`catdog lr-find`: parse, call `training.lr_find`, draw, print."""
 
-import json
-
 import click
 
 from . import options
 from .progress import TrainReport
+from .terminal import tell, tell_json
 
 
 @click.command("lr-find")
@@ -46,11 +45,11 @@ def lr_find(data: str, recipe: str | None, phase: int, plot: str, as_json: bool,
             "least": found.least,
             "plot": plot,
         }
-        click.echo(json.dumps(facts))
+        tell_json(facts)
         return
     option = "--learning-rate" if phase == 1 else "--fine-tune-learning-rate"
-    click.echo(f"{option} {found.suggestion:.1e}")
-    click.echo(
+    tell(f"{option} {found.suggestion:.1e}")
+    tell(
         f"The loss falls most steeply at {found.steepest:.1e} and is least at {found.least:.1e}; suggested "
         f"is the smaller of the first and a tenth of the second (Smith, arXiv 1506.01186). Curve: {plot}",
         err=True,

@@ -9,8 +9,8 @@ import click
 from ..errors import SettingsError
 from ..models.processes import Group
 from . import options
-from .answers import printable
 from .launch import several, share_out, tell_memory
+from .terminal import printable, tell
 
 NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 
@@ -168,7 +168,7 @@ def _report_missing_names(path: str | None, names: dict[str, str], class_names: 
     if path is None or not missing:
         return
     shown = ", ".join(map(printable, missing[:5])) + (" ..." if len(missing) > 5 else "")
-    click.echo(
+    tell(
         f"{path!r} has no name for {len(missing)} of {len(class_names)} classes ({shown}): "
         "their folder names are shown.",
         err=True,

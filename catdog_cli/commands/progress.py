@@ -4,22 +4,21 @@ import shlex
 import time
 from typing import Any
 
-import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import CatdogError
+from .terminal import make_console, printable, tell
 
 
 class TrainReport:
     """The `report(kind, **facts)` callback of training: a method `on_KIND` for each kind."""
 
     def __init__(self):
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.console = make_console(err=True)
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} {task.fields[facts]}"),
+            TextColumn("{task.completed}/{task.total} {task.fields[facts]}", markup=False),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -43,11 +42,12 @@ class TrainReport:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(printable(text))
 
     def _show(self, description: str, done: int, total: int, facts: str) -> None:
         if self.bar.disable:
             return
+        description = printable(description)
         if self.task is None:
             self.task = self.bar.add_task(description, total=total, facts=facts)
         self.bar.update(self.task, description=description, completed=done, total=total, facts=facts)
@@ -206,7 +206,7 @@ class TrainReport:
     def show_plan(self, facts: dict[str, Any]) -> None:
         """Print what a dry run found, to stdout."""
         for line in plan_lines(facts):
-            click.echo(line)
+            tell(line)
 
 
 def plan_lines(facts: dict[str, Any]) -> list[str]:

@@ -1,15 +1,13 @@
 """Predictions on their way into a file or onto the screen: bar, counts, sorting; called by `predict`."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import click
-
 from ..errors import InterruptedRunError, LostProcessError
-from .answers import Drawing, Tally, print_json, print_text, printable
+from .answers import Drawing, Tally, print_json, print_text
+from .terminal import make_console, printable, tell, tell_json
 
 HERE = "-"  # the argument that means stdin
 
@@ -21,12 +19,11 @@ class Bar:
         self.bar = None
         if not (show and sys.stderr.isatty()):
             return
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         speed = TextColumn("{task.fields[speed]:.0f} pictures/s")
         columns = (BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
-        self.bar = Progress(*columns, console=Console(stderr=True, soft_wrap=True), transient=True)
+        self.bar = Progress(*columns, console=make_console(err=True), transient=True)
         self.task = self.bar.add_task("", total=_count(inputs), speed=0.0)
         self.started, self.done = time.monotonic(), 0
 
@@ -49,9 +46,9 @@ class Bar:
     def say(self, text: str) -> None:
         """Print a line on stderr, above the bar."""
         if self.bar:
-            self.bar.console.print(text, markup=False, highlight=False)
+            self.bar.console.print(printable(text))
         else:
-            click.echo(text, err=True)
+            tell(text, err=True)
 
 
 def _count(inputs: tuple[str, ...]) -> int | None:
@@ -164,11 +161,11 @@ def _report(tally: Tally, predictor: Any, given: dict[str, Any], kept: int, seco
     if given["as_json"]:
         counts = {name: tally.by_class.get(name, 0) for name in predictor.class_names}
         facts = {"output": given["output"], "total": tally.total, "errors": tally.errors, "classes": counts}
-        click.echo(json.dumps({**facts, "seconds": round(seconds, 3)}))
+        tell_json({**facts, "seconds": round(seconds, 3)})
     elif given["summary"]:
         _print_summary(tally, predictor, err=False)
     speed = (tally.total - kept) / max(seconds, 1e-9)
-    click.echo(
+    tell(
         f"{tally.total:,} rows in {printable(given['output'])!r}, {seconds:.1f} s, {speed:.0f} pictures/s",
         err=True,
     )
@@ -181,6 +178,6 @@ def _print_summary(tally: Tally, predictor: Any, err: bool) -> None:
     width = max(map(len, names.values()))
     for key, name in names.items():
         count = tally.by_class.get(key, 0)
-        click.echo(f"{name:{width}}  {count:>9,}  {100 * count / good:6.2f} %", err=err)
+        tell(f"{name:{width}}  {count:>9,}  {100 * count / good:6.2f} %", err=err)
     if tally.errors:
-        click.echo(f"{'(errors)':{width}}  {tally.errors:>9,}", err=err)
+        tell(f"{'(errors)':{width}}  {tally.errors:>9,}", err=err)

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import os
 import signal
 import time
@@ -17,6 +16,7 @@ from ..models.processes import Group
 from . import options
 from .launch import several
 from .progress import TrainReport
+from .terminal import tell_json, tell_lines
 
 RESUMABLE = frozenset(
     (
@@ -86,7 +86,7 @@ def train(
         else:
             result = _train(data, config, output, dry_run, given, as_json, group)
         if result is not None and as_json:
-            click.echo(json.dumps(_document(result)))
+            tell_json(_document(result))
 
 
 def _train(
@@ -123,7 +123,7 @@ def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:
 
     facts = estimate_run(settings, run.read_data(settings, report))
     if as_json:
-        click.echo(json.dumps(facts))
+        tell_json(facts)
     else:
         report.show_plan(facts)
 
@@ -191,7 +191,7 @@ def _stop_on_signals(aloud: bool = True) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(now)
         if aloud:
-            click.echo("\nStopping after this batch; once more to stop at once.", err=True)
+            tell_lines("\nStopping after this batch; once more to stop at once.", err=True)
 
     old = {}
     with contextlib.suppress(ValueError):  # not in the main thread: somebody else handles signals

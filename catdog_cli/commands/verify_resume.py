@@ -9,6 +9,7 @@ import click
 
 from ..errors import CatdogError, SettingsError
 from . import options
+from .terminal import tell, tell_json
 
 if TYPE_CHECKING:
     from ..settings import TrainSettings
@@ -56,13 +57,12 @@ def verify_resume(
 
     check_settings(settings)
     with tempfile.TemporaryDirectory(prefix="catdog-verify-", ignore_cleanup_errors=True) as folder:
-        verdict = verify(
-            settings, Path(folder), kills, pictures or 0, lambda text: click.echo(text, err=True)
-        )
+        verdict = verify(settings, Path(folder), kills, pictures or 0, lambda text: tell(text, err=True))
     if as_json:
-        click.echo(json.dumps(_document(verdict)))
+        tell_json(_document(verdict))
     else:
-        click.echo("\n".join(_sentences(verdict)))
+        for line in _sentences(verdict):
+            tell(line)
     return int(bool(verdict.differences))
 
 
