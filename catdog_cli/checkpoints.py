@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import torch
 
-from .errors import CheckpointError, SettingsError
+from .errors import CheckpointError, SettingsError, quote
 from .files import replacing
 from .models.backbones import check_arch
 from .models.classifier import Classifier, build_classifier
@@ -133,8 +133,8 @@ def load_checkpoint(path: str | Path, name: str = "best.pt", resume: bool = Fals
     version = content["format_version"]
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise CheckpointError(
-            f"{str(path)!r} has checkpoint format {version!r}, this catdog reads up to {FORMAT_VERSION}: "
-            f"update catdog."
+            f"{str(path)!r} has checkpoint format {quote(version)}, this catdog reads up to "
+            f"{FORMAT_VERSION}: update catdog."
         )
     _require_keys(path, content, PREDICT_KEYS)
     if resume and any(key not in content for key in RESUME_KEYS):
@@ -164,7 +164,7 @@ def _check_progress(path: Path, content: dict[str, Any]) -> None:
         wrong = ["phase"]
     if wrong:
         raise CheckpointError(
-            f"The progress in {str(path)!r} makes no sense ({wrong[0]} is {content[wrong[0]]!r}): it is "
+            f"The progress in {str(path)!r} makes no sense ({wrong[0]} is {quote(content[wrong[0]])}): it is "
             f"damaged; give another one."
         )
 
@@ -209,6 +209,8 @@ def _class_names(class_to_idx: dict[str, int]) -> list[str]:
     names = sorted(class_to_idx, key=class_to_idx.__getitem__)
     if [class_to_idx[name] for name in names] != list(range(len(names))) or not names:
         raise ValueError("class_to_idx does not number the classes from 0 on")
+    for name in names:
+        name.encode("utf-8", "surrogateescape")  # a ValueError: half a character, which no file can hold
     return names
 
 

@@ -28,6 +28,15 @@ class InterruptedRunError(CatdogError):
     """The user or the system asked a run to stop; what was done is saved."""
 
 
+def quote(value: object, letters: int = 200) -> str:
+    """Return `value` as Python writes it, cut to what fits a sentence; a value may come from any file."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits; lists in lists in lists
+        return f"a value of the type {type(value).__name__}, too long to show"
+    return text if len(text) <= letters else f"{text[:letters]}..."
+
+
 def require(package: str, extra: str) -> ModuleType:
     """Import an optional package.
 

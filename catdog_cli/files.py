@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, synced, renamed; used by all that write."""
+"""Files that are whole or not there: written under another name, synced, renamed. And texts, read whole."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+MAX_TEXT_BYTES = 16_000_000
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` calls a file that is not whole yet
 
 
@@ -53,3 +54,17 @@ def sweep(folder: Path) -> list[Path]:
         with contextlib.suppress(OSError):
             path.unlink()
     return found
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a file that was written for catdog: options, a recipe, names; with or without a BOM.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not UTF-8, or larger than any such file.
+    """
+    with Path(path).open("rb") as file:
+        data = file.read(MAX_TEXT_BYTES + 1)
+    if len(data) > MAX_TEXT_BYTES:
+        raise ValueError(f"it has more than {MAX_TEXT_BYTES / 1e6:g} MB")
+    return data.decode("utf-8-sig")

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from .errors import SettingsError
+from .errors import SettingsError, quote
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "lbfgs")
 SCHEDULERS = ("constant", "cosine", "step", "one-cycle")
@@ -20,6 +20,7 @@ MONITORS = ("accuracy", "loss", "f1", "auc")
 PRECISIONS = ("auto", "fp32", "bf16")
 DEVICES = ("auto", "cpu", "gpu")
 INTERPOLATIONS = ("bilinear", "bicubic")
+LARGEST = 10**15  # of whole numbers without another limit: a file may hold one of 5,000 digits
 
 
 class PlainDict:
@@ -37,13 +38,13 @@ class PlainDict:
             SettingsError: a field is unknown, or its value fails the class's checks.
         """
         if not isinstance(values, dict):
-            raise SettingsError(f"{cls.__name__} is {values!r}, but must be names with values.")
+            raise SettingsError(f"{cls.__name__} is {quote(values)}, but must be names with values.")
         fields = {item.name: item for item in dataclasses.fields(cls)}
         for name in values:
             if name not in fields:
-                close = difflib.get_close_matches(str(name), fields, 1)
+                close = difflib.get_close_matches(quote(name).strip("'"), fields, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(fields)}."
-                raise SettingsError(f"Unknown setting {name!r}{hint}")
+                raise SettingsError(f"Unknown setting {quote(name)}{hint}")
         made = {name: _revive(fields[name], value) for name, value in values.items()}
         try:
             return cls(**made)
@@ -71,21 +72,24 @@ def _revive(item: dataclasses.Field, value: Any) -> Any:
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise SettingsError unless `value` is one of `choices`."""
     if value not in choices:
-        raise SettingsError(f"{name} is {value!r}, but must be one of: {', '.join(choices)}.")
+        raise SettingsError(f"{name} is {quote(value)}, but must be one of: {', '.join(choices)}.")
 
 
 def check_range(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False) -> None:
     """Raise SettingsError unless `value` is a number in [low, high], and whole if asked."""
     number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    high = LARGEST if isinstance(value, int) and high == math.inf else high
     if not number or not low <= value <= high or value == math.inf:
-        bounds = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
-        raise SettingsError(f"{name} is {value!r}, but must be a {'whole ' if whole else ''}number {bounds}.")
+        wide = high == math.inf or (high == LARGEST and not (number and value > high))
+        bounds = f"of at least {low:g}" if wide else f"from {low:g} to {high:g}"
+        kind = "whole number" if whole else "number"
+        raise SettingsError(f"{name} is {quote(value)}, but must be a {kind} {bounds}.")
 
 
 def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> None:
     """Raise SettingsError unless `value` is of `kind`, which a person would call `wanted`."""
     if not isinstance(value, kind):
-        raise SettingsError(f"{name} is {value!r}, but must be {wanted}.")
+        raise SettingsError(f"{name} is {quote(value)}, but must be {wanted}.")
 
 
 def save_interval(text: str) -> tuple[float, float]:
@@ -96,10 +100,12 @@ def save_interval(text: str) -> tuple[float, float]:
     Raises:
         SettingsError: it is something else.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)|(\d+)b?|off", text) if isinstance(text, str) else None
+    form = r"(\d{1,9}(?:\.\d{1,9})?)(s|m|h)|(\d{1,9})b?|off"
+    found = re.fullmatch(form, text) if isinstance(text, str) else None
     if found is None:
         raise SettingsError(
-            f"save every is {text!r}, but must be a time (30s, 10m, 2h), a number of batches (200) or off."
+            f"save every is {quote(text)}, but must be a time (30s, 10m, 2h), a number of batches (200) or "
+            f"off."
         )
     number, unit, batches = found.groups()
     seconds = float(number or 0) * {"s": 1, "m": 60, "h": 3600, None: 1}[unit]
@@ -126,7 +132,7 @@ class InputSpec(PlainDict):
         check_choice("interpolation", self.interpolation, INTERPOLATIONS)
         for name, values, low in (("mean", self.mean, -1e6), ("std", self.std, 1e-6)):
             if not isinstance(values, tuple) or len(values) != 3:
-                raise SettingsError(f"{name} is {values!r}, but must be three numbers, one a colour.")
+                raise SettingsError(f"{name} is {quote(values)}, but must be three numbers, one a colour.")
             for value in values:
                 check_range(name, value, low, 1e6)
 

@@ -1,5 +1,6 @@
 """What `catdog info` says of a checkpoint or a run directory, as one plain dict."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ def describe_checkpoint(target: str) -> dict[str, Any]:
         "class_names": model.class_names,
         "input_spec": model.input_spec.to_dict(),
         "temperature": model.temperature,
-        "best": _dict_or_none(merged, "best"),
+        "best": _facts(merged, "best"),
         "progress": _progress(merged, settings),
         "settings": settings,
-        "versions": _dict_or_none(merged, "versions"),
-        "data_fingerprint": _dict_or_none(merged, "data_fingerprint"),
+        "versions": _facts(merged, "versions"),
+        "data_fingerprint": _facts(merged, "data_fingerprint"),
     }
 
 
@@ -56,8 +57,19 @@ def _checkpoint_files(target: str) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _dict_or_none(content: dict[str, Any], key: str) -> dict[str, Any] | None:
-    return content[key] if isinstance(content.get(key), dict) else None
+def _facts(content: dict[str, Any], key: str) -> dict[str, Any] | None:
+    """Return the texts and numbers by name that a checkpoint has at `key`, None where it has none."""
+    found = content.get(key)
+    if not isinstance(found, dict):
+        return None
+    return {name: _plain(value) for name, value in found.items() if isinstance(name, str)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or a text as it is, and None for what JSON has no word for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float)) else None
 
 
 def _settings(content: dict[str, Any], path: Path) -> dict[str, Any] | None:
@@ -83,8 +95,8 @@ def _progress(content: dict[str, Any], settings: dict[str, Any] | None) -> dict[
         "phase": number,
         "phase_name": phases[number]["name"],
         "num_phases": len(phases),
-        "epoch": content.get("epoch"),
+        "epoch": _plain(content.get("epoch")),
         "epochs": phases[number]["epochs"],
-        "step": content.get("step"),
-        "patience": content.get("patience"),
+        "step": _plain(content.get("step")),
+        "patience": _plain(content.get("patience")),
     }

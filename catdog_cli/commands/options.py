@@ -3,14 +3,23 @@
 import dataclasses
 import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import SettingsError
+from ..errors import SettingsError, quote
+from ..files import read_text
 from ..recipes import load_recipe
-from ..settings import AUGMENTS, MONITORS, OPTIMIZERS, PRECISIONS, SCHEDULERS, HeadSpec, Phase, TrainSettings
+from ..settings import (
+    AUGMENTS,
+    MONITORS,
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULERS,
+    HeadSpec,
+    Phase,
+    TrainSettings,
+)
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
 SCRATCH_EPOCHS, HEAD_EPOCHS = 20, 5
@@ -145,9 +154,9 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        values = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        values = tomllib.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, too large
+        reason = getattr(error, "strerror", None) or str(error)[:200]
         raise SettingsError(f"Cannot read the option file {path!r} ({reason}).") from error
     named = {name.replace("-", "_"): value for name, value in values.items()}
     for name in ("gpu", "cpu"):  # flags that share one setting
@@ -155,7 +164,9 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
             named["device"] = name
     for name in named:
         if name not in known:
-            raise SettingsError(f"{path!r} has the unknown option {name!r}: `catdog train --help` lists all.")
+            raise SettingsError(
+                f"{path!r} has the unknown option {quote(name)}: `catdog train --help` lists all."
+            )
     return named
 
 

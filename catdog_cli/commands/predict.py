@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from ..errors import SettingsError
+from ..errors import SettingsError, quote
+from ..files import read_text
 from ..models.processes import Group
 from . import options
 from .launch import several, share_out, tell_memory
@@ -151,16 +152,33 @@ def read_category_names(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        names = json.loads(Path(path).read_text("utf-8-sig"))
+        names = json.loads(read_text(path), object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or str(error)[:200]
         raise SettingsError(f"Cannot read the names in {path!r} ({reason}): {NAMES_SHAPE}.") from error
     if not isinstance(names, dict):
         raise SettingsError(f"{path!r} holds a {type(names).__name__}, no names: {NAMES_SHAPE}.")
     for key, name in names.items():
-        if not isinstance(name, str) or not name.strip():
-            raise SettingsError(f"{path!r} gives {key!r} the name {name!r}, which is no text: {NAMES_SHAPE}.")
+        if not isinstance(name, str) or not name.strip() or _is_torn(name):
+            raise SettingsError(
+                f"{path!r} gives {quote(key)} the name {quote(name)}, which is no text: {NAMES_SHAPE}."
+            )
     return names
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the pairs of a JSON object, whose reader would take the last of two names without a word."""
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"it gives {quote(twice)} two names")
+    return names
+
+
+def _is_torn(name: str) -> bool:
+    """Say whether a text holds half a character, which no file can hold."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _report_missing_names(path: str | None, names: dict[str, str], class_names: list[str]) -> None:

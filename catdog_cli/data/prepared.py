@@ -23,7 +23,10 @@ FORMAT_VERSION = 1
 
 def is_prepared(root: Path) -> bool:
     """Tell whether a folder is one that `catdog data prepare` wrote."""
-    return (root / IMAGES).is_file() and (root / CLASSES).is_file()
+    try:
+        return (root / IMAGES).is_file() and (root / CLASSES).is_file()
+    except OSError:  # no permission to look, a name too long
+        return False
 
 
 def open_prepared(root: Path) -> Dataset:
@@ -34,23 +37,54 @@ def open_prepared(root: Path) -> Dataset:
     """
     try:
         description = read_description(root)
-        labels = np.load(root / LABELS)
+        labels = _open_array(root / LABELS, 1, ("i",))
         rows = _read_files(root / FILES)
-        shape = np.load(root / IMAGES, mmap_mode="r").shape
-    except (OSError, EOFError, ValueError, KeyError, TypeError, csv.Error) as error:
+        shape = _open_array(root / IMAGES, 4, ("u", "f")).shape
+        _check_labels(labels, description["class_names"])
+        num_pictures, num_skipped = description["num_pictures"], len(description["skipped"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         raise DataError(
             f"The prepared folder {str(root)!r} is damaged ({error}): run `catdog data prepare` again."
         ) from error
-    if not len(rows) == len(labels) == shape[0] == description["num_pictures"]:
+    if not len(rows) == len(labels) == shape[0] == num_pictures:
         raise DataError(
             f"The prepared folder {str(root)!r} has {shape[0]} pictures, {len(labels)} labels, {len(rows)} "
             "files: run `catdog data prepare` again."
         )
     dataset = Dataset(root, description["class_names"], _split_rows(rows, labels), images=root / IMAGES)
-    if description["skipped"]:
-        skipped = len(description["skipped"])
-        dataset.warnings.append(f"{skipped} damaged pictures were skipped when {str(root)!r} was prepared.")
+    if num_skipped:
+        dataset.warnings.append(
+            f"{num_skipped} damaged pictures were skipped when {str(root)!r} was prepared."
+        )
     return dataset
+
+
+def _open_array(path: Path, dimensions: int, kinds: tuple[str, ...]) -> np.ndarray:
+    """Return an array without reading it, however large its header says it is.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is damaged, or holds something else.
+    """
+    try:
+        array = np.load(path, mmap_mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header is parsed as Python: SyntaxError, TokenError, ...
+        raise ValueError(f"{path.name}: {str(error)[:200]}") from error
+    if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype.kind not in kinds:
+        raise ValueError(f"{path.name} holds something else")
+    return array
+
+
+def _check_labels(labels: np.ndarray, class_names: list[str]) -> None:
+    """Raise ValueError unless every label is a place in a list of different names."""
+    if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+        raise ValueError(f"{CLASSES} holds no list of class names")
+    if len(set(class_names)) < len(class_names):
+        raise ValueError(f"{CLASSES} names a class twice")
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
+        raise ValueError(f"{LABELS} holds a label that is no class")
 
 
 def read_description(root: Path) -> dict[str, Any]:
@@ -69,7 +103,10 @@ def read_description(root: Path) -> dict[str, Any]:
 def _read_files(path: Path) -> list[tuple[str, str, str]]:
     """Return (path, split, key) of every picture."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [(row["path"], row["split"], row["key"]) for row in csv.DictReader(file, strict=True)]
+        rows = [(row["path"], row["split"], row["key"]) for row in csv.DictReader(file, strict=True)]
+    if not all(map(all, rows)):
+        raise ValueError(f"{path.name} lacks a value")
+    return rows
 
 
 def _split_rows(rows: list[tuple[str, str, str]], labels: np.ndarray) -> dict[str, Split]:

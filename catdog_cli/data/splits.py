@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, quote
 from ..files import replacing
 from .content import content_keys, fingerprint
 from .dataset import Dataset, Split, natural_key
@@ -217,11 +217,13 @@ def _check_rows(manifest: str, rows: list[tuple]) -> None:
         if not all(row[:3]):
             raise DataError(f"The manifest {manifest!r} lacks a value in its picture {number}: complete it.")
         if row[0] in seen:
-            raise DataError(f"The manifest {manifest!r} lists {row[0]!r} twice: keep one of the rows.")
+            raise DataError(f"The manifest {manifest!r} lists {quote(row[0])} twice: keep one of the rows.")
         seen.add(row[0])
     unknown = sorted({row[2] for row in rows} - {"train", "val", "test", "all"})
     if unknown:
-        raise DataError(f"The manifest {manifest!r} has the split {unknown[0]!r}: use train, val or test.")
+        raise DataError(
+            f"The manifest {manifest!r} has the split {quote(unknown[0])}: use train, val or test."
+        )
 
 
 def _check_files(manifest: str, dataset: Dataset) -> None:
@@ -232,5 +234,5 @@ def _check_files(manifest: str, dataset: Dataset) -> None:
     if missing:
         raise DataError(
             f"{len(missing)} pictures of the manifest {manifest!r} do not exist under {str(dataset.root)!r}, "
-            f"the first {missing[0]!r}: put them back, or write the manifest anew."
+            f"the first {quote(missing[0])}: put them back, or write the manifest anew."
         )

@@ -17,7 +17,15 @@ from ..errors import DataError
 
 MAX_BYTES = 5 * 10**9
 MAX_FILES = 100_000
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+MAX_HEADER_BYTES = 1 << 20  # of a member's name and the like, which are read at once
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError),
+    *(UnicodeDecodeError, RuntimeError),  # names that are none; what is encrypted
+)
+LONG_HEADERS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 
 
 def unpack_archive(
@@ -54,6 +62,17 @@ def unpack_archive(
         ) from error
 
 
+class _BoundedHeader(tarfile.TarInfo):
+    """A header that may not be larger than any honest one: gzip packs a gigabyte of name into a megabyte."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "tarfile.TarInfo":
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in LONG_HEADERS and header.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError("a member's header is too large")
+        return header
+
+
 class _Limited:
     """A file that gives no more bytes than its archive announced for it."""
 
@@ -79,8 +98,10 @@ def _iterate(path: Path) -> Iterator[tuple[str, int, IO[bytes], int]]:
                     raise _refuse(path, info.filename, "is a link or a device")
                 yield info.filename, info.file_size, archive.open(info), len(members)
         return
-    with tarfile.open(path, "r:*") as archive:
-        for member in archive:
+    with tarfile.open(path, "r:*", tarinfo=_BoundedHeader) as archive:
+        for number, member in enumerate(archive):
+            if number > 2 * MAX_FILES:  # folders, which are no files
+                raise _refuse(path, member.name, "is one of too many")
             if member.isdir():
                 continue
             if not member.isreg():

@@ -125,11 +125,16 @@ def _kind(entry: os.DirEntry) -> str:
     name = entry.name
     if name.startswith(".") or name.lower() in CLUTTER:
         return "hidden"
-    if entry.is_dir():
-        return "folder"
-    if os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122
-        return "other"
-    return "picture" if entry.is_file() else "broken links"
+    try:
+        if entry.is_dir():
+            return "folder"
+        if os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122
+            return "other"
+        if entry.is_file():
+            return "picture"
+    except OSError:  # a link to itself, or to where nobody may look
+        return "broken links"
+    return "broken links" if entry.is_symlink() else "pipes and devices"
 
 
 def _gather(walk: _Walk) -> Dataset:

@@ -148,21 +148,38 @@ def _sort(names: list[str]) -> list[str]:
     return names
 
 
-def _walk(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str | Unusable]:
-    """Yield the pictures in a folder, then those in its sub-folders; hidden names and loops are left out."""
-    try:
-        status = os.stat(folder)  # noqa: PTH116
-        folders, pictures = _list_folder(folder)
-    except OSError as error:
-        yield Unusable(folder, f"The folder {folder!r} cannot be opened ({error.strerror}): check it.")
-        return
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:  # a link back to a folder above
-        return
-    for name in pictures:
-        yield os.path.join(folder, name)  # noqa: PTH118
-    for name in folders:
-        yield from _walk(os.path.join(folder, name), (*above, identity))  # noqa: PTH118
+def _walk(folder: str) -> Iterator[str | Unusable]:
+    """Yield the pictures in a folder, then those in its sub-folders; hidden names and loops are left out.
+
+    Of several links to one folder the first counts: folders that link to each other are n! paths.
+    """
+    waiting: list[tuple[str, tuple]] = [(folder, ())]  # with the folders above: (identity, those above it)
+    linked: set[tuple[int, int]] = set()
+    while waiting:
+        folder, above = waiting.pop()
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+            folders, pictures = _list_folder(folder)
+        except OSError as error:
+            yield Unusable(folder, f"The folder {folder!r} cannot be opened ({error.strerror}): check it.")
+            continue
+        identity = (status.st_dev, status.st_ino)
+        is_link = os.path.islink(folder)  # noqa: PTH114
+        if _is_above(identity, above) or (is_link and identity in linked):
+            continue
+        if is_link:
+            linked.add(identity)
+        yield from (os.path.join(folder, name) for name in pictures)  # noqa: PTH118
+        inner = [os.path.join(folder, name) for name in reversed(folders)]  # noqa: PTH118
+        waiting += [(name, (identity, above)) for name in inner]
+
+
+def _is_above(identity: tuple[int, int], above: tuple) -> bool:
+    while above:
+        if above[0] == identity:
+            return True
+        above = above[1]
+    return False
 
 
 def _list_folder(folder: str) -> tuple[list[str], list[str]]:
@@ -171,11 +188,18 @@ def _list_folder(folder: str) -> tuple[list[str], list[str]]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 folders.append(entry.name)
             elif entry.name.lower().endswith(PICTURE_SUFFIXES):
                 pictures.append(entry.name)
     return _sort(folders), _sort(pictures)
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or to where nobody may look
+        return False
 
 
 def _expand_pattern(pattern: str) -> Iterator[str | Unusable]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError
+from ..errors import SettingsError, quote
+from ..files import read_text
 from ..settings import Phase
 
 OPTIONS = ("arch", "weights", "hidden_layers", "dropout", "image_size", "save_every")
@@ -39,13 +40,13 @@ def load_recipe(name: str) -> Recipe:
     shipped = name in recipe_names()
     path = Path(__file__).parent / f"{name}.toml" if shipped else Path(name)
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(read_text(path))
     except FileNotFoundError as error:
         raise SettingsError(
             f"No recipe {name!r}: give a TOML file, or one of {', '.join(recipe_names())}."
         ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, too large
+        reason = getattr(error, "strerror", None) or str(error)[:200]
         raise SettingsError(f"Cannot read the recipe {name!r} ({reason}).") from error
     return _build(path.stem, name, content)
 
@@ -59,7 +60,7 @@ def _build(stem: str, given: str, content: dict[str, Any]) -> Recipe:
     for name in options:
         if name not in OPTIONS:
             raise SettingsError(
-                f"The recipe {given!r} has the unknown option {name!r}: known are {', '.join(OPTIONS)}."
+                f"The recipe {given!r} has the unknown option {quote(name)}: known are {', '.join(OPTIONS)}."
             )
     try:
         phases = tuple(_phase(number, table) for number, table in enumerate(tables, 1))
