@@ -36,7 +36,7 @@ class Layers(click.ParamType):
         try:
             return tuple(int(part) for part in str(value).split(",") if part.strip())
         except ValueError:
-            self.fail(f"{value!r} is not a list of whole numbers such as 512,256.", param, ctx)
+            self.fail(f"{quote(value)} is not a list of whole numbers such as 512,256.", param, ctx)
 
 
 class Unfreeze(click.ParamType):
@@ -50,7 +50,7 @@ class Unfreeze(click.ParamType):
         try:
             return int(value)
         except ValueError:
-            self.fail(f"{value!r} is neither 'all' nor a number of layers.", param, ctx)
+            self.fail(f"{quote(value)} is neither 'all' nor a number of layers.", param, ctx)
 
 
 def add_options(*options: Callable) -> Callable:

@@ -146,7 +146,7 @@ def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None
 def _trained_path(run: Path) -> Path | None:
     try:
         return Path(json.loads((run / "settings.json").read_text("utf-8"))["data"]).resolve()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # then the content decides
 
 

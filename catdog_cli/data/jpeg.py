@@ -4,6 +4,7 @@ Costs some ten microseconds, so that an ordinary photograph never waits for Pill
 Markers and segments: ITU-T T.81, annex B; orientation: Exif 2.32, section 4.6.4.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,6 +12,10 @@ from typing import NamedTuple
 START = b"\xff\xd8\xff"
 END = b"\xff\xd9"
 EXIF_ORIENTATION = 0x0112
+
+MAX_SCANS = 64  # encoders write up to 20; each takes time for the whole picture, but may have 30 bytes
+MAX_SEGMENTS = 70_000  # before the first scan: a gigabyte in the largest ones is 16,000
+NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # within a scan: no stuffing, no restart
 
 APP0, APP1, APP14, SOS, EOI = 0xE0, 0xE1, 0xEE, 0xDA, 0xD9
 BARE_MARKERS = {0x00, 0x01, *range(0xD0, 0xD9)}  # no length follows: stuffing, TEM, RST0-7, SOI
@@ -32,10 +37,12 @@ def scan_jpeg(data: bytes | bytearray) -> JpegHeader:
     """Return what the segments before the first scan of a JPEG say.
 
     Raises:
-        ValueError: the header breaks off, or no frame comes before the first scan.
+        ValueError: the header breaks off, no frame comes before the first scan, or there are too many scans.
     """
     frame, orientation, plain, end = None, 0, True, 0
-    for marker, start, end in _segments(data):
+    for number, (marker, start, end) in enumerate(_segments(data)):
+        if number > MAX_SEGMENTS:
+            raise ValueError(f"it has more than {MAX_SEGMENTS:,} segments in its header")
         if marker in FRAMES:
             frame = struct.unpack_from(">BHHB", data, start)  # precision, height, width, components
             plain = plain and marker in HUFFMAN_FRAMES and frame[0] == 8 and frame[3] in (1, 3)
@@ -45,6 +52,8 @@ def scan_jpeg(data: bytes | bytearray) -> JpegHeader:
             plain = plain and not _is_odd(marker, data[start:end])
     if frame is None:
         raise ValueError("it holds no JPEG frame")
+    if data.count(b"\xff\xda", end) >= MAX_SCANS and _count_scans(data, end) > MAX_SCANS:
+        raise ValueError(f"it has more than {MAX_SCANS} scans")
     _, height, width, _ = frame
     # Stuffing keeps FF D9 out of the scan's own data, so the last one after its start is the end marker.
     return JpegHeader(width, height, orientation or 1, plain, data.rfind(END, end) >= 0)
@@ -66,6 +75,18 @@ def _segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
             raise ValueError("it breaks off within its header")
         yield marker, position + 4, end
         position = end
+
+
+def _count_scans(data: bytes | bytearray, position: int) -> int:
+    """Return the number of scans, the first one's content starting at `position`, as decoders meet them."""
+    count = 1
+    while found := NEXT_MARKER.search(data, position):
+        marker, position = data[found.start() + 1], found.end()
+        if marker == EOI:
+            break
+        count += marker == SOS
+        position += int.from_bytes(data[position : position + 2], "big")
+    return count
 
 
 def _is_odd(marker: int, content: bytes | bytearray) -> bool:

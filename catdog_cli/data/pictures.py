@@ -5,11 +5,15 @@ so that the same file gives the same pixels in training, evaluation, prediction 
 filter is changed per call: many threads may read at once.
 """
 
+import contextlib
+import functools
 import io
 import logging
 import os
 import stat
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +32,14 @@ from PIL import (
 
 from ..errors import CatdogError, DataError, SettingsError
 from .jpeg import EXIF_ORIENTATION, START, JpegHeader, scan_jpeg
+from .rgb import to_rgb
+from .tiff import check_pieces
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 300_000_000  # a 200-megapixel telephone passes; RGB pixels stay under 1 GB
 MAX_SIDE_PX = 65_500  # libjpeg's own limit
 MAX_FILE_BYTES = 2**30
-WHITE = (255, 255, 255, 255)
+HUGE_PIXELS = 40_000_000  # from here on a process decodes one picture at a time
 # Opened by class, not by Image.open: that one warns about size on the user's screen, or refuses.
 PLUGINS = {
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
@@ -63,7 +69,8 @@ def read_picture(source: Any, shorter_side: int | None = None) -> torch.Tensor:
         source: a path, the bytes of a file, a PIL image, a uint8 array (H, W), (H, W, 3) or (H, W, 4),
             or a uint8 tensor (3, H, W).
         shorter_side: px that the caller will resize the shorter side to. A large JPEG is then decoded
-            at 1/2, 1/4 or 1/8 of its size, its shorter side still at least twice this.
+            at 1/2, 1/4 or 1/8 of its size, and another picture of 40 megapixels or more is reduced by a
+            whole number, its shorter side still at least twice this.
 
     Returns:
         uint8 (3, H, W).
@@ -83,14 +90,14 @@ def read_picture(source: Any, shorter_side: int | None = None) -> torch.Tensor:
         return _guard("given as bytes", _decode, bytearray(source), shorter_side)
     if isinstance(source, Image.Image):
         _silence_pillow()
-        return _guard("given as a PIL image", _convert_pillow, source)
+        return _turn_upright(*_guard("given as a PIL image", _load_pillow, source))
     raise SettingsError(
         f"A picture was given as {type(source).__name__!r}, but must be a path, bytes, a PIL image, "
         "a uint8 array (H, W, 3) or a uint8 tensor (3, H, W)."
     )
 
 
-def _guard(name: str, read: Any, *args: Any) -> torch.Tensor:
+def _guard(name: str, read: Any, *args: Any) -> Any:
     """Call `read(*args)`, turning whatever it raises into a PictureError about the picture `name`."""
     try:
         return read(*args)
@@ -132,8 +139,9 @@ def _decode(data: bytearray, shorter_side: int | None) -> torch.Tensor:
     for magic, plugin in PLUGINS.items():
         if data.startswith(magic):
             _silence_pillow()
-            with plugin(io.BytesIO(data)) as image:
-                return _convert_pillow(image)
+            if plugin is TiffImagePlugin.TiffImageFile:
+                check_pieces(data)
+            return _turn_upright(*_decode_pillow(data, plugin, shorter_side))
     raise ValueError("it is not a picture (expected JPEG, PNG, WebP, GIF, BMP or TIFF)")
 
 
@@ -144,13 +152,30 @@ def _decode_jpeg(data: bytearray, header: JpegHeader, shorter_side: int | None) 
         raise ValueError("it is truncated (its end marker is missing)")
     wanted_px = 2 * shorter_side if shorter_side else MAX_SIDE_PX
     reducible = min(header.width, header.height) >= 2 * wanted_px
-    picture = None if reducible or not header.plain else _decode_fast(data)
-    if picture is None:
-        _silence_pillow()
-        with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
-            image.draft("RGB", (wanted_px, wanted_px))
-            picture = _convert_mode(image)
+    with _in_turn(header.width * header.height):
+        picture = None if reducible or not header.plain else _decode_fast(data)
+        if picture is None:
+            _silence_pillow()
+            with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
+                image.draft("RGB", (wanted_px, wanted_px))
+                picture = to_rgb(image)
     return _turn_upright(picture, header.orientation)
+
+
+@contextlib.contextmanager
+def _in_turn(pixels: int) -> Iterator[None]:
+    """Let threads decode at once, but huge pictures one after the other: many would fill the memory."""
+    if pixels < HUGE_PIXELS:
+        yield
+        return
+    with _turnstile(os.getpid()):
+        yield
+
+
+@functools.cache
+def _turnstile(process: int) -> threading.Lock:
+    """Return the lock of a process: a forked one must not inherit it locked."""
+    return threading.Lock()
 
 
 def _decode_fast(data: bytearray) -> torch.Tensor | None:
@@ -177,11 +202,23 @@ def _silence_pillow() -> None:
         logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def _convert_pillow(image: Image.Image) -> torch.Tensor:
-    """Turn a Pillow image, decoded or not, into upright RGB."""
+def _decode_pillow(data: bytearray, plugin: Any, shorter_side: int | None) -> tuple[torch.Tensor, int]:
+    """Return a picture's RGB pixels as they lie in the file, and its orientation.
+
+    A huge one is reduced by a whole number, its shorter side still at least twice what is wanted.
+    """
+    with plugin(io.BytesIO(data)) as image:
+        _check_size(*image.size)
+        huge = shorter_side and image.width * image.height >= HUGE_PIXELS
+        reduce_by = max(1, min(image.size) // (2 * shorter_side)) if huge else 1
+        with _in_turn(image.width * image.height):
+            return _load_pillow(image, reduce_by)
+
+
+def _load_pillow(image: Image.Image, reduce_by: int = 1) -> tuple[torch.Tensor, int]:
     _check_size(*image.size)
     image.load()
-    return _turn_upright(_convert_mode(image), _orientation(image))  # after load: PNG may tell it last
+    return to_rgb(image, reduce_by), _orientation(image)  # after load: PNG may tell it last
 
 
 def _orientation(image: Image.Image) -> int:
@@ -189,32 +226,6 @@ def _orientation(image: Image.Image) -> int:
         return image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # damaged metadata is no reason to refuse good pixels, and may raise anything
         return 1
-
-
-def _convert_mode(image: Image.Image) -> torch.Tensor:
-    if image.mode.startswith("I"):
-        image = Image.fromarray(_scale_integers(np.asarray(image)))
-    elif image.mode == "F":
-        image = Image.fromarray(_scale_floats(np.asarray(image)))
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
-    pixels = np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def _scale_integers(values: np.ndarray) -> np.ndarray:
-    """Scale 16-bit grey to 8 bits; values beyond 16 bits are taken as 31-bit."""
-    values = np.maximum(values, 0).astype(np.uint32)
-    if values.max() > 65535:
-        return (values >> 23).astype(np.uint8)
-    return ((values * 255 + 32895) >> 16).astype(np.uint8)  # round(value / 257), without floats
-
-
-def _scale_floats(values: np.ndarray) -> np.ndarray:
-    values = np.nan_to_num(values, posinf=0, neginf=0).clip(min=0)
-    top = next((top for top in (1, 255, 65535) if values.max() <= top), values.max())
-    return np.round(values * np.float32(255 / top)).astype(np.uint8)
 
 
 def _turn_upright(picture: torch.Tensor, orientation: int) -> torch.Tensor:
@@ -230,7 +241,7 @@ def _convert_array(array: np.ndarray) -> torch.Tensor:
     if not right or 0 in array.shape:
         wanted = "uint8 (H, W), (H, W, 3) or (H, W, 4)"
         raise PictureError(f"A picture was given as {array.dtype} {array.shape}, but must be {wanted}.")
-    return _convert_mode(Image.fromarray(np.ascontiguousarray(array)))
+    return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
 
 
 def _check_tensor(picture: torch.Tensor) -> torch.Tensor:
