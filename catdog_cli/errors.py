@@ -28,7 +28,7 @@ class InterruptedRunError(CatdogError):
     """The user or the system asked a run to stop; what was done is saved."""
 
 
-def quote(value: object, letters: int = 200) -> str:
+def quote(value: object, letters: int = 100) -> str:
     """Return `value` as Python writes it, cut to what fits a sentence; a value may come from any file."""
     try:
         text = repr(value)

@@ -57,8 +57,9 @@ def unpack_archive(
             if report is not None:
                 report(number, total)
     except DAMAGED as error:
+        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"The archive {path.name!r} is damaged ({error}): remove it and try again."
+            f"The archive {path.name!r} is damaged ({reason}): remove it and try again."
         ) from error
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from ..data.dataset import Dataset
 from ..data.pictures import PICTURE_SUFFIXES, PictureError
 from ..data.prepared import is_prepared, open_prepared
-from ..errors import DataError
+from ..errors import DataError, quote
 from .addresses import fetch_picture, is_address
 
 LIST_SUFFIXES = (".txt", ".csv")
@@ -280,7 +280,7 @@ def _read_table(path: str, file: IO[str]) -> Iterator[str]:
     rows = csv.reader(file)
     header = next(rows, [])
     if "path" not in header:
-        shown = ", ".join(map(repr, header[:8])) or "nothing"
+        shown = ", ".join(map(quote, header[:8])) or "nothing"
         raise DataError(f"The list {path!r} has no column 'path' (its first line holds {shown}): add one.")
     column = header.index("path")
     yield from (row[column] for row in rows if len(row) > column and row[column])

@@ -92,6 +92,8 @@ class JsonForm:
         row = json.loads(record)
         if not isinstance(row, dict) or set(row) != {"path", "status", "error", "predictions"}:
             raise ValueError("no row of predictions")
+        if not all(set(each) == {"class", "name", "probability"} for each in row["predictions"]):
+            raise ValueError("no predictions")
         if row["predictions"] and len(row["predictions"]) != self.num_predictions:
             raise ValueError(f"{len(row['predictions'])} predictions instead of {self.num_predictions}")
         return row
@@ -188,8 +190,8 @@ class RowFile:
     def _decode(self, record: bytes, number: int) -> dict[str, Any]:
         try:
             return self.form.decode(record)
-        except (ValueError, IndexError, csv.Error) as error:
-            raise self._foreign(f"record {number} is none of this run's: {error}") from error
+        except (ValueError, IndexError, TypeError, RecursionError, csv.Error) as error:
+            raise self._foreign(f"record {number} is none of this run's: {str(error)[:200]}") from error
 
     def _foreign(self, problem: str) -> DataError:
         return DataError(

@@ -1,10 +1,11 @@
 """Weights for a backbone: torchvision's own by name, or a state_dict file."""
 
+import os
 import re
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -122,9 +123,15 @@ def load_plain(path: Path) -> Any:
 
 
 def _refuse_bomb(path: Path) -> None:
-    """Raise CheckpointError for an archive that would unpack to far more than a checkpoint can hold."""
-    if not zipfile.is_zipfile(path):
-        return
+    """Raise CheckpointError for an archive that would unpack to far more than a checkpoint can hold.
+
+    Raises:
+        BadZipFile: it is damaged, or ends in more than one way.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\3\4":  # what makes torch take it for an archive
+            return
+        _refuse_two_ends(file)
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     size = path.stat().st_size
@@ -133,6 +140,21 @@ def _refuse_bomb(path: Path) -> None:
             f"{str(path)!r} has {size:,} bytes but would unpack to {unpacked:,}: this is no checkpoint; "
             f"give another file."
         )
+
+
+def _refuse_two_ends(file: IO[bytes]) -> None:
+    """Raise BadZipFile unless the list of members is where both Python and torch look for it.
+
+    An archive ends in a record of 22 bytes; before it may stand a locator of 20, which says where the larger
+    record for 64 bits is. Python takes the 56 bytes before the locator, torch those that it points to.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 42))
+    locator, end = file.read(20), file.read(22)
+    if end[:4] != b"PK\5\6" or end[20:] != b"\0\0":
+        raise zipfile.BadZipFile("something follows its end")
+    if locator[:4] == b"PK\6\7" and int.from_bytes(locator[8:16], "little") != size - 42 - 56:
+        raise zipfile.BadZipFile("its end is not where it says")
 
 
 def _fill(classifier: Classifier, state_dict: dict[str, torch.Tensor], name: str) -> None:
