@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CatdogError, DataError
+from ..files import read_text
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset
@@ -145,7 +146,7 @@ def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None
 
 def _trained_path(run: Path) -> Path | None:
     try:
-        return Path(json.loads((run / "settings.json").read_text("utf-8"))["data"]).resolve()
+        return Path(json.loads(read_text(run / "settings.json"))["data"]).resolve()
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # then the content decides
 

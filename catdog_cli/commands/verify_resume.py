@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import CatdogError, SettingsError
+from ..files import read_text
 from . import options
 from .terminal import tell, tell_json
 
@@ -84,9 +85,11 @@ def _settings(data: str, config: str | None, recipe: str | None, given: dict[str
             f"{option} was given, but {data!r} is a run with settings of its own: leave it out."
         )
     try:
-        return TrainSettings.from_dict(json.loads(file.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, CatdogError) as error:
-        raise SettingsError(f"Cannot read {str(file)!r} ({error}): give the data folder instead.") from error
+        return TrainSettings.from_dict(json.loads(read_text(file)))
+    except (OSError, ValueError, TypeError, RecursionError, CatdogError) as error:
+        raise SettingsError(
+            f"Cannot read {str(file)!r} ({str(error)[:300]}): give the data folder instead."
+        ) from error
 
 
 def _document(verdict: "Verdict") -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..data.dataset import Dataset, match_classes
 from ..data.scan import scan_dataset
 from ..data.splits import split_dataset, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
-from ..files import sweep
+from ..files import read_text, sweep
 from ..models.processes import SOLO, Group
 from ..settings import Phase, TrainSettings
 from .engine import Report, RunResult, run_phases
@@ -197,10 +197,10 @@ def _begin_again(
 
 def _read_settings(path: Path) -> TrainSettings:
     try:
-        return TrainSettings.from_dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError, SettingsError) as error:
+        return TrainSettings.from_dict(json.loads(read_text(path)))
+    except (OSError, ValueError, TypeError, RecursionError, SettingsError) as error:
         raise CheckpointError(
-            f"Cannot read {str(path)!r} ({error}), and nothing else was saved yet: start a new run."
+            f"Cannot read {str(path)!r} ({str(error)[:300]}), and nothing else was saved yet: start a new run."
         ) from error
 
 
