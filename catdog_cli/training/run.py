@@ -200,7 +200,8 @@ def _read_settings(path: Path) -> TrainSettings:
         return TrainSettings.from_dict(json.loads(read_text(path)))
     except (OSError, ValueError, TypeError, RecursionError, SettingsError) as error:
         raise CheckpointError(
-            f"Cannot read {str(path)!r} ({str(error)[:300]}), and nothing else was saved yet: start a new run."
+            f"Cannot read {str(path)!r} ({str(error)[:300]}), and nothing else was saved yet: start a new "
+            f"run."
         ) from error
 
 
