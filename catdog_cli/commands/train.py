@@ -111,10 +111,26 @@ def _train(
         if dry_run:
             _dry_run(settings, report, as_json)
             return None
-        numbered = group.from_main(lambda: run.next_run_dir(Path("checkpoints"), settings.arch))
-        run_dir = Path(output) if output else numbered
         tracking = {name: merged.get(name) for name in TRACKING}
-        return _follow(run_dir, tracking, report, group, lambda *told: run.train(settings, run_dir, *told))
+        with _run_dir(output, settings.arch, group) as run_dir:
+            start = functools.partial(run.train, settings, run_dir)
+            return _follow(run_dir, tracking, report, group, start)
+
+
+@contextlib.contextmanager
+def _run_dir(output: str | None, arch: str, group: Group) -> Iterator[Path]:
+    """Yield where the run goes: as asked, or a new numbered folder, deleted if nothing came into it."""
+    if output:
+        yield Path(output)
+        return
+    from ..training.run import reserve_run_dir
+
+    run_dir = group.from_main(lambda: reserve_run_dir(Path("checkpoints"), arch))
+    try:
+        yield run_dir
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            run_dir.rmdir()
 
 
 def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:

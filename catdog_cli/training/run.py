@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -104,9 +105,11 @@ def claim_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CatdogError(
-            f"Cannot make the folder {str(folder)!r} ({error.strerror}): choose another --output."
-        ) from error
+        raise _not_made(folder, error) from error
+
+
+def _not_made(folder: Path, error: OSError) -> CatdogError:
+    return CatdogError(f"Cannot make the folder {str(folder)!r} ({error.strerror}): choose another --output.")
 
 
 def write_settings(settings: TrainSettings, run_dir: Path) -> None:
@@ -115,11 +118,20 @@ def write_settings(settings: TrainSettings, run_dir: Path) -> None:
     write_atomic(run_dir / SETTINGS_FILE, lambda file: file.write(text.encode()))
 
 
-def next_run_dir(parent: Path, arch: str) -> Path:
-    """Return parent/ARCH-N, N one above the highest number there."""
+def reserve_run_dir(parent: Path, arch: str) -> Path:
+    """Make and return parent/ARCH-N, N above the highest number there: two that begin at once get two."""
     newest = newest_run(parent)
-    number = int(re.search(r"\d+$", newest.name).group()) + 1 if newest else 1
-    return parent / f"{arch}-{number}"
+    first = int(re.search(r"\d+$", newest.name).group()) + 1 if newest else 1
+    claim_folder(parent)
+    for number in itertools.count(first):
+        run_dir = parent / f"{arch}-{number}"
+        try:
+            run_dir.mkdir()
+            return run_dir
+        except FileExistsError:  # somebody else's, since a moment ago, or a file
+            continue
+        except OSError as error:
+            raise _not_made(run_dir, error) from error
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 
 from catdog_cli.cli import run
 from catdog_cli.training.cache import cache_root
+from catdog_cli.training.run import reserve_run_dir
 from tests.commands.trained import call, train_tiny
 from tests.conftest import write_pictures
 from tests.training.conftest import save_network
@@ -96,6 +97,23 @@ def test_runs_are_numbered_where_no_output_is_given(data, tmp_path, monkeypatch)
     for number in (1, 2):
         assert run(["train", str(data), *TINY, "--epochs", "1"]) == 0
         assert (tmp_path / "checkpoints" / f"simple_cnn-{number}" / "best.pt").is_file()
+
+
+def test_a_number_is_taken_once_and_given_back_unused(capsys, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "simple_cnn-1").write_text("a file")
+    taken = [reserve_run_dir(Path("checkpoints"), "simple_cnn").name for _ in range(2)]
+    assert taken == ["simple_cnn-2", "simple_cnn-3"]
+    assert "does not exist" in error_of(capsys, "train", tmp_path / "nothing", *TINY)
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"simple_cnn-1", *taken}
+
+
+def test_a_place_for_numbered_runs_that_cannot_be_made(capsys, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").write_text("a file")
+    told = error_of(capsys, "train", data, *TINY)
+    assert "Cannot make the folder 'checkpoints' (File exists): choose another --output." in told
 
 
 def test_fine_tuning_defaults_to_a_hundredth_of_the_rate_and_everything(data, tmp_path):
