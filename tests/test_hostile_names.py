@@ -9,6 +9,7 @@ import io
 import json
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -208,15 +209,22 @@ def test_traps_in_a_folder_to_predict_are_named(traps, tmp_path, ask):
     assert "not a regular file" in wrong["zero.png"]
 
 
-def test_folders_a_thousand_deep(tmp_path, monkeypatch, ask):
-    write_checkpoint(tmp_path / "best.pt")
+@pytest.fixture
+def deep(tmp_path, monkeypatch):
+    """Make d/d/d/..., 1,200 deep, with a picture at its end; Python's own rmtree cannot remove it."""
     monkeypatch.chdir(tmp_path)
     for _ in range(1200):
         Path("d").mkdir()
         os.chdir("d")
     draw_picture(0, 0).save("a.png")
     os.chdir(tmp_path)
-    code, out, _ = ask("predict", "d", "best.pt", "--cpu")
+    yield "d"
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+
+
+def test_folders_a_thousand_deep(tmp_path, deep, ask):
+    write_checkpoint(tmp_path / "best.pt")
+    code, out, _ = ask("predict", deep, "best.pt", "--cpu")
     assert (code, out.splitlines()[0][-8:]) == (0, "/d/a.png")
 
 
