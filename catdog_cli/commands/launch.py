@@ -22,6 +22,10 @@ T = TypeVar("T")
 QUIET_S = 1.0  # a silent process ends a little later than the one that talks
 
 
+class EndedError(KeyboardInterrupt):
+    """SIGTERM came: as with Ctrl-C, nothing that catches errors may swallow it."""
+
+
 @contextlib.contextmanager
 def several(device: str | None) -> Iterator[Group]:
     """Yield the processes that a launcher started with this one; SOLO where it is alone.
@@ -35,21 +39,24 @@ def several(device: str | None) -> Iterator[Group]:
     if not is_launched():
         yield SOLO
         return
-    signal.signal(signal.SIGTERM, _end)
-    group = _meet(device)
+    group = None
     try:
+        group = _meet(device)
+        signal.signal(signal.SIGTERM, _end)  # not before: who waits for the others to come hears no signal
         with _only_main_talks(group):
             yield group
     except (CatdogError, KeyboardInterrupt) as error:
-        stopped = isinstance(error, (InterruptedRunError, KeyboardInterrupt))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher ends all as soon as one has ended
-        heard = group.is_main or not isinstance(error, KeyboardInterrupt)
-        if heard and group.takes_the_word():
-            raise
-        time.sleep(QUIET_S)
-        raise click.exceptions.Exit(130 if stopped else 1) from error
+        if not _may_talk(group, error):
+            time.sleep(QUIET_S)
+            stopped = isinstance(error, (InterruptedRunError, KeyboardInterrupt))
+            raise click.exceptions.Exit(130 if stopped else 1) from error
+        if isinstance(error, EndedError):
+            raise LostProcessError(f"{error}.") from error
+        raise
     except Exception:
-        group.takes_the_word()  # by a traceback
+        if group is not None:
+            group.takes_the_word()  # by a traceback
         raise
     group.close()
 
@@ -89,9 +96,16 @@ def _meet(device: str | None) -> Group:
 
 
 def _end(number: int, frame: Any) -> None:
-    raise LostProcessError(
-        "Ended by SIGTERM: by `kill`, or by the launcher because another process has ended."
-    )
+    raise EndedError("Ended by SIGTERM, from `kill` or from the launcher because another process has ended")
+
+
+def _may_talk(group: Group | None, error: BaseException) -> bool:
+    """Say whether this process is the one to say what went wrong."""
+    if group is None:  # they have not met
+        return os.environ.get("RANK", "0") == "0"
+    if isinstance(error, KeyboardInterrupt) and not group.is_main:  # the main process knows what is kept
+        return False
+    return group.takes_the_word()
 
 
 @contextlib.contextmanager

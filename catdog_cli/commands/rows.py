@@ -98,7 +98,7 @@ def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -
             kept = f"{output.file.rows:,} rows are kept; run this again with --resume to go on."
             if isinstance(error, LostProcessError):
                 raise LostProcessError(f"{error} {kept}") from error
-            raise InterruptedRunError(f"Interrupted: {kept}") from error
+            raise InterruptedRunError(f"{str(error) or 'Interrupted'}: {kept}") from error
     if drawing:
         drawing.save()
     _report(tally, predictor, given, kept, time.monotonic() - started)

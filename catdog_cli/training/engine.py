@@ -83,7 +83,7 @@ def run_phases(
                 resume = None
             _run_phase(setup, state, report, lambda: setup.group.any(should_stop()), resume)
     except LostProcessError as error:
-        saved = "what was trained is saved" if setup.group.is_main else "what the main process saved is there"
+        saved = "what is done is kept" if setup.group.is_main else "what the main process saved is there"
         raise LostProcessError(f"{error} {saved.capitalize()}; to go on: {_resume_command(state)}") from error
     return RunResult(
         run_dir,
