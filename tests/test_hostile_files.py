@@ -466,6 +466,26 @@ def test_an_encrypted_archive_is_refused(tmp_path):
         unpack_archive(tmp_path / "a.zip", tmp_path / "out")
 
 
+def test_a_member_without_a_name_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x", "y")
+    data = (tmp_path / "a.zip").read_bytes().replace(b"\1\0\0\0x", b"\0\0\1\0x")  # the name is an extra field
+    place = data.index(b"PK\1\2") + 28
+    (tmp_path / "a.zip").write_bytes(data[:place] + b"\0\0\1\0" + data[place + 4 :])
+    with pytest.raises(DataError, match="holds '', which leads out of the folder"):
+        unpack_archive(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_member_outside_of_the_archive_is_damage(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x", "y")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    struct.pack_into("<I", data, data.index(b"PK\5\6") + 16, data.index(b"PK\1\2") + 99)
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match=r"is damaged \(a member lies outside of it"):
+        unpack_archive(tmp_path / "a.zip", tmp_path / "out")
+
+
 def test_a_tar_of_folders_alone_ends(tmp_path, monkeypatch):
     monkeypatch.setattr("catdog_cli.data.unpack.MAX_FILES", 10)
     folder = tarfile.TarInfo("x")

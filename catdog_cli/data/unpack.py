@@ -92,12 +92,12 @@ def _iterate(path: Path) -> Iterator[tuple[str, int, IO[bytes], int]]:
     """Yield (name, bytes, opened file, files in all) of every regular file."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            members = [info for info in archive.infolist() if not info.is_dir()]
+            members = [info for info in archive.infolist() if not info.filename.endswith("/")]
             for info in members:
                 mode = info.external_attr >> 16
                 if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                     raise _refuse(path, info.filename, "is a link or a device")
-                yield info.filename, info.file_size, archive.open(info), len(members)
+                yield info.filename, info.file_size, _open_member(archive, info), len(members)
         return
     with tarfile.open(path, "r:*", tarinfo=_BoundedHeader) as archive:
         for number, member in enumerate(archive):
@@ -108,6 +108,13 @@ def _iterate(path: Path) -> Iterator[tuple[str, int, IO[bytes], int]]:
             if not member.isreg():
                 raise _refuse(path, member.name, "is a link or a device")
             yield member.name, member.size, archive.extractfile(member), 0
+
+
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    try:
+        return archive.open(info)
+    except OSError as error:  # no trouble of the disk's: it is said to lie before the archive's start
+        raise zipfile.BadZipFile(f"a member lies outside of it: {error}") from error
 
 
 def _safe_name(path: Path, name: str) -> str:
