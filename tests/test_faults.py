@@ -143,8 +143,9 @@ def fill(folder: Path, leave_bytes: int = 0) -> None:
             file.truncate(max(0, file.tell() - leave_bytes))
 
 
-@pytest.mark.parametrize("leave_bytes", [0, 100_000])
-@pytest.mark.parametrize(("kind", "number"), [("setup", 1), ("epoch", 1), ("batch", 8), ("epoch", 3)])
+@pytest.mark.parametrize(
+    ("kind", "number", "leave_bytes"), [("setup", 1, 100_000), ("batch", 8, 0), ("epoch", 3, 100_000)]
+)
 def test_a_full_disk(capsys, monkeypatch, place, small_disk, kind, number, leave_bytes):
     run_dir = small_disk / "run"
     at(monkeypatch, kind, number, lambda: fill(small_disk, leave_bytes))
@@ -341,7 +342,7 @@ def test_clocks_that_jump(capsys, monkeypatch, place, tmp_path):
 ERRORS = (errno.EIO, errno.EDQUOT, errno.ENOSPC, errno.EROFS, errno.EACCES, errno.ESTALE)
 
 
-@pytest.mark.parametrize("step", [1, 4, 9, 16, 25, 36])
+@pytest.mark.parametrize("step", [1, 4, 9, 25])
 def test_any_step_of_writing_may_fail(capsys, monkeypatch, place, tmp_path, step):
     number = ERRORS[step % len(ERRORS)]
     count = itertools.count(1)
