@@ -7,11 +7,16 @@ same numbers everywhere.
 import copy
 
 import torch
-from torch import nn
+from torch import fx, nn
+
+from .onednn import can_fuse, fuse_convolutions
 
 
 class FastForm(nn.Module):
     """A copy of `module` for inference: Conv and BatchNorm fused, channels-last, run in `dtype`.
+
+    On a CPU with oneDNN a convolution, the sum and the activation behind it are one kernel, too: twice as
+    fast for MobileNetV2 in bfloat16. `form` names what was done, for whoever keeps the outputs.
 
     Takes float pictures or activations, returns `dtype`. Later changes of `module` do not reach it.
     """
@@ -20,7 +25,11 @@ class FastForm(nn.Module):
         super().__init__()
         self.dtype, self.device = dtype, device
         fused = _fuse(module) if any(True for _ in module.parameters()) else copy.deepcopy(module)
-        self.body = fused.to(device, dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
+        fused.eval().requires_grad_(False)
+        self.form = "plain"
+        if isinstance(fused, fx.GraphModule) and device.type == "cpu" and can_fuse():
+            fused, self.form = fuse_convolutions(fused, dtype), "onednn"
+        self.body = fused.to(device, dtype, memory_format=torch.channels_last)
 
     @torch.no_grad()  # not inference_mode: what comes out may go into a trainable suffix
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -104,7 +104,7 @@ class FrozenPrefix:
         self.spec, self.dtype, self.device = spec, dtype, device
         self.room = room or Room()
         self.fast = FastForm(module, dtype, device)
-        self.key = _prefix_key(module, spec, dtype, device)
+        self.key = _prefix_key(module, spec, self.fast)
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the outputs for uint8 pictures (B, 3, size, size)."""
@@ -120,11 +120,11 @@ class FrozenPrefix:
         return tuple(self(probe).shape[1:])
 
 
-def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:
+def _prefix_key(module: nn.Module, spec: InputSpec, fast: FastForm) -> str:
     digest = hashlib.blake2b(digest_size=12)
     capability = torch.backends.cpu.get_cpu_capability()
-    machine = f"{torch.__version__} {device.type} {platform.machine()} {capability}"
-    digest.update(json.dumps([spec.to_dict(), str(dtype), machine]).encode())
+    machine = f"{torch.__version__} {fast.device.type} {platform.machine()} {capability} {fast.form}"
+    digest.update(json.dumps([spec.to_dict(), str(fast.dtype), machine]).encode())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
