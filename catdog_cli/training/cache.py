@@ -75,7 +75,7 @@ class Store:
             for i, key in enumerate(keys):
                 if key not in self.rows:
                     new.setdefault(key, i)
-            block = values[list(new.values())].to(self.dtype).contiguous().view(torch.uint8)
+            block = values[list(new.values())].to(self.dtype).reshape(-1).view(torch.uint8)
             _write_at(self._data, self.count * self.row_bytes, block.numpy().tobytes())
             _write_at(self._keys, self.count * KEY_BYTES, b"".join(map(bytes.fromhex, new)))
             self.refresh()
