@@ -1,13 +1,15 @@
 """The root command: finds subcommands by name without importing them, turns errors into exit codes."""
 
+import atexit
 import contextlib
 import difflib
 import importlib
 import os
 import select
 import sys
+import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -101,7 +103,7 @@ def root() -> None:
 def main() -> None:
     """Run the command line: exit 0 done, 1 a CatdogError, 2 wrong usage, 130 interrupted."""
     _keep_freed_memory()
-    sys.exit(run(sys.argv[1:]))
+    _leave(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -154,6 +156,20 @@ def _out_of_memory(error: Exception) -> str:
         f"Out of memory ({reason}): give a smaller --image-size, --batch-size or --unfreeze, or use --cpu; "
         f"what was saved before is intact."
     )
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process as Python would, but for taking torch apart piece by piece, which lasts a second."""
+    if "torch" not in sys.modules:
+        sys.exit(code)
+    threading._shutdown()  # waits for threads that are no daemons, as the interpreter does first
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError as error:  # what is left to say has no reader, or no room on the disk
+        code = code or (0 if isinstance(error, BrokenPipeError) else 1)
+    os._exit(code)
 
 
 def _keep_freed_memory() -> None:

@@ -16,7 +16,7 @@ class FastForm(nn.Module):
     """A copy of `module` for inference: Conv and BatchNorm fused, channels-last, run in `dtype`.
 
     On a CPU with oneDNN a convolution, the sum and the activation behind it are one kernel, too: twice as
-    fast for MobileNetV2 in bfloat16. `form` names what was done, for whoever keeps the outputs.
+    fast for MobileNetV2 in bfloat16.
 
     Takes float pictures or activations, returns `dtype`. Later changes of `module` do not reach it.
     """
@@ -26,9 +26,8 @@ class FastForm(nn.Module):
         self.dtype, self.device = dtype, device
         fused = _fuse(module) if any(True for _ in module.parameters()) else copy.deepcopy(module)
         fused.eval().requires_grad_(False)
-        self.form = "plain"
-        if isinstance(fused, fx.GraphModule) and device.type == "cpu" and can_fuse():
-            fused, self.form = fuse_convolutions(fused, dtype), "onednn"
+        if isinstance(fused, fx.GraphModule) and form_name(device) == "onednn":
+            fused = fuse_convolutions(fused, dtype)
         self.body = fused.to(device, dtype, memory_format=torch.channels_last)
 
     @torch.no_grad()  # not inference_mode: what comes out may go into a trainable suffix
@@ -37,6 +36,11 @@ class FastForm(nn.Module):
         if inputs.dim() == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         return self.body(inputs)
+
+
+def form_name(device: torch.device) -> str:
+    """Return the name of what is done to a network on `device`, for whoever keeps its outputs."""
+    return "onednn" if device.type == "cpu" and can_fuse() else "plain"
 
 
 def _fuse(module: nn.Module) -> nn.Module:

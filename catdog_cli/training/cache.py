@@ -97,6 +97,15 @@ class Store:
         return mapped.view(self.count, *self.shape)
 
 
+def stored_shape(folder: Path) -> tuple[int, ...] | None:
+    """Return the shape of a store's rows, None where there is no store."""
+    try:
+        shape = tuple(json.loads((folder / "store.json").read_text())["shape"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return shape if all(type(side) is int and side > 0 for side in shape) else None
+
+
 def _write_at(path: Path, offset: int, block: bytes) -> None:
     """Write `block` at `offset`, dropping a torn tail that a killed process left there."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)

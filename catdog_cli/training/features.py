@@ -13,9 +13,10 @@ from torch import nn
 from ..data.content import content_keys
 from ..data.loaders import BadPicture, Batch, Pictures, collate, map_in_order, usable_cores
 from ..data.transforms import normalise
-from ..models.fast import FastForm
+from ..models.fast import FastForm, form_name
 from ..models.memory import Room
 from ..settings import InputSpec
+from .cache import cache_root, stored_shape
 from .seeds import seed_of
 
 FORWARD_BATCH = (
@@ -101,10 +102,9 @@ class FrozenPrefix:
         device: torch.device,
         room: Room | None = None,
     ):
-        self.spec, self.dtype, self.device = spec, dtype, device
+        self.module, self.spec, self.dtype, self.device = module, spec, dtype, device
         self.room = room or Room()
-        self.fast = FastForm(module, dtype, device)
-        self.key = _prefix_key(module, spec, self.fast)
+        self.key = _prefix_key(module, spec, dtype, device)
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         """Return the outputs for uint8 pictures (B, 3, size, size)."""
@@ -114,17 +114,25 @@ class FrozenPrefix:
         return self.fast(normalise(pictures.to(self.device, non_blocking=True), self.spec))
 
     @functools.cached_property
+    def fast(self) -> FastForm:
+        """The fast form; built when it is needed first, which is never where all outputs are kept."""
+        return FastForm(self.module, self.dtype, self.device)
+
+    @functools.cached_property
     def output_shape(self) -> tuple[int, ...]:
-        """Return the shape of one picture's output, by trying it."""
+        """Return the shape of one picture's output, as a store says, or by trying it."""
+        known = stored_shape(cache_root() / f"{self.key}-none")
+        if known is not None:
+            return known
         probe = torch.zeros(1, 3, self.spec.size, self.spec.size, dtype=torch.uint8)
         return tuple(self(probe).shape[1:])
 
 
-def _prefix_key(module: nn.Module, spec: InputSpec, fast: FastForm) -> str:
+def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:
     digest = hashlib.blake2b(digest_size=12)
     capability = torch.backends.cpu.get_cpu_capability()
-    machine = f"{torch.__version__} {fast.device.type} {platform.machine()} {capability} {fast.form}"
-    digest.update(json.dumps([spec.to_dict(), str(fast.dtype), machine]).encode())
+    machine = f"{torch.__version__} {device.type} {platform.machine()} {capability} {form_name(device)}"
+    digest.update(json.dumps([spec.to_dict(), str(dtype), machine]).encode())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
@@ -145,6 +153,7 @@ def run_prefix(
     """
     pictures = Pictures(chosen.pictures.dataset, chosen.pictures.split, prefix.spec, view.augment)
     on_cpu = prefix.device.type == "cpu"
+    _ = prefix.fast  # built once, here, and not by every thread
 
     def forward(batch: Batch) -> torch.Tensor:
         if not len(batch.indices):

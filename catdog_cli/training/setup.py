@@ -276,7 +276,8 @@ def check_settings(settings: TrainSettings) -> None:
     """Raise SettingsError for combinations that cannot work, before anything is read."""
     check_arch(settings.arch)
     pick_device(settings.device)
-    check_image_size(settings.arch, choose_spec(settings).size)
+    if settings.image_size:
+        check_image_size(settings.arch, choose_spec(settings).size)
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).exists():
         raise SettingsError(
             f"No weights file {settings.weights!r}: check the path, or give imagenet or none."
