@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..checkpoints import build_from_checkpoint, load_checkpoint
@@ -19,9 +20,10 @@ from ..models.memory import Room
 from ..models.processes import SOLO, Group
 from .shares import predict_in_shares
 
-# Pictures that go through the network at once. A part that is not full is filled with black: kernels, and
-# with them the last bits of an answer, depend on the shape, and one picture gets what it gets in a crowd.
-CPU_BATCH, GPU_BATCH = 4, 32
+# Pictures that go through the network at once: as many as there are, filled with black up to one of these.
+# Few sizes, because each has its own kernels. Convolutions give the same bits in all of them; the head,
+# whose sums do not, always gets the largest. One picture alone is answered in an eighth of the time of 16.
+CPU_BATCHES, GPU_BATCHES = (1, 4, 16), (32,)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Predictor:
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
         classifier = model.classifier
-        self.batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
+        self.batches = CPU_BATCHES if self.device.type == "cpu" else GPU_BATCHES
         self.backbone = FastForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
         self.head = classifier.head.to(self.device).eval()
 
@@ -150,7 +152,7 @@ class Predictor:
             loaded = [self._load(source, fetch, raise_errors) for source in part]
             return loaded, self._forward(loaded, network) if on_cpu else None
 
-        parts = _batches(sources, self.batch)
+        parts = _batches(sources, self.batches[-1])
         head = list(itertools.islice(parts, usable_cores()))  # no more threads than there is work for
         # At least 2, or it would run here, on all cores, and the last bits depend on their number too.
         for loaded, rows in map_in_order(load, itertools.chain(head, parts), max(2, len(head))):
@@ -173,14 +175,15 @@ class Predictor:
         """Return what `network` gives of the B readable pictures of a part, (B, ...), on the CPU."""
         pictures = [picture for _, picture in loaded if isinstance(picture, torch.Tensor)]
         if not pictures:
-            return torch.empty(0)
-        side = self.input_spec.size
-        rows = torch.zeros(self.batch, side, side, 3, dtype=torch.uint8)
+            return torch.empty(0, 1)
+        side, count = self.input_spec.size, next(size for size in self.batches if size >= len(pictures))
+        rows = torch.zeros(count, side, side, 3, dtype=torch.uint8)
         for row, picture in zip(rows, pictures, strict=False):
             row.copy_(picture.permute(1, 2, 0))
 
         def run(rows: torch.Tensor) -> torch.Tensor:
-            return network(normalise(rows.to(self.device).permute(0, 3, 1, 2), self.input_spec)).cpu()
+            batch = rows.to(self.device).permute(0, 3, 1, 2)
+            return network(normalise(batch, self.input_spec, self.dtype)).cpu()
 
         return self.room.run(run, rows)[: len(pictures)]
 
@@ -188,13 +191,17 @@ class Predictor:
         return self.backbone(batch).float()
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
-        logits = self.head(self._embed(batch))
+        logits = self._score(self._embed(batch))
         if self.mirror:
-            logits = (logits + self.head(self._embed(batch.flip(3)))) / 2
+            logits = (logits + self._score(self._embed(batch.flip(3)))) / 2
         return logits
 
+    def _score(self, rows: torch.Tensor) -> torch.Tensor:
+        padding = (0, 0, 0, self.batches[-1] - len(rows))
+        return self.head(torch.nn.functional.pad(rows, padding))[: len(rows)]
+
     def _answers(self, loaded: list, logits: torch.Tensor) -> Iterator[Answer]:
-        probabilities = (logits.double() / self.temperature).softmax(-1)  # of a part without any, too
+        probabilities = torch.from_numpy(_softmax(logits.double().numpy() / self.temperature))
         row = 0
         for source, picture in loaded:
             if isinstance(picture, str):
@@ -202,6 +209,13 @@ class Predictor:
             else:
                 yield Answer(source, logits[row], probabilities[row])
                 row += 1
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """Return the softmax of (B, C). In numpy: torch would wake its threads, which then wait for more
+    work on the cores that compute the next answers, and cost a quarter of the rate."""
+    powers = np.exp(scores - scores.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 def _batches(sources: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -111,7 +111,7 @@ class FrozenPrefix:
         return self.room.run(self._forward, pictures)
 
     def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.fast(normalise(pictures.to(self.device, non_blocking=True), self.spec))
+        return self.fast(normalise(pictures.to(self.device, non_blocking=True), self.spec, self.dtype))
 
     @functools.cached_property
     def fast(self) -> FastForm:
