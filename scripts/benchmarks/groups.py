@@ -9,6 +9,7 @@ import floor
 import gpu
 import growth
 import peers
+import precision
 import predict
 import start
 import training
@@ -38,6 +39,9 @@ GROUPS = {
     "tutorial": Group(tutorial.measure, tutorial.rows),
     "partial": Group(training.measure_partial, training.partial_rows),
     "predict": Group(predict.measure, predict.rows, ("floor",)),
+    "precision": Group(
+        precision.measure, precision.rows, missing="this processor has no bfloat16 of its own."
+    ),
     "start": Group(start.measure, start.rows),
     "growth": Group(growth.measure, growth.rows, by_default=False),
     **{name: _peer(name) for name in peers.SAID},
