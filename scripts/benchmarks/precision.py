@@ -20,8 +20,7 @@ def measure(options: Namespace) -> dict[str, float] | None:
     if not checkpoint.exists():
         train(options, [])
         shutil.copyfile(options.work / "run" / "best.pt", checkpoint)
-    pictures = [picture for split in ("train", "val") for picture in list_pictures(options.data, split)]
-    arguments = {"checkpoint": checkpoint, "pictures": pictures}
+    arguments = {"checkpoint": checkpoint, "data": options.data}
     return run_worker(__file__, arguments, options.work, **KEEP_MEMORY)[1]["found"]
 
 
@@ -43,7 +42,7 @@ def rows(options: Namespace, found: Found) -> list[Row]:
     return result
 
 
-def compute(checkpoint: str, pictures: list[str]) -> dict[str, dict[str, float] | None]:
+def compute(checkpoint: str, data: str) -> dict[str, dict[str, float] | None]:
     """Predict all pictures in both precisions; a picture's class is the name of its folder."""
     import time
 
@@ -54,14 +53,15 @@ def compute(checkpoint: str, pictures: list[str]) -> dict[str, dict[str, float] 
 
     if pick_precision("auto", torch.device("cpu")) != torch.bfloat16:
         return {"found": None}
+    paths = [path for split in ("train", "val") for path in list_pictures(Path(data), split)]
     found, answers = {}, {}
     for name in PRECISIONS:
-        predictor, paths = Predictor.load(checkpoint, device="cpu", precision=name), map(Path, pictures)
+        predictor = Predictor.load(checkpoint, device="cpu", precision=name)
         start = time.perf_counter()
         scores = torch.stack([each.probabilities for each in predictor.predict(paths)])
-        found[f"{name}_rate"] = len(pictures) / (time.perf_counter() - start)
+        found[f"{name}_rate"] = len(paths) / (time.perf_counter() - start)
         answers[name] = [predictor.class_names[place] for place in scores.argmax(1).tolist()]
-        right = [Path(path).parent.name == said for path, said in zip(pictures, answers[name], strict=True)]
+        right = [path.parent.name == said for path, said in zip(paths, answers[name], strict=True)]
         found[f"{name}_accuracy"] = sum(right) / len(right)
     found["differ"] = sum(a != b for a, b in zip(*answers.values(), strict=True))
     return {"found": found}
