@@ -23,6 +23,9 @@ ACTIVATIONS = {
 }
 
 
+# oneDNN's activations make a number of NaN, as after an overflow, which must stay to be seen: a network with
+# larger weights than this, or none that are numbers, has gone wrong and runs as it is.
+LARGEST = 1e4
 NOTHING: Activation = ("none", [], "")
 
 
@@ -76,11 +79,19 @@ def fuse_convolutions(traced: fx.GraphModule, dtype: torch.dtype) -> fx.GraphMod
     _drop_identities(traced, modules)
     for place, node in enumerate(list(traced.graph.nodes)):
         conv = modules.get(node.target) if node.op == "call_module" else None
-        if type(conv) is nn.Conv2d and conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
+        if _is_plain(conv):
             _replace(traced, node, conv, modules, f"fused_{place}", dtype)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
+
+
+def _is_plain(conv: nn.Module | None) -> bool:
+    """Return whether a module is a convolution that oneDNN takes, with numbers that do not overflow."""
+    if type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        return False
+    numbers = [conv.weight] if conv.bias is None else [conv.weight, conv.bias]
+    return all(bool(each.abs().max() < LARGEST) for each in numbers)  # and not where one is NaN
 
 
 def _drop_identities(traced: fx.GraphModule, modules: dict[str, nn.Module]) -> None:

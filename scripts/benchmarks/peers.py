@@ -1,7 +1,7 @@
 """The same task in what people would otherwise install, where it is installed: an epoch, scaled to three.
 
-No peer's own weights can be had offline: fastai gets the file's, timm and Ultralytics start from random
-ones, which takes the same time.
+Ultralytics predicts, too, as its command line does. No peer's own weights can be had offline: fastai gets
+the file's, timm and Ultralytics start from random ones, which takes the same time.
 """
 
 import importlib.util
@@ -33,7 +33,8 @@ def measure(name: str, options: Namespace) -> dict[str, float] | None:
     quiet = {"YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": str(options.work)}
     child, facts = run_worker(__file__, arguments, options.work, **quiet)
     scaled_s = facts["epoch_s"] * options.num_train / count * EPOCHS
-    return {"s": child.wall_s - facts["epoch_s"] + scaled_s, "peak_mb": child.peak_mb}
+    found = {"s": child.wall_s - facts["epoch_s"] + scaled_s, "peak_mb": child.peak_mb}
+    return found | ({"predict_rate": facts["predict_rate"]} if "predict_rate" in facts else {})
 
 
 def rows(name: str, options: Namespace, found: Found) -> list[Row]:
@@ -42,7 +43,14 @@ def rows(name: str, options: Namespace, found: Found) -> list[Row]:
     if "train" in found:
         compared = {"ratio": ratio(seconds, found["train"]["cold_s"]), "ratio_to": "catdog train, cold"}
     what = f"{SAID[name]}, {EPOCHS} epochs; one of {options.tutorial_pictures} pictures scaled up"
-    return [Row("peers", what, seconds, peak_mb=found[name]["peak_mb"], **compared)]
+    result = [Row("peers", what, seconds, peak_mb=found[name]["peak_mb"], **compared)]
+    if "predict_rate" in found[name]:
+        rates, compared = found[name]["predict_rate"], {}
+        if "predict" in found:
+            compared = {"ratio": ratio(rates, found["predict"]["library_rate"]), "ratio_to": "catdog's rate"}
+        said = f"{name} predict, yolo11n-cls, without its start"
+        result.append(Row("peers", said, pictures_per_s=rates, **compared))
+    return result
 
 
 def compute(name: str, data: str, weights: str) -> dict[str, float]:
@@ -50,7 +58,8 @@ def compute(name: str, data: str, weights: str) -> dict[str, float]:
     fit = {"fastai": _fastai, "timm": _timm, "ultralytics": _ultralytics}[name](data, weights)
     start = time.perf_counter()
     fit()
-    return {"epoch_s": time.perf_counter() - start}
+    found = {"epoch_s": time.perf_counter() - start}
+    return found | ({"predict_rate": _ultralytics_rate(data)} if name == "ultralytics" else {})
 
 
 def _fastai(data: str, weights: str) -> Any:
@@ -116,6 +125,20 @@ def _ultralytics(data: str, weights: str) -> Any:
             network.train(data=data, epochs=1, device="cpu", project=project.name, verbose=False, **settings)
 
     return fit
+
+
+def _ultralytics_rate(data: str) -> float:
+    from pathlib import Path
+
+    from ultralytics import YOLO
+
+    network, paths = YOLO("yolo11n-cls.yaml"), sorted(map(str, Path(data).glob("train/*/*.jpg")))
+    how = {"imgsz": 224, "device": "cpu", "verbose": False, "stream": True}
+    for _ in network.predict(paths[:8], **how):  # what it prepares first
+        pass
+    start = time.perf_counter()
+    count = sum(1 for _ in network.predict(paths, **how))
+    return count / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,15 @@ def test_all_convolutions_are_fused_and_answer_as_before(arch, monkeypatch):
     assert relative_error(fused(inputs), plain(inputs)) < 1e-4
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1e30])
+def test_what_is_no_number_stays_to_be_seen(wrong):
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3))
+    for conv in network[::2]:
+        nn.init.constant_(conv.weight, wrong)
+        conv.weight.data[::2] *= -1
+    assert not FastForm(network, torch.float32, CPU)(torch.randn(1, 3, 16, 16)).isfinite().all()
+
+
 def test_without_onednn_the_plain_form_is_taken(monkeypatch):
     can_fuse.cache_clear()
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
