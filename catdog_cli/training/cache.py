@@ -6,14 +6,19 @@ A store is a folder: `rows.bin` (fixed-size rows), `keys.bin` (a 16-byte content
 
 import contextlib
 import json
+import mmap
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
 
 KEY_BYTES = 16
+RESIDENT_BYTES = 128 * 2**20
+AROUND_BYTES = 2**16  # the system maps that much around each place that is read
 STORE_NAME = "[0-9a-f]" * 24 + "-*"  # a prefix's key and a view; whatever else lies there is not ours
 
 
@@ -31,17 +36,24 @@ class Store:
         self.folder, self.shape, self.dtype = folder, tuple(shape), dtype
         self.row_bytes = dtype.itemsize * torch.Size(shape).numel()
         self.rows: dict[str, int] = {}
-        self.count = 0
+        self.count, self._token = 0, None
         self._describe()
         self.refresh()
 
     def _describe(self) -> None:
-        """Write store.json, whose time says when it was last used; a read-only store is used as it is."""
+        """Write store.json, whose time says when it was last used; a read-only store is used as it is.
+
+        Its token tells this store from one that is made in its place once it was deleted.
+        """
         marker = self.folder / "store.json"
-        text = json.dumps({"shape": list(self.shape), "dtype": str(self.dtype).removeprefix("torch.")})
+        said = {"shape": list(self.shape), "dtype": str(self.dtype).removeprefix("torch.")}
+        there = _read_description(self.folder)
         try:
+            if there.get("token") and said.items() <= there.items():
+                os.utime(marker)
+                return
             self.folder.mkdir(parents=True, exist_ok=True)
-            marker.write_text(text)
+            marker.write_text(json.dumps({**said, "token": secrets.token_hex(8)}))
         except OSError:
             if not marker.exists():
                 raise
@@ -60,11 +72,18 @@ class Store:
             yield
 
     def refresh(self) -> None:
-        """Read the keys that are there now, this process's and others'."""
-        keys = self._keys.read_bytes() if self._keys.exists() else b""
-        stored = self._data.stat().st_size // self.row_bytes if self._data.exists() else 0
-        self.count = min(len(keys) // KEY_BYTES, stored)
-        self.rows = {keys[i * KEY_BYTES : (i + 1) * KEY_BYTES].hex(): i for i in range(self.count)}
+        """Read the keys that came since the last time, this process's and others'."""
+        count = min(_whole(self._keys, KEY_BYTES), _whole(self._data, self.row_bytes))
+        token = _read_description(self.folder).get("token")
+        if token != self._token or count < self.count:  # another process deleted the store
+            self.rows, self.count, self._token = {}, 0, token
+        if count > self.count:
+            with self._keys.open("rb") as file:
+                file.seek(self.count * KEY_BYTES)
+                keys = file.read((count - self.count) * KEY_BYTES).hex()
+            width = 2 * KEY_BYTES
+            self.rows |= {keys[i : i + width]: self.count + i // width for i in range(0, len(keys), width)}
+            self.count = count
 
     def append(self, keys: list[str], values: torch.Tensor) -> None:
         """Add rows: hexadecimal digests, and values (len(keys), *shape); those already there are kept."""
@@ -80,30 +99,66 @@ class Store:
             _write_at(self._keys, self.count * KEY_BYTES, b"".join(map(bytes.fromhex, new)))
             self.refresh()
 
-    def open(self) -> torch.Tensor:
-        """Return all rows that are there now as one memory-mapped tensor (rows, *shape).
+    def open(self) -> "KeptRows":
+        """Return all rows that are there now.
 
         Raises:
             OSError: they cannot be mapped.
         """
         self.refresh()
-        if not self.count:
-            return torch.empty((0, *self.shape), dtype=self.dtype)
-        numel = self.count * self.row_bytes // self.dtype.itemsize
+        return KeptRows(self._data, (self.count, *self.shape), self.dtype)
+
+
+class KeptRows:
+    """Rows of a store, memory-mapped; at most about RESIDENT_BYTES of them are held in memory."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: torch.dtype):
+        self.shape = shape
+        self._mapped, self._touched = None, 0
+        if not shape[0]:
+            self._values = torch.empty(shape, dtype=dtype)
+            return
+        size = torch.Size(shape).numel() * dtype.itemsize
         try:
-            mapped = torch.from_file(str(self._data), shared=False, size=numel, dtype=self.dtype)
-        except RuntimeError as error:
-            raise OSError(f"{str(self._data)!r} cannot be mapped: {error}") from error
-        return mapped.view(self.count, *self.shape)
+            with path.open("rb") as file:  # private: torch wants memory that may be written to
+                self._mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+        except ValueError as error:  # the file is shorter
+            raise OSError(f"{str(path)!r} cannot be mapped: {error}") from error
+        self._values = torch.frombuffer(self._mapped, dtype=dtype).view(shape)
+        self._row_bytes = max(size // shape[0], AROUND_BYTES)
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return a copy of the rows (B,) asked for: (B, *shape)."""
+        found = self._values[rows]
+        self._touched += len(rows) * self._row_bytes if self._mapped else 0
+        if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)  # out of this process; the system keeps what it can
+            self._touched = 0
+        return found
+
+
+def _whole(path: Path, unit_bytes: int) -> int:
+    """Return how many whole units a file holds; 0 where there is none."""
+    try:
+        return path.stat().st_size // unit_bytes
+    except FileNotFoundError:
+        return 0
 
 
 def stored_shape(folder: Path) -> tuple[int, ...] | None:
     """Return the shape of a store's rows, None where there is no store."""
+    shape = _read_description(folder).get("shape")
+    right = isinstance(shape, list) and all(type(side) is int and side > 0 for side in shape)
+    return tuple(shape) if right else None
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """Return what store.json says; nothing where it is not there, or not whole."""
     try:
-        shape = tuple(json.loads((folder / "store.json").read_text())["shape"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return shape if all(type(side) is int and side > 0 for side in shape) else None
+        found = json.loads((folder / "store.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write_at(path: Path, offset: int, block: bytes) -> None:

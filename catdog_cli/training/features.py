@@ -16,7 +16,7 @@ from ..data.transforms import normalise
 from ..models.fast import FastForm, form_name
 from ..models.memory import Room
 from ..settings import InputSpec
-from .cache import cache_root, stored_shape
+from .cache import KeptRows, cache_root, stored_shape
 from .seeds import seed_of
 
 FORWARD_BATCH = (
@@ -81,9 +81,9 @@ def _sample_keys(pictures: Pictures, keys: list[str]) -> list[str]:
 
 @dataclass(eq=False)
 class FeatureTable:
-    """A prefix's outputs: `take` gives rows for places in the split; `rows` may be memory-mapped."""
+    """A prefix's outputs: `take` gives rows for places in the split."""
 
-    rows: torch.Tensor  # (R, *shape)
+    rows: torch.Tensor | KeptRows  # (R, *shape)
     places: torch.Tensor  # int64 (N,): the row of each picture, -1 where it is unreadable
 
     def take(self, indices: torch.Tensor) -> torch.Tensor:

@@ -55,7 +55,7 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
 def _gather(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the features (V * N, D) of all views and their labels."""
     good = run.source.chosen.good_indices()
-    features = torch.cat([table.take(good) for table in run.source.tables])
+    features = torch.cat([table.take(good).float().to(run.source.device) for table in run.source.tables])
     return features, run.source.chosen.labels[good].repeat(len(run.source.tables)).to(features.device)
 
 

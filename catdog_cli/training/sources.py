@@ -10,6 +10,7 @@ from ..models.processes import SOLO, Group
 from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix
 from .seeds import seed_of
 
+GATHERED_BYTES = 128 * 2**20
 EVALUATE_BATCH = 256  # rows of pooled features; whole activations go in smaller batches
 
 
@@ -25,15 +26,20 @@ class Inputs:
 
 @dataclass(eq=False)
 class KeptFeatures:
-    """Batches from feature tables, one a view; epoch e looks through view e modulo their number."""
+    """Batches from feature tables, one a view; epoch e looks through view e modulo their number.
+
+    Pooled features of some ten thousand pictures are gathered once, in order, as float32; more are read from
+    the cache as they are needed, so that memory does not grow with their number.
+    """
 
     chosen: PictureSet
     tables: list[FeatureTable]
     device: torch.device
 
     def __post_init__(self):
-        rows = self.tables[0].rows
-        if rows.dim() == 2:  # pooled features are small: gather them once, in order, as float32
+        shape = self.tables[0].rows.shape
+        self.pooled = len(shape) == 2
+        if self.pooled and 4 * len(self.chosen) * shape[1] * len(self.tables) <= GATHERED_BYTES:
             self.tables = [self._gather(table) for table in self.tables]
 
     def _gather(self, table: FeatureTable) -> FeatureTable:
@@ -42,22 +48,26 @@ class KeptFeatures:
         places[good] = torch.arange(len(good))
         return FeatureTable(table.take(good).float().to(self.device), places)
 
+    def _take(self, table: FeatureTable, indices: torch.Tensor) -> torch.Tensor:
+        values = table.take(indices).to(self.device)
+        return values.float() if self.pooled else values
+
     def batches(self, plan: list[torch.Tensor], epoch: int) -> Iterator[Inputs]:
         """Yield the batches of `plan`, lists of places in the split, for an epoch (counted from 0), without
         unreadable pictures."""
         table = self.tables[epoch % len(self.tables)]
         for planned in plan:
             indices = planned[table.places[planned] >= 0]
-            values = table.take(indices).to(self.device)
+            values = self._take(table, indices)
             yield Inputs(values, self.chosen.labels[indices].to(self.device), indices, [])
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
         """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
         table = self.tables[0]
-        size = EVALUATE_BATCH if table.rows.dim() == 2 else FORWARD_BATCH
+        size = EVALUATE_BATCH if self.pooled else FORWARD_BATCH
         for places in group.chunks(self.chosen.good_indices().tolist(), size):
             indices = torch.tensor(places)
-            yield indices, function(table.take(indices).to(self.device))
+            yield indices, function(self._take(table, indices))
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from catdog_cli.settings import HeadSpec, Phase
-from catdog_cli.training import cache
+from catdog_cli.training import cache, sources
 from catdog_cli.training.cache import Store, cache_root, clear_cache, list_stores, make_room
 
 from .runs import Events, differences, settings_for, train
@@ -34,7 +34,7 @@ def open_store(name=NAMES[0]):
 
 def content(store):
     rows = store.open()
-    return {name: rows[place, 0].item() for name, place in store.rows.items()}
+    return {name: rows[torch.tensor([place])][0, 0].item() for name, place in store.rows.items()}
 
 
 def filled(name=NAMES[0], numbers=(1, 2, 3)):
@@ -43,9 +43,35 @@ def filled(name=NAMES[0], numbers=(1, 2, 3)):
     return store
 
 
+def held_bytes():
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("this system does not say what a process holds")
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_rows_come_back_in_another_process_object():
     filled()
     assert content(open_store()) == {key(1): 1, key(2): 2, key(3): 3}
+
+
+def test_rows_read_again_and_again_stay_out_of_memory(monkeypatch):
+    resident = 2**21
+    monkeypatch.setattr(cache, "RESIDENT_BYTES", resident)
+    store = Store(cache_root() / NAMES[0], (4096,), torch.float32)
+    numbers = torch.arange(1000.0)
+    store.append([key(number) for number in range(1000)], numbers[:, None].expand(-1, 4096))
+    rows, before = store.open(), held_bytes()
+    for part in torch.randperm(1000).split(32):
+        assert torch.equal(rows[part][:, 7], numbers[part])
+    assert held_bytes() - before < 3 * resident  # of 16 MB that went by
+
+
+def test_a_store_made_anew_by_another_process_is_read_anew():
+    store, other = filled(numbers=(1, 2, 3)), open_store()
+    clear_cache()
+    other.append([key(n) for n in (7, 8, 9, 10)], values(7, 8, 9, 10))
+    store.append([key(11)], values(11))
+    assert content(store) == {key(n): n for n in (7, 8, 9, 10, 11)}
 
 
 def test_same_content_shares_a_row():
@@ -184,6 +210,12 @@ def trains_all_the_same(few, tmp_path, uncached, **fields):
     last = train(settings_for(few, PHASE, **fields), tmp_path / "run", events)
     assert differences(uncached["state_dict"], last["state_dict"]) == []
     return events
+
+
+def test_features_too_many_to_gather_give_the_same_weights(few, tmp_path, uncached, monkeypatch):
+    monkeypatch.setattr(sources, "GATHERED_BYTES", 0)
+    monkeypatch.setattr(cache, "RESIDENT_BYTES", 0)
+    trains_all_the_same(few, tmp_path, uncached)
 
 
 def test_folder_that_cannot_be_made_is_said_and_training_goes_on(few, tmp_path, uncached, monkeypatch):
