@@ -115,6 +115,11 @@ run_options = add_options(
         type=int,
         help="Most pictures at once in memory; a larger batch goes in parts.  [default: 0: all that fit]",
     ),
+    click.option(
+        "--compile/--no-compile",
+        default=None,
+        help="torch.compile what trains of the backbone: a minute first, then faster on a GPU.",
+    ),
     click.option("--cache/--no-cache", default=None, help="Keep what the frozen network makes of pictures."),
     click.option("--cache-limit", type=float, metavar="GB", help="Size of the feature cache.  [default: 10]"),
     click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),

@@ -22,7 +22,7 @@ from ..models.memory import free_memory
 from ..models.processes import Group
 from .features import PictureSet
 from .mixing import mix_batch
-from .phase_run import EpochSums, PhaseRun
+from .phase_run import EpochSums, PhaseRun, is_training_norm
 from .seeds import seed_torch
 from .sources import Inputs
 
@@ -42,8 +42,7 @@ class Share:
 class RunningStatistics:
     """Those of the BatchNorms that train: as they were before a step, and what its parts make of them."""
 
-    def __init__(self, classifier: Classifier):
-        norms = [m for m in classifier.modules() if _is_training_norm(m) and m.running_mean is not None]
+    def __init__(self, norms: list[nn.Module]):
         self.live = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
         self.counters = [norm.num_batches_tracked for norm in norms]
         self.before = [tensor.clone() for tensor in (*self.live, *self.counters)]
@@ -71,10 +70,6 @@ class RunningStatistics:
             torch._foreach_add_(self.counters, 1)
 
 
-def _is_training_norm(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
-
-
 def train_step(
     run: PhaseRun, key: tuple, batches: Iterator[Inputs], planned: int, sums: EpochSums, group: Group
 ) -> None:
@@ -90,7 +85,7 @@ def train_step(
         CatdogError: the loss is not a finite number, or not even one picture fits into memory.
         LostProcessError: another process has ended.
     """
-    statistics = RunningStatistics(run.classifier)
+    statistics = RunningStatistics(run.training_norms)
     run.optimizer.zero_grad(set_to_none=True)
     try:
         shares = group.together(lambda: _compute(run, key, next(batches), planned, statistics, group))
@@ -207,7 +202,7 @@ def _is_mixed(run: PhaseRun) -> bool:
 @contextlib.contextmanager
 def _one_picture(classifier: Classifier, count: int) -> Iterator[None]:
     """Let BatchNorm use its running statistics for a batch of one, which has no variance."""
-    norms = [m for m in classifier.modules() if _is_training_norm(m)] if count == 1 else []
+    norms = [m for m in classifier.modules() if is_training_norm(m)] if count == 1 else []
     for norm in norms:
         norm.eval()
     try:

@@ -1,5 +1,7 @@
 """What one phase works with, and what an epoch adds up; made by `setup`, used by all that trains."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -31,7 +33,7 @@ class PhaseRun:
     """What one phase works with; `suffix` is what trains."""
 
     classifier: Classifier
-    suffix: nn.Module
+    suffix: Callable[[torch.Tensor], torch.Tensor]
     border: int
     phase: Phase
     index: int
@@ -46,6 +48,12 @@ class PhaseRun:
     room: Room = field(default_factory=Room)  # of training steps
     passes: Room = field(default_factory=Room)  # of what needs no gradients
 
+    @functools.cached_property
+    def training_norms(self) -> list[nn.Module]:
+        """The BatchNorms whose running statistics a step moves; asked for in training mode, then known."""
+        norms = filter(is_training_norm, self.classifier.modules())
+        return [norm for norm in norms if norm.running_mean is not None]
+
     @property
     def step_group(self) -> Group:
         """The processes that share out each step: this one alone for a head on kept features.
@@ -58,3 +66,8 @@ class PhaseRun:
     def is_head_alone(self) -> bool:
         """Whether each step is just a head on features that are kept."""
         return isinstance(self.source, KeptFeatures) and self.border == len(self.classifier.blocks)
+
+
+def is_training_norm(module: nn.Module) -> bool:
+    """Return whether a module is a BatchNorm in training mode."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training

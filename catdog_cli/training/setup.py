@@ -16,6 +16,7 @@ from ..data.loaders import BadPicture, Pictures, usable_cores
 from ..errors import DataError, SettingsError
 from ..models.backbones import check_arch, input_spec
 from ..models.classifier import Classifier, build_classifier
+from ..models.compiled import compile_network
 from ..models.devices import pick_device, pick_precision
 from ..models.empty import check_image_size
 from ..models.memory import Room
@@ -208,9 +209,10 @@ def open_phase(
     """Return phase `index` ready to train: its suffix, a fresh optimizer, its average if it has one."""
     phase = setup.settings.phases[index]
     suffix = setup.classifier.suffix(border)
+    compiled = setup.settings.compile and border < len(setup.classifier.blocks)
     return PhaseRun(
         classifier=setup.classifier,
-        suffix=suffix,
+        suffix=compile_network(suffix) if compiled else suffix,
         border=border,
         phase=phase,
         index=index,
