@@ -128,6 +128,7 @@ RUN_ROWS = [
     ("device", "cuda", "device is 'cuda', but must be one of: auto, cpu, gpu"),
     ("precision", "fp16", "precision is 'fp16', but must be one of: auto, fp32, bf16"),
     ("workers", -2, "workers is -2"),
+    ("compile", 1, "compile is 1, but must be true or false"),
     ("cache", "no", "cache is 'no', but must be true or false"),
     ("cache_limit", -1, "cache limit is -1"),
     ("exclude", None, "exclude is None, but must be a text"),

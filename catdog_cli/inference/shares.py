@@ -24,9 +24,9 @@ def predict_in_shares(predictor: "Predictor", sources: Iterable[Any], fetch: Fet
         LostProcessError: another process has ended.
     """
     group, rest = predictor.group, iter(sources)
-    while some := list(itertools.islice(rest, predictor.batch * ROUND * group.size)):
+    while some := list(itertools.islice(rest, predictor.batches[-1] * ROUND * group.size)):
         group.from_main(lambda some=some: (some, fetch))
-        yield from _merge(_answer_round(predictor, some, fetch), group, len(some), predictor.batch)
+        yield from _merge(_answer_round(predictor, some, fetch), group, len(some), predictor.batches[-1])
 
 
 def answer_shares(predictor: "Predictor") -> None:
@@ -42,7 +42,7 @@ def dismiss(group: Group) -> None:
 
 def _answer_round(predictor: "Predictor", some: list[Any], fetch: Fetch) -> list[list["Answer"]]:
     """Return the answers of each process to its parts."""
-    mine = [source for part in predictor.group.chunks(some, predictor.batch) for source in part]
+    mine = [source for part in predictor.group.chunks(some, predictor.batches[-1]) for source in part]
     return predictor.group.together(lambda: list(predictor.predict_here(mine, fetch)))
 
 
