@@ -169,15 +169,14 @@ def _sum_weights(targets: torch.Tensor, class_weights: torch.Tensor | None) -> f
 
 def _join(run: PhaseRun, group: Group, factor: float, seen: int, statistics: RunningStatistics) -> None:
     """Add up the gradients and statistics of all processes; `factor` makes them those of the mean loss."""
-    parameters = [parameter for _, parameter in run.classifier.trainable_parameters()]
     if group.size > 1:
-        for parameter in parameters:
+        for parameter in run.parameters:
             if parameter.grad is None:  # this process had no pictures
                 parameter.grad = torch.zeros_like(parameter)
         if not statistics.sums:
             statistics.take(0)
-        group.add([*(parameter.grad for parameter in parameters), *statistics.sums])
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        group.add([*(parameter.grad for parameter in run.parameters), *statistics.sums])
+    gradients = [parameter.grad for parameter in run.parameters if parameter.grad is not None]
     if factor != 1:
         torch._foreach_mul_(gradients, factor)
     if statistics.sums:
@@ -187,8 +186,7 @@ def _join(run: PhaseRun, group: Group, factor: float, seen: int, statistics: Run
 def _move(run: PhaseRun) -> None:
     """Clip and step; both see the gradients of the whole batch."""
     if run.phase.clip_norm:
-        parameters = [parameter for _, parameter in run.classifier.trainable_parameters()]
-        torch.nn.utils.clip_grad_norm_(parameters, run.phase.clip_norm)
+        torch.nn.utils.clip_grad_norm_(run.parameters, run.phase.clip_norm)
     run.optimizer.step()
     if run.average is not None:
         run.average.update()

@@ -54,6 +54,11 @@ class PhaseRun:
         norms = filter(is_training_norm, self.classifier.modules())
         return [norm for norm in norms if norm.running_mean is not None]
 
+    @functools.cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        """What a step moves; looking for it among all takes as long as a step of a head."""
+        return [parameter for _, parameter in self.classifier.trainable_parameters()]
+
     @property
     def step_group(self) -> Group:
         """The processes that share out each step: this one alone for a head on kept features.
