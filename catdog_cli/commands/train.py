@@ -57,7 +57,7 @@ TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 @click.option(
     "--accept-changed-data",
     is_flag=True,
-    help="With --resume: go on although pictures of the run were removed or changed.",
+    help="With --resume: go on although pictures were added, removed or changed.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would happen and how long it takes; write nothing.")
 @options.json_option

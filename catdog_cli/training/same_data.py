@@ -131,23 +131,34 @@ def settle_changes(
     `old` is the fingerprint of before, where there is one.
 
     Raises:
-        DataError: going on would give another result, and nobody said to `accept` that.
+        DataError: something differs, and nobody said to `accept` that.
     """
     keys = read_keys(run_dir / SPLIT_FILE) if (run_dir / SPLIT_FILE).exists() else {}
     if keys:
         changes.changed = list(_find_changed(setup, keys))
     if not keys or setup.dataset.images is not None:  # a prepared folder's keys are those of its sources
         changes.unknown = not changes.harmful and old not in (None, setup.fingerprint)
-    if changes.harmful and not accept:
+    if (changes.harmful or changes.added) and not accept:
         raise DataError(
             f"The pictures of {setup.settings.data!r} are not those that this run began with: "
-            f"{changes.describe()}. Put them back, or add --accept-changed-data to go on with what there is: "
-            f"removed ones leave the run, added ones stay out, and the result is not that of a run in one go."
+            f"{changes.describe()}. {_advice(changes)}"
         )
     if changes.harmful or changes.added:
         report("data_changed", changes=changes)
     if changes.harmful or not keys:
         write_split(setup.dataset, run_dir / SPLIT_FILE, keys=setup.contents)
+
+
+def _advice(changes: DataChanges) -> str:
+    if not changes.harmful:
+        return (
+            "Add --accept-changed-data to go on without the added ones, with the same result as ever, or "
+            "start a new run to train on them."
+        )
+    return (
+        "Put them back, or add --accept-changed-data to go on with what there is: removed ones leave the "
+        "run, added ones stay out, and the result is not that of a run in one go."
+    )
 
 
 def _find_changed(setup: Setup, keys: dict[str, str]) -> Iterator[str]:

@@ -94,8 +94,12 @@ def test_added_pictures_stay_out_and_change_nothing(both, tmp_path):
     run_dir, data = both
     straight = resume(shutil.copytree(run_dir, tmp_path / "straight"), epochs=3)
     shutil.copy(data / "train" / "cats" / "1.png", data / "train" / "cats" / "new.png")
+    with pytest.raises(
+        DataError, match=r"1 added \('train/cats/new.png'\). Add --accept-changed-data to go on"
+    ):
+        resume(run_dir, epochs=3, data=str(data))
     events = Events()
-    ours = resume(run_dir, events, epochs=3, data=str(data))
+    ours = resume(run_dir, events, epochs=3, data=str(data), **ACCEPT)
     assert [facts["changes"].added for facts in events.of("data_changed")] == [["train/cats/new.png"]]
     assert differences(straight["state_dict"], ours["state_dict"]) == []
     assert len(rows_of(run_dir)) == 18
@@ -163,7 +167,7 @@ def test_a_manifest_may_get_and_lose_rows(single, tmp_path):
     train(settings_for(manifest), tmp_path / "run")
     manifest.write_text("\n".join(rows))
     events = Events()
-    resume(tmp_path / "run", events, epochs=3)
+    resume(tmp_path / "run", events, epochs=3, **ACCEPT)
     assert [len(facts["changes"].added) for facts in events.of("data_changed")] == [1]
     manifest.unlink()
 
@@ -177,7 +181,7 @@ def test_a_prepared_folder_made_anew_with_more_pictures_keeps_the_split(single, 
     write_pictures(data, {"cats": 20})
     prepare_dataset(scan_dataset(data), tmp_path / "prepared", 32)
     events = Events()
-    ours = resume(shutil.copytree(tmp_path / "run", tmp_path / "ours"), events, epochs=3)
+    ours = resume(shutil.copytree(tmp_path / "run", tmp_path / "ours"), events, epochs=3, **ACCEPT)
     assert [len(facts["changes"].added) for facts in events.of("data_changed")] == [8]
     assert differences(straight["state_dict"], ours["state_dict"]) == []
     (data / "dogs" / "3.png").unlink()
