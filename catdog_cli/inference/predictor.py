@@ -15,15 +15,17 @@ from ..data.pictures import PictureError
 from ..data.transforms import load_picture, normalise
 from ..errors import SettingsError
 from ..models.devices import pick_device, pick_precision
-from ..models.fast import FastForm
+from ..models.fast import FastForm, form_name
 from ..models.memory import Room
 from ..models.processes import SOLO, Group
 from .shares import predict_in_shares
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
-# Few sizes, because each has its own kernels. Convolutions give the same bits in all of them; the head,
-# whose sums do not, always gets the largest. One picture alone is answered in an eighth of the time of 16.
-CPU_BATCHES, GPU_BATCHES = (1, 4, 16), (32,)
+# Few sizes, because each has its own kernels. oneDNN's fused convolutions give the same bits in all of them;
+# the head, whose sums do not, always gets the largest. One picture alone takes an eighth of the time of 16.
+# Where the bits depend on the size there is but one.
+BATCHES = {"onednn": (1, 4, 16), "plain": (4,)}
+GPU_BATCHES = (32,)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Predictor:
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
         classifier = model.classifier
-        self.batches = CPU_BATCHES if self.device.type == "cpu" else GPU_BATCHES
+        on_cpu = self.device.type == "cpu"
+        self.batches = BATCHES[form_name(self.device)] if on_cpu else GPU_BATCHES
         self.backbone = FastForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
         self.head = classifier.head.to(self.device).eval()
 

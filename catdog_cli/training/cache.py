@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 
 KEY_BYTES = 16
-RESIDENT_BYTES = 128 * 2**20
+RESIDENT_BYTES = 32 * 2**20
 AROUND_BYTES = 2**16  # the system maps that much around each place that is read
 STORE_NAME = "[0-9a-f]" * 24 + "-*"  # a prefix's key and a view; whatever else lies there is not ours
 

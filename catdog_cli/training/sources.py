@@ -10,7 +10,7 @@ from ..models.processes import SOLO, Group
 from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix
 from .seeds import seed_of
 
-GATHERED_BYTES = 128 * 2**20
+GATHERED_BYTES = 64 * 2**20
 EVALUATE_BATCH = 256  # rows of pooled features; whole activations go in smaller batches
 
 
