@@ -155,5 +155,16 @@ def test_starts_anew_only_for_what_computes(monkeypatch, arguments, environment,
     monkeypatch.setattr(cli.os, "execv", lambda *call: started.append(call))
     monkeypatch.setattr(cli.sys, "argv", ["catdog", *arguments])
     monkeypatch.setattr(cli.sys, "platform", "linux")
-    cli._keep_freed_memory()
+    cli._start_anew()
     assert bool(started) == anew
+    assert ("GOMP_SPINCOUNT" in cli.os.environ) == anew
+
+
+@pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_what_the_user_says_of_waiting_threads_stays(monkeypatch, name):
+    monkeypatch.setattr(cli.os, "environ", {name: "mine"})
+    monkeypatch.setattr(cli.os, "execv", lambda *call: None)
+    monkeypatch.setattr(cli.sys, "argv", ["catdog", "train", "pets"])
+    monkeypatch.setattr(cli.sys, "platform", "linux")
+    cli._start_anew()
+    assert cli.os.environ == {name: "mine", "GLIBC_TUNABLES": cli.TUNABLES}
