@@ -86,7 +86,7 @@ def train_step(
         LostProcessError: another process has ended.
     """
     statistics = RunningStatistics(run.training_norms)
-    run.optimizer.zero_grad(set_to_none=True)
+    _drop_gradients(run)
     try:
         shares = group.together(lambda: _compute(run, key, next(batches), planned, statistics, group))
         for share in shares:
@@ -103,6 +103,11 @@ def train_step(
     sums.loss += sum(share.loss for share in shares) * (planned / weight) * seen
     sums.correct += sum(share.correct for share in shares)
     sums.seen += seen
+
+
+def _drop_gradients(run: PhaseRun) -> None:
+    for parameter in run.parameters:  # as the optimizer would, but for what it writes down for profilers
+        parameter.grad = None
 
 
 def _compute(
@@ -128,7 +133,7 @@ def _compute(
         except RuntimeError as error:
             run.room.halve(error, len(parts[0]))
         statistics.undo()
-        run.optimizer.zero_grad(set_to_none=True)
+        _drop_gradients(run)
         free_memory()
 
 
@@ -142,8 +147,7 @@ def _backward(
     share: Share,
 ) -> None:
     """Add the gradients of some rows of the share, and their sums."""
-    mixed = torch.autocast(values.device.type, run.dtype, enabled=_is_mixed(run))
-    with _one_picture(run.classifier, len(values)), mixed:
+    with _one_picture(run.classifier, len(values)), _mixed(run, values):
         logits = run.suffix(values)
     logits = logits.float()
     loss = F.cross_entropy(
@@ -192,15 +196,21 @@ def _move(run: PhaseRun) -> None:
         run.average.update()
 
 
-def _is_mixed(run: PhaseRun) -> bool:
+def _mixed(run: PhaseRun, values: torch.Tensor) -> contextlib.AbstractContextManager:
     """Use bfloat16 for blocks of the backbone; a head alone is too small to gain from it."""
-    return run.dtype == torch.bfloat16 and run.border < len(run.classifier.blocks)
+    if run.dtype == torch.bfloat16 and run.border < len(run.classifier.blocks):
+        return torch.autocast(values.device.type, run.dtype)
+    return contextlib.nullcontext()
+
+
+def _one_picture(classifier: Classifier, count: int) -> contextlib.AbstractContextManager:
+    """Let BatchNorm use its running statistics for a batch of one, which has no variance."""
+    return _still(classifier) if count == 1 else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
-def _one_picture(classifier: Classifier, count: int) -> Iterator[None]:
-    """Let BatchNorm use its running statistics for a batch of one, which has no variance."""
-    norms = [m for m in classifier.modules() if is_training_norm(m)] if count == 1 else []
+def _still(classifier: Classifier) -> Iterator[None]:
+    norms = [module for module in classifier.modules() if is_training_norm(module)]
     for norm in norms:
         norm.eval()
     try:
