@@ -9,12 +9,7 @@ from .terminal import tell, tell_json
 
 @click.command("lr-find")
 @click.argument("data")
-@options.network_options
-@options.phase_options
-@options.run_options
-@options.device_options
-@options.precision_option
-@click.option("--recipe", metavar="NAME|FILE", help="Phases from a recipe instead of options.")
+@options.trial_options
 @click.option("--phase", type=click.IntRange(min=1), default=1, help="Which phase's rate.  [default: 1]")
 @click.option("--plot", type=click.Path(), default="lr-find.png", help="The curve.  [default: lr-find.png]")
 @options.json_option

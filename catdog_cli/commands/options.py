@@ -124,6 +124,14 @@ run_options = add_options(
     click.option("--cache-limit", type=float, metavar="GB", help="Size of the feature cache.  [default: 10]"),
     click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),
 )
+trial_options = add_options(  # of commands that train a little, as `catdog train` would
+    network_options,
+    phase_options,
+    run_options,
+    device_options,
+    precision_option,
+    click.option("--recipe", metavar="NAME|FILE", help="Phases from a recipe instead of options."),
+)
 save_every_option = click.option(
     "--save-every",
     metavar="TIME|N",

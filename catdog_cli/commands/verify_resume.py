@@ -21,12 +21,7 @@ SHOWN = 10  # differences
 
 @click.command("verify-resume")
 @click.argument("data")
-@options.network_options
-@options.phase_options
-@options.run_options
-@options.device_options
-@options.precision_option
-@click.option("--recipe", metavar="NAME|FILE", help="Phases from a recipe instead of options.")
+@options.trial_options
 @click.option("--config", type=click.Path(), help="Options from a TOML file; the command line wins.")
 @click.option("--pictures", type=click.IntRange(min=4), help="To train on.  [default: 4 batches]")
 @click.option("--kills", type=click.IntRange(min=1), default=3, help="How often to kill.  [default: 3]")

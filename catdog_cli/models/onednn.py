@@ -42,20 +42,15 @@ class FusedConv(nn.Module):
         self.activation = activation
 
     def forward(self, inputs: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
-        name, numbers, algorithm = self.activation
+        conv = (self.weight, self.bias, *self.geometry)
         if other is None:
-            return torch.ops.mkldnn._convolution_pointwise(
-                inputs, self.weight, self.bias, *self.geometry, name, numbers, algorithm
-            )
+            return torch.ops.mkldnn._convolution_pointwise(inputs, *conv, *self.activation)
+        activated = self.activation != NOTHING
         if other.shape[2:] == (1, 1):  # torch 2.11 fails there
-            found = torch.ops.mkldnn._convolution_pointwise(
-                inputs, self.weight, self.bias, *self.geometry, "none", [], ""
-            )
-            return (found + other).relu() if name == "relu" else found + other
-        unary = (None, [], None) if name == "none" else (name, numbers, algorithm)
-        return torch.ops.mkldnn._convolution_pointwise.binary(
-            inputs, other, self.weight, self.bias, *self.geometry, "add", 1.0, *unary
-        )
+            summed = torch.ops.mkldnn._convolution_pointwise(inputs, *conv, *NOTHING) + other
+            return summed.relu() if activated else summed  # a sum has no other activation
+        unary = self.activation if activated else (None, [], None)
+        return torch.ops.mkldnn._convolution_pointwise.binary(inputs, other, *conv, "add", 1.0, *unary)
 
 
 @functools.cache

@@ -62,6 +62,28 @@ def run_phases(
         CatdogError: the loss is not finite, or a checkpoint cannot be written.
     """
     started = time.monotonic()
+    state = _open_state(setup, run_dir, resume, progress)
+    try:
+        for index in range(state.progress.phase, len(setup.settings.phases)):
+            if index > state.progress.phase:
+                state.progress.start_phase(index)
+                resume = None
+            _run_phase(setup, state, report, lambda: setup.group.any(should_stop()), resume)
+    except LostProcessError as error:
+        saved = "What is done is kept" if setup.group.is_main else "What the main process saved is there"
+        raise LostProcessError(f"{error} {saved}; to go on: {_resume_command(state)}") from error
+    return RunResult(
+        run_dir,
+        state.progress.best,
+        state.progress.history,
+        len(state.class_names),
+        time.monotonic() - started,
+    )
+
+
+def _open_state(
+    setup: Setup, run_dir: Path, resume: dict[str, Any] | None, progress: Progress | None
+) -> RunState:
     state = RunState(
         run_dir,
         setup.settings,
@@ -76,22 +98,7 @@ def run_phases(
     if resume is not None:
         state.best_state, state.temperature = resume.get("best_state"), resume.get("temperature", 1.0)
         recall_bad(setup, state.progress, resume)
-    try:
-        for index in range(state.progress.phase, len(setup.settings.phases)):
-            if index > state.progress.phase:
-                state.progress.start_phase(index)
-                resume = None
-            _run_phase(setup, state, report, lambda: setup.group.any(should_stop()), resume)
-    except LostProcessError as error:
-        saved = "what is done is kept" if setup.group.is_main else "what the main process saved is there"
-        raise LostProcessError(f"{error} {saved.capitalize()}; to go on: {_resume_command(state)}") from error
-    return RunResult(
-        run_dir,
-        state.progress.best,
-        state.progress.history,
-        len(state.class_names),
-        time.monotonic() - started,
-    )
+    return state
 
 
 def _run_phase(setup: Setup, state: RunState, report: Report, should_stop, resume: dict | None) -> None:

@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -121,11 +122,16 @@ class FrozenPrefix:
     @functools.cached_property
     def output_shape(self) -> tuple[int, ...]:
         """Return the shape of one picture's output, as a store says, or by trying it."""
-        known = stored_shape(cache_root() / f"{self.key}-none")
+        known = stored_shape(store_folder(self.key, View()))
         if known is not None:
             return known
         probe = torch.zeros(1, 3, self.spec.size, self.spec.size, dtype=torch.uint8)
         return tuple(self(probe).shape[1:])
+
+
+def store_folder(key: str, view: View) -> Path:
+    """Return where the cache keeps a view's outputs of the prefix with this key."""
+    return cache_root() / f"{key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
 
 
 def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:

@@ -6,8 +6,8 @@ import torch
 
 from ..data.loaders import BadPicture
 from ..models.processes import SOLO, Group
-from .cache import Store, cache_root, make_room
-from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix
+from .cache import Store, make_room
+from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix, store_folder
 
 APPEND_ROWS = 1024
 ROUND = 8  # batches that each process computes before all say how far they are
@@ -35,8 +35,8 @@ def build_table(
     Raises:
         OSError: the cache cannot be written: no permission, or the disk is full.
     """
-    name = f"{prefix.key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
-    store = group.in_each(lambda: Store(cache_root() / name, prefix.output_shape, prefix.dtype))
+    folder = store_folder(prefix.key, view)
+    store = group.in_each(lambda: Store(folder, prefix.output_shape, prefix.dtype))
     missing = _missing_anywhere(store, chosen, group)
     make_room(len(missing) * store.row_bytes, limit_bytes, keep={store.folder})
     while missing:  # a second time only for what has the content of an unreadable picture
