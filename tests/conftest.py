@@ -1,5 +1,7 @@
 """Small pictures and shared fixtures; no test reaches a network."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,17 @@ def shared() -> Path:
 def _own_cache(tmp_path_factory, monkeypatch):
     """Keep every test away from the user's feature cache."""
     monkeypatch.setenv("CATDOG_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Give torch one thread: small networks lose much by two where other work fills the cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def draw_picture(label: int, number: int, size: tuple[int, int] = (40, 32)) -> Image.Image:

@@ -25,6 +25,7 @@ from catdog_cli.checkpoints import (
 from catdog_cli.errors import CheckpointError
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.settings import HeadSpec, InputSpec, TrainSettings
+from tests.conftest import one_thread
 
 HEAD = HeadSpec((6,), 0.1)
 SPEC = InputSpec(32, 36)
@@ -48,10 +49,8 @@ def make_content(resume: bool = False) -> dict:
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
     """Small networks lose much by threads where other work fills the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from catdog_cli.cli import run
 from catdog_cli.commands import phase_report
 from catdog_cli.commands.progress import TrainReport
 from catdog_cli.training.same_run import compare_runs, find_damage
-from tests.conftest import write_pictures
+from tests.conftest import one_thread, write_pictures
 
 TINY = ("--image-size", "32", "--cpu", "--workers", "0", "--batch-size", "5", "--save-every", "2")
 RECIPES = {
@@ -31,12 +31,8 @@ WRITE_REPORT, PLOT_CURVES = phase_report.write_phase_report, plots.plot_curves
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

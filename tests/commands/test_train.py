@@ -16,7 +16,7 @@ from catdog_cli.cli import run
 from catdog_cli.training.cache import cache_root
 from catdog_cli.training.run import reserve_run_dir
 from tests.commands.trained import call, train_tiny
-from tests.conftest import write_pictures
+from tests.conftest import one_thread, write_pictures
 from tests.training.conftest import save_network
 from tests.training.runs import differences, load
 
@@ -36,10 +36,8 @@ def _no_mlflow():
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     """Give torch one thread, as the processes of the signal tests have."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

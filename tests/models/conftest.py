@@ -8,6 +8,7 @@ from catdog_cli.models.backbones import FIRST_CLASS
 from catdog_cli.models.classifier import Classifier, build_classifier
 from catdog_cli.models.empty import empty_networks
 from catdog_cli.settings import HeadSpec
+from tests.conftest import one_thread
 
 
 def fill(model: nn.Module) -> None:
@@ -36,10 +37,8 @@ def make_classifier(arch: str, num_classes: int = 3, head: HeadSpec | None = Non
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Small pictures gain nothing from threads, and lose much where other work fills the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session", params=FIRST_CLASS)

@@ -1,20 +1,20 @@
 """Data folders and weights that the tests of training share; nothing writes into them."""
 
 import os
+import shutil
 
 import pytest
 import torch
 
-from ..conftest import write_pictures
+from ..conftest import one_thread, write_pictures
+from .runs import settings_for, train
 
 
 @pytest.fixture(autouse=True, scope="package")
 def _one_thread():
-    """Give torch one thread: these networks are too small for two, which only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    """These networks are too small for two threads, which only wait for each other."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +60,12 @@ def save_network(arch, path):
             model.train()(torch.randn(4, 3, 64, 64))
         torch.save(model.state_dict(), path)
     return path
+
+
+@pytest.fixture(scope="package")
+def finished(few, tmp_path_factory):
+    """Return a folder with a run of two epochs in `run`, on the data in `data`; tests work on copies."""
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copytree(few, folder / "data")
+    train(settings_for(folder / "data"), folder / "run")
+    return folder

@@ -118,15 +118,6 @@ def test_weights_do_not_depend_on_workers_or_cache(few, tmp_path, straight_run, 
         assert differences(cached["history"], other["history"]) == []
 
 
-@pytest.fixture(scope="module")
-def finished(few, tmp_path_factory):
-    """Return a run of two epochs on a copy of the data beside it; tests work on copies of both."""
-    folder = tmp_path_factory.mktemp("finished")
-    shutil.copytree(few, folder / "data")
-    train(settings_for(folder / "data"), folder / "run")
-    return folder
-
-
 @pytest.fixture
 def run_dir(finished, tmp_path):
     return shutil.copytree(finished / "run", tmp_path / "run")

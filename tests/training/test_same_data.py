@@ -16,15 +16,6 @@ from .runs import Events, differences, load, resume, settings_for, train
 ACCEPT = {"accept_changed_data": True}
 
 
-@pytest.fixture(scope="module")
-def finished(few, tmp_path_factory):
-    """Return a folder with a run of two epochs in `run`, on the copy of the data in `data`."""
-    folder = tmp_path_factory.mktemp("finished")
-    shutil.copytree(few, folder / "data")
-    train(settings_for(folder / "data"), folder / "run")
-    return folder
-
-
 @pytest.fixture
 def both(finished, tmp_path):
     """Return copies of the run and of its data, which a test may change."""
