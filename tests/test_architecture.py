@@ -17,12 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catdog_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-LOWEST = {"settings", "errors", "files"}
+LOWEST = {"settings", "errors", "files", "vision"}
 LIBRARY = LOWEST | {"data", "models", "checkpoints"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
     "errors": set(),
     "files": set(),
     "settings": {"errors"},
+    "vision": set(),  # torchvision, and nothing of catdog
     "data": LOWEST,
     "models": LOWEST,
     "plots": LOWEST,
@@ -118,6 +119,8 @@ def find_misplaced_packages(path: str, tree: ast.Module) -> Iterator[str]:
         yield from (
             f"{path}: only cli and commands may use {name}" for name in everywhere & {"click", "rich"}
         )
+    if own != "vision" and "torchvision" in everywhere:
+        yield f"{path}: only vision may import torchvision"
     if own != "plots" and "matplotlib" in everywhere:
         yield f"{path}: only plots may use matplotlib"
     if own in LIGHT or path in LIGHT_FILES:
@@ -232,6 +235,7 @@ BROKEN = [
     ),
     ("training/engine.py", "import sys\nsys.stderr.write('')", r"may use sys\.stderr"),
     ("commands/x.py", "import click\nclick.echo('\x1b')", "print through commands.terminal, not click.echo"),
+    ("data/scan.py", "def f():\n    import torchvision", "only vision may import torchvision"),
     ("commands/plot.py", "def f():\n    import matplotlib.pyplot", "only plots may use matplotlib"),
     ("training/tracking.py", "import mlflow", r"mlflow is optional, use require\(\)"),
     (
@@ -260,6 +264,8 @@ FINE = [
     ("checkpoints.py", "import torch\nfrom . import __version__\nfrom .models import classifier"),
     ("models/backbones.py", "if TYPE_CHECKING:\n    import torch"),
     ("plots.py", "import matplotlib"),
+    ("data/scan.py", "import torch\nfrom ..vision import torchvision"),
+    ("vision.py", "import torchvision"),
     ("training/tracking.py", "def f():\n    mlflow = require('mlflow', 'track')"),
 ]
 

@@ -18,11 +18,12 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from ..settings import AUGMENTS, InputSpec, check_choice
+from ..vision import torchvision
 
+F = torchvision.transforms.v2.functional
+InterpolationMode = torchvision.transforms.InterpolationMode
 View = Callable[..., torch.Tensor]
 SMALLEST_CROP = {"light": 0.6, "standard": 0.5, "strong": 0.25}  # share of the picture's area
 CROP_RATIOS = (3 / 4, 4 / 3)  # width / height

@@ -157,13 +157,15 @@ def _list_remotes(name: str, base_url: str | None) -> list[RemoteFile]:
     elif name == "cats-vs-dogs-filtered":
         remotes = [FILTERED]
     elif name == "pets":
-        from torchvision.datasets import OxfordIIITPet
+        from ..vision import torchvision
 
-        remotes = [RemoteFile(url, f"md5:{digest}") for url, digest in OxfordIIITPet._RESOURCES]
+        resources = torchvision.datasets.OxfordIIITPet._RESOURCES
+        remotes = [RemoteFile(url, f"md5:{digest}") for url, digest in resources]
     else:
-        from torchvision.datasets import Flowers102
+        from ..vision import torchvision
 
-        prefix, files = Flowers102._download_url_prefix, Flowers102._file_dict.values()
+        flowers = torchvision.datasets.Flowers102
+        prefix, files = flowers._download_url_prefix, flowers._file_dict.values()
         remotes = [RemoteFile(prefix + file, f"md5:{digest}") for file, digest in files]
     if base_url is None:
         return remotes
@@ -223,19 +225,20 @@ def _place_breeds(work: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _open_pets(work: Path) -> Iterator[tuple[str, object]]:
-    from torchvision.datasets import OxfordIIITPet
+    from ..vision import torchvision
 
     for split, part in (("train", "trainval"), ("test", "test")):
-        yield split, OxfordIIITPet(work, part)
+        yield split, torchvision.datasets.OxfordIIITPet(work, part)
 
 
 def _place_flowers(work: Path) -> Iterator[tuple[Path, str]]:
-    from torchvision.datasets import Flowers102
+    from ..vision import torchvision
 
+    flowers = torchvision.datasets.Flowers102
     for split in ("train", "val", "test"):
-        data = Flowers102(work, split)
+        data = flowers(work, split)
         for path, label in zip(data._image_files, data._labels, strict=True):
-            yield path, f"{split}/{Flowers102.classes[label].strip()}/{path.name}"
+            yield path, f"{split}/{flowers.classes[label].strip()}/{path.name}"
 
 
 def _move_in(work: Path, root: Path, plan: dict) -> int:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision.io  # noqa: F401 - registers torch.ops.image
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -31,6 +30,7 @@ from PIL import (
 )
 
 from ..errors import CatdogError, DataError, SettingsError
+from ..vision import torchvision  # noqa: F401 - registers torch.ops.image
 from .jpeg import EXIF_ORIENTATION, START, JpegHeader, scan_jpeg
 from .rgb import to_rgb
 from .tiff import check_pieces

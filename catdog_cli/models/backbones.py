@@ -50,7 +50,7 @@ def arch_names() -> list[str]:
 
 
 def _torchvision_names() -> list[str]:
-    import torchvision
+    from ..vision import torchvision
 
     names = torchvision.models.list_models(module=torchvision.models)
     return [name for name in names if not name.startswith("squeezenet")]  # ends in a convolution
@@ -78,7 +78,7 @@ def build_model(arch: str) -> "nn.Module":
         from .simple_cnn import SimpleCNN
 
         return SimpleCNN()
-    import torchvision
+    from ..vision import torchvision
 
     return torchvision.models.get_model(arch, weights=None, **_build_options(arch))
 
@@ -90,7 +90,7 @@ def _build_options(arch: str) -> dict[str, object]:
         # their own initialisation takes minutes
         return {"transform_input": True, "init_weights": False}
     if arch.startswith("vit_"):  # the size is built in
-        import torchvision
+        from ..vision import torchvision
 
         return {"image_size": torchvision.models.get_model_weights(arch).DEFAULT.meta["min_size"][0]}
     return {}
@@ -167,7 +167,7 @@ def input_spec(arch: str, weights: str) -> InputSpec:
     """
     if arch == "simple_cnn":
         return SIMPLE_CNN_SPEC
-    import torchvision
+    from ..vision import torchvision
 
     preset = torchvision.models.get_model_weights(arch).DEFAULT.transforms()
     if weights != "imagenet":

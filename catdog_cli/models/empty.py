@@ -9,16 +9,35 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import SettingsError
 from .backbones import build_model, split_head
 
+FILLS = {
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.trunc_normal_,
+}
+# Up to here a picture's way through a network of zeros on the CPU is found out sooner than the meta device
+# imports sympy and torch's compiler.
+SMALL_PX, SMALL_PARAMETERS = 256, 30_000_000
 
-class _CountOnCPU(TorchFunctionMode):
-    """Leaves small sums on the CPU: RegNet computes the widths of its layers with tensors."""
+
+class _OnlyShapes(TorchFunctionMode):
+    """Leaves out random numbers, for which the meta device would import sympy, and small sums on the CPU.
+
+    RegNet computes the widths of its layers with tensors.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func in FILLS:
+            target = args[0] if args else kwargs["tensor"]
+            if target.is_meta:
+                return target
         if func in (torch.arange, torch.tensor):
             kwargs = {"device": "cpu", **(kwargs or {})}
         return func(*args, **(kwargs or {}))
@@ -27,7 +46,7 @@ class _CountOnCPU(TorchFunctionMode):
 @contextlib.contextmanager
 def empty_networks() -> Iterator[None]:
     """Build every network in this context on torch's meta device."""
-    with torch.device("meta"), _CountOnCPU():
+    with torch.device("meta"), _OnlyShapes():
         yield
 
 
@@ -36,8 +55,16 @@ def check_image_size(arch: str, size: int) -> None:
     with empty_networks():
         model = build_model(arch)
         split_head(model, arch)
+    device = "meta"
+    if size <= SMALL_PX and sum(parameter.numel() for parameter in model.parameters()) <= SMALL_PARAMETERS:
+        device = "cpu"
     try:
-        model.to("meta").eval()(torch.empty(1, 3, size, size, device="meta"))
+        with torch.inference_mode():
+            if device == "cpu":
+                state = model.state_dict()  # its metadata too: mnasnet's has a version
+                state.update({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in state.items()})
+                model.load_state_dict(state, assign=True)
+            model.to(device).eval()(torch.zeros(1, 3, size, size, device=device))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:100].rstrip(".")
         raise SettingsError(

@@ -10,7 +10,8 @@ import operator
 
 import torch
 from torch import fx, nn
-from torchvision.ops import stochastic_depth
+
+from ..vision import torchvision
 
 Activation = tuple[str, list[float], str]  # oneDNN's name, its numbers, its algorithm
 ADDITIONS = (operator.add, operator.iadd, torch.add)
@@ -98,7 +99,7 @@ def _drop_identities(traced: fx.GraphModule, modules: dict[str, nn.Module]) -> N
     """Take out what does nothing in evaluation, so that a sum stands right behind its convolution."""
     for node in list(traced.graph.nodes):
         dropout = _is_module(node) and isinstance(modules.get(node.target), nn.Dropout)
-        if dropout or (node.op == "call_function" and node.target is stochastic_depth):
+        if dropout or (node.op == "call_function" and node.target is torchvision.ops.stochastic_depth):
             node.replace_all_uses_with(node.args[0])
             traced.graph.erase_node(node)
 

@@ -38,7 +38,7 @@ def load_backbone(classifier: Classifier, weights: str) -> None:
 def _torchvision_state_dict(arch: str) -> dict[str, torch.Tensor]:
     if arch == "simple_cnn":
         raise CatdogError("simple_cnn has no ImageNet weights: add --weights none.")
-    import torchvision
+    from ..vision import torchvision
 
     entry = torchvision.models.get_model_weights(arch).DEFAULT
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name

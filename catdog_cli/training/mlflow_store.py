@@ -26,6 +26,7 @@ DEFAULTS = {  # what the user has set in the environment wins
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # s
 }
 UPLOAD_TIMEOUT_S = 300  # a server may hand a large file on before it answers
+ADDRESS = "MLFLOW_TRACKING_URI"  # where MLflow looks for its address
 LOADER = "catdog_cli.inference.mlflow_model"
 MAX_PARAMS, MAX_METRICS = 100, 1000  # in one request
 MAX_VALUE = 500  # characters of a parameter; what older servers take
@@ -92,13 +93,24 @@ def absolute_uri(uri: str) -> str:
     return path.as_uri()
 
 
+@contextlib.contextmanager
+def _environment_as_it_was() -> Iterator[None]:
+    """Undo what MLflow writes into the environment, where the next training would take it for the user's."""
+    before = os.environ.get(ADDRESS)
+    yield
+    if before is None:
+        os.environ.pop(ADDRESS, None)
+    else:
+        os.environ[ADDRESS] = before
+
+
 class Store:
     """One MLflow server, database or folder, and the experiment that runs go into."""
 
     def __init__(self, uri: str, experiment: str):
         self.uri, self.experiment = absolute_uri(uri), experiment
         self.mlflow = load_mlflow()
-        with _told(self.uri):
+        with _told(self.uri), _environment_as_it_was():
             self.mlflow.set_tracking_uri(self.uri)  # or saving a model makes an mlflow.db wherever this runs
             self.client = self.mlflow.MlflowClient(self.uri, self.uri)
 
@@ -253,7 +265,8 @@ def build_signature(class_names: list[str]) -> Any:
 def list_requirements() -> list[str]:
     """Return what loading the model needs, in the versions that it was trained with."""
     import torch
-    import torchvision
+
+    from ..vision import torchvision
 
     packages = {"torch": torch.__version__, "torchvision": torchvision.__version__}
     plain = [f"{name}=={str(version).split('+')[0]}" for name, version in packages.items()]

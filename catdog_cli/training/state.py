@@ -185,7 +185,7 @@ def phase_label(index: int, name: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions that a result may depend on."""
-    import torchvision
+    from ..vision import torchvision
 
     return {
         "catdog": __version__,

@@ -16,7 +16,7 @@ from typing import Any
 from ..checkpoints import write_atomic
 from ..errors import CatdogError, InterruptedRunError, SettingsError
 from ..settings import check_kind
-from .mlflow_store import Store, StoreError, hide_password
+from .mlflow_store import ADDRESS, Store, StoreError, hide_password
 from .run_facts import describe_run, hash_file, list_files, make_row, read_lines
 
 EXPERIMENT = "catdog"
@@ -44,7 +44,7 @@ def open_tracker(
         CatdogError: mlflow is not installed.
     """
     note = _read_note(run_dir) if resuming else {}
-    chosen = uri if uri is not None else note.get("uri") or os.environ.get("MLFLOW_TRACKING_URI") or None
+    chosen = uri if uri is not None else note.get("uri") or os.environ.get(ADDRESS) or None
     if chosen is None:
         if experiment or model:
             raise SettingsError("--mlflow-experiment and --mlflow-model need --mlflow URI: add it.")

@@ -18,7 +18,7 @@ from catdog_cli.inference.predictor import Predictor
 from catdog_cli.settings import Phase
 from catdog_cli.training import run
 from catdog_cli.training.board import open_board, tee
-from catdog_cli.training.mlflow_store import absolute_uri, hide_password, load_mlflow
+from catdog_cli.training.mlflow_store import ADDRESS, Store, absolute_uri, hide_password, load_mlflow
 from catdog_cli.training.run_facts import read_lines
 from catdog_cli.training.tracking import PENDING_FILE, open_tracker
 
@@ -83,7 +83,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _no_address(monkeypatch):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that what MLflow writes there goes after the test
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a busy machine is no lost server
 
 
@@ -351,3 +352,12 @@ def test_tensorboard_reads_every_epoch(pets, tmp_path):
     wanted = [(step, pytest.approx(row["val_loss"])) for step, row in enumerate(history, 1)]
     assert [(each.step, each.value) for each in read.Scalars("val_loss")] == wanted
     assert len(wanted) == 3
+
+
+@pytest.mark.parametrize("before", [None, "http://elsewhere:5000"])
+def test_the_environment_stays_as_the_user_has_it(before, tmp_path, monkeypatch):
+    """MLflow writes its address there, where the next training in this process would find it."""
+    if before is not None:
+        monkeypatch.setenv(ADDRESS, before)
+    Store(f"sqlite:///{tmp_path / 'runs.db'}", "told")
+    assert os.environ.get(ADDRESS) == before
