@@ -16,6 +16,8 @@ from .canvas import (
     clean_axes,
     fit_label,
     make_figure,
+    make_sheet,
+    place_axes,
     save_figure,
     show_percent,
     write_title,
@@ -44,8 +46,9 @@ def plot_curves(history: list[dict[str, Any]], path: Path | str, best: int | Non
     if best is None:
         ranks = np.nan_to_num([columns["val_loss"], -columns["val_accuracy"]], nan=np.inf)
         best = int(np.lexsort(ranks)[0])
-    figure = make_figure(11, 4.4)
-    for kind, axes in zip(("loss", "accuracy"), figure.subplots(1, 2), strict=True):
+    figure = make_sheet(11, 4.4, "")
+    for kind, left in (("loss", 0.7), ("accuracy", 6.15)):
+        axes = place_axes(figure, left, 0.8, 4.7, 3.0)
         _draw_phases(axes, history)
         _draw_curve(axes, columns[f"train_{kind}"], GREY, "training")
         _draw_curve(axes, columns[f"val_{kind}"], BLUE, "validation")
