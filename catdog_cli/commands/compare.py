@@ -18,6 +18,7 @@ LEVEL = 0.05  # chances below it count as evidence
 @click.argument("second")
 @click.option("--data", required=True, metavar="DATA", help="Labelled pictures, as for evaluate.")
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
+@options.exclude_option
 @options.device_options
 @options.precision_option
 @options.json_option
@@ -26,6 +27,7 @@ def compare(
     second: str,
     data: str,
     split: str | None,
+    exclude: str | None,
     device: str | None,
     precision: str | None,
     as_json: bool,
@@ -33,12 +35,13 @@ def compare(
     """Measure two checkpoints, FIRST and SECOND, on the same pictures, and say whether they differ.
 
     \b
-    Example:
+    Examples:
       catdog compare checkpoints/resnet18-1 checkpoints/mobilenet_v2-2 --data pets
+      catdog compare checkpoints/resnet18-1 checkpoints/mobilenet_v2-2 --data pets --exclude bad.txt
     """
     predictors = [load_predictor(path, device, precision) for path in (first, second)]
     names = _join_names(predictors, (first, second))
-    dataset, split = choose_pictures(data, [first, second], names, split, say)
+    dataset, split = choose_pictures(data, [first, second], names, split, say, exclude)
     _refuse_unknown(dataset, predictors, (first, second))
     say(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
     answers = [ask_network(predictor, dataset, split) for predictor in predictors]

@@ -30,7 +30,7 @@ MOST_CLASSES = 12  # with more, the confusion matrix is left to the picture
 @click.argument("data")
 @click.argument("checkpoint")
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
-@click.option("--exclude", metavar="FILE", help="Pictures to leave out; `data check` writes such a list.")
+@options.exclude_option
 @click.option("--output", type=click.Path(), metavar="DIR", help="Write a report with pictures there.")
 @click.option("--uncalibrated", is_flag=True, help="Take probabilities as trained, without temperature.")
 @click.option("--tta", is_flag=True, help="Average each picture with its mirror image; takes twice as long.")

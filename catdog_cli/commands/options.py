@@ -68,6 +68,9 @@ device_options = add_options(
     click.option("--gpu", "device", flag_value="gpu", help="Compute on the GPU; an error if there is none."),
     click.option("--cpu", "device", flag_value="cpu", help="Compute on the CPU."),
 )
+exclude_option = click.option(
+    "--exclude", metavar="FILE", help="Pictures to leave out; `data check` writes such a list."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 precision_option = click.option(
     "--precision", type=click.Choice(PRECISIONS), help="Default auto: bf16 where the processor has it."
@@ -107,7 +110,7 @@ phase_options = add_options(
 )
 run_options = add_options(
     click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]"),
-    click.option("--exclude", metavar="FILE", help="Pictures to leave out; `data check` writes such a list."),
+    exclude_option,
     click.option("--val-fraction", type=float, help="Share kept for validation.  [default: 0.2]"),
     click.option("--workers", type=int, help="Processes that load pictures.  [default: by machine]"),
     click.option(

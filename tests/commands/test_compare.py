@@ -88,6 +88,21 @@ def test_unreadable_pictures_count_for_neither(capsys, trained, pets):
     assert "Skipped: " in talk
 
 
+def test_excluded_pictures_count_for_neither(capsys, tmp_path, trained):
+    data = write_pictures(tmp_path / "new", {"val/cats": 9, "val/dogs": 3})
+    first, second = (always_say(trained, tmp_path / f"{i}.pt", i) for i in (0, 1))
+    bad = tmp_path / "bad.txt"
+    bad.write_text(f"val/cats/0.png\n{data / 'val' / 'dogs' / '2.png'}\nval/cats/gone.png\n")
+    code, found, talk = call(capsys, "compare", first, second, "--data", data, "--exclude", bad)
+    assert (code, found["num_samples"]) == (0, 10)
+    counts = [found[name] for name in ("only_a_right", "only_b_right", "both_right", "both_wrong")]
+    assert counts == [8, 2, 0, 0]
+    paths = [item["path"] for item in found["disagreements"]]
+    assert len(paths) == 10
+    assert not any(path.endswith(("cats/0.png", "dogs/2.png")) for path in paths)
+    assert "1 of 3 excluded pictures are not in the data." in talk
+
+
 def test_only_pictures_that_both_runs_kept_apart_count(capsys, tmp_path):
     data = write_pictures(tmp_path / "plain", {"cats": 20, "dogs": 20})
     runs = [
@@ -133,6 +148,7 @@ def test_the_conclusion_is_plain(only_a, only_b, chance, sentence):
         (["RUN", "nowhere.pt", "--data", "PETS"], 1, r"No checkpoint at 'nowhere\.pt'"),
         (["RUN", "RUN", "--data", "nowhere"], 1, "The data folder 'nowhere' does not exist"),
         (["RUN", "RUN", "--data", "PETS", "--split", "test"], 1, "has no split 'test'"),
+        (["RUN", "RUN", "--data", "PETS", "--exclude", "no.txt"], 1, "Cannot read the exclude list 'no.txt'"),
     ],
 )
 def test_what_cannot_be_compared_is_said_in_a_sentence(capsys, trained, pets, arguments, code, message):
