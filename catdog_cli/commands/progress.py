@@ -228,9 +228,22 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
         )
         if phase["features_kept_bytes"]:
             lines.append(f"  keeps {phase['features_kept_bytes'] / 1e6:.0f} MB of features in the cache")
+    lines += _mlflow_lines(facts.get("mlflow"))
     lines.append(f"Memory about {facts['memory_bytes'] / 1e9:.1f} GB")
     lines.append(f"Time about {_duration(facts['seconds'])}, measured on a few batches; nothing was written")
     return lines
+
+
+def _mlflow_lines(found: dict[str, Any] | None) -> list[str]:
+    """Return a line on what `training.mlflow_look` found; none where nobody asked for MLflow."""
+    if found is None:
+        return []
+    answer = {
+        "absent": "holds nothing yet: a run makes it, with the experiment",
+        "no experiment": "answers; a run makes the experiment",
+        "experiment": "answers and has the experiment",
+    }
+    return [f"MLflow at {found['uri']!r} {answer[found['found']]} {found['experiment']!r}"]
 
 
 def _duration(seconds: float) -> str:

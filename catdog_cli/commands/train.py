@@ -59,7 +59,11 @@ TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
     is_flag=True,
     help="With --resume: go on although pictures were added, removed or changed.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would happen and how long it takes; write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would happen, how long it takes, whether MLflow answers; write nothing.",
+)
 @options.json_option
 def train(
     data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given
@@ -108,10 +112,10 @@ def _train(
     with TrainReport() as report:
         if dry_run and group.size > 1:
             raise SettingsError("--dry-run measures one process: start it without torchrun.")
-        if dry_run:
-            _dry_run(settings, report, as_json)
-            return None
         tracking = {name: merged.get(name) for name in TRACKING}
+        if dry_run:
+            _dry_run(settings, tracking, report, as_json)
+            return None
         with _run_dir(output, settings.arch, group) as run_dir:
             start = functools.partial(run.train, settings, run_dir)
             return _follow(run_dir, tracking, report, group, start)
@@ -133,11 +137,15 @@ def _run_dir(output: str | None, arch: str, group: Group) -> Iterator[Path]:
             run_dir.rmdir()
 
 
-def _dry_run(settings: Any, report: TrainReport, as_json: bool) -> None:
+def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) -> None:
     from ..training import run
     from ..training.estimate import estimate_run
+    from ..training.tracking import try_address
 
+    followed = try_address(*(tracking[name] for name in ("mlflow", "mlflow_experiment", "mlflow_model")))
     facts = estimate_run(settings, run.read_data(settings, report))
+    if followed is not None:
+        facts["mlflow"] = followed
     if as_json:
         tell_json(facts)
     else:

@@ -16,6 +16,7 @@ from typing import Any
 from ..checkpoints import write_atomic
 from ..errors import CatdogError, InterruptedRunError, SettingsError
 from ..settings import check_kind
+from .mlflow_look import look
 from .mlflow_store import ADDRESS, Store, StoreError, hide_password
 from .run_facts import describe_run, hash_file, list_files, make_row, read_lines
 
@@ -44,12 +45,9 @@ def open_tracker(
         CatdogError: mlflow is not installed.
     """
     note = _read_note(run_dir) if resuming else {}
-    chosen = uri if uri is not None else note.get("uri") or os.environ.get(ADDRESS) or None
+    chosen = _choose_address(uri, experiment, model, note)
     if chosen is None:
-        if experiment or model:
-            raise SettingsError("--mlflow-experiment and --mlflow-model need --mlflow URI: add it.")
         return None
-    _check_names(uri, experiment, model, note)
     store = Store(chosen, experiment or note.get("experiment") or EXPERIMENT)
     tracker = Tracker(store, run_dir, model or note.get("model"), say, note)
     try:
@@ -59,6 +57,27 @@ def open_tracker(
             raise
         tracker.lose(error)
     return tracker
+
+
+def try_address(uri: str | None, experiment: str | None, model: str | None) -> dict[str, Any] | None:
+    """Return what a run that starts now would find in MLflow, as `mlflow_look.look` says; write nothing.
+
+    None where nobody asked for MLflow. Raises as `open_tracker` does.
+    """
+    chosen = _choose_address(uri, experiment, model, {})
+    return None if chosen is None else look(chosen, experiment or EXPERIMENT, model)
+
+
+def _choose_address(
+    uri: str | None, experiment: str | None, model: str | None, note: dict[str, Any]
+) -> str | None:
+    """Return the address that is given, noted or in the environment, once the names make sense."""
+    chosen = uri if uri is not None else note.get("uri") or os.environ.get(ADDRESS) or None
+    if chosen is not None:
+        _check_names(uri, experiment, model, note)
+    elif experiment or model:
+        raise SettingsError("--mlflow-experiment and --mlflow-model need --mlflow URI: add it.")
+    return chosen
 
 
 def _check_names(uri: str | None, experiment: str | None, model: str | None, note: dict[str, Any]) -> None:

@@ -1,10 +1,12 @@
 """Runs followed in MLflow, read back through MLflow's own client; and in TensorBoard's event files."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -86,6 +88,24 @@ def _no_address(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # so that what MLflow writes there goes after the test
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # a busy machine is no lost server
+
+
+def change_database(path, statement):
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(statement)
+        database.commit()
+
+
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory):
+    """Return a folder of SQLite files that cannot take a run: deleted, old, and no database."""
+    folder = tmp_path_factory.mktemp("databases")
+    gone = f"sqlite:///{folder / 'GONE.db'}"
+    open_client(gone).delete_experiment(made_by_mlflow(folder, gone))
+    shutil.copy(folder / "GONE.db", folder / "OLD.db")
+    change_database(folder / "OLD.db", "UPDATE alembic_version SET version_num = '0123'")
+    (folder / "TEXT.db").write_text("This is no database. " * 99)
+    return folder
 
 
 def open_client(uri):
@@ -311,6 +331,102 @@ def test_wrong_addresses_and_names_stop_before_training(pets, tmp_path, capsys, 
     with pytest.raises(CatdogError, match=match):
         raise CatdogError(sentence)
     assert not (tmp_path / "run").exists()
+
+
+def snapshot(folder):
+    """Return every file and folder below `folder`, with what is in it and when it was changed."""
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        for path in folder.rglob("*")
+    }
+
+
+def made_by_mlflow(folder, uri, name="catdog"):
+    """Let MLflow's own client make what lies behind an address, with one experiment in it."""
+    return open_client(uri).create_experiment(name, (folder / "files").as_uri())
+
+
+def dry_run(capsys, pets, *options):
+    """Return the exit code, what was printed and what was said of `catdog train --dry-run`."""
+    capsys.readouterr()
+    code = cli.run(["train", str(pets), *QUICK, "--epochs", "1", "--dry-run", *options])
+    return code, *capsys.readouterr()
+
+
+def make_state(state, uri, folder, databases):
+    """Bring what lies behind an address into a state: absent, without the experiment catdog, or with it."""
+    if uri.startswith("sqlite:") and state != "absent":
+        shutil.copy(databases / "GONE.db", folder / "runs.db")
+        name = "catdog" if state == "experiment" else "cats"
+        change = f"UPDATE experiments SET lifecycle_stage='active', name='{name}' WHERE name='catdog'"
+        change_database(folder / "runs.db", change)
+    elif state != "absent":
+        made_by_mlflow(folder, uri, "catdog" if state == "experiment" else "cats")
+
+
+@pytest.mark.parametrize(
+    ("state", "answer"),
+    [
+        ("absent", "holds nothing yet: a run makes it, with the experiment 'catdog'"),
+        ("no experiment", "answers; a run makes the experiment 'catdog'"),
+        ("experiment", "answers and has the experiment 'catdog'"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["sqlite:///{}/runs.db", "{}/runs"])
+def test_a_dry_run_asks_mlflow_and_writes_nothing(
+    kind, state, answer, pets, databases, tmp_path, capsys, monkeypatch
+):
+    uri = kind.format(tmp_path)
+    make_state(state, uri, tmp_path, databases)
+    monkeypatch.chdir(tmp_path)
+    before = snapshot(tmp_path)
+    code, printed, _ = dry_run(capsys, pets, "--mlflow", uri, "--mlflow-model", "pets")
+    assert code == 0
+    assert f"MLflow at '{absolute_uri(uri)}' {answer}" in printed
+    assert snapshot(tmp_path) == before
+
+
+def test_a_dry_run_asks_a_server_and_says_so_in_json(server, pets, tmp_path, capsys, monkeypatch):
+    made_by_mlflow(tmp_path, server.uri, "asked")
+    monkeypatch.setenv(ADDRESS, server.uri)
+    monkeypatch.chdir(tmp_path)
+    before, own = snapshot(tmp_path), open_client(server.uri).search_experiments()
+    for experiment, found in (("asked", "experiment"), ("unasked", "no experiment")):
+        code, printed, _ = dry_run(capsys, pets, "--mlflow-experiment", experiment, "--json")
+        facts = json.loads(printed)["mlflow"]
+        assert (code, facts) == (0, {"uri": server.uri, "experiment": experiment, "found": found})
+    assert len(open_client(server.uri).search_experiments()) == len(own)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--mlflow", "http://127.0.0.1:9"], "'http://127.0.0.1:9' does not do what is asked"),
+        (["--mlflow", "sqlite:////nowhere/x.db"], "make '/nowhere'"),
+        (
+            ["--mlflow", "postgresql://me:secret@127.0.0.1:9/x"],
+            "'postgresql://127.0.0.1:9/x' does not do what",
+        ),
+        (["--mlflow", "sqlite:///GONE.db"], "experiment 'catdog' is deleted: restore it"),
+        (["--mlflow", "sqlite:///OLD.db"], "tables of another MLflow .version 0123, .*`mlflow db upgrade`"),
+        (["--mlflow", "sqlite:///TEXT.db"], "TEXT.db' does not do what is asked .*not a database"),
+        (["--mlflow", "TEXT.db/runs"], "TEXT.db/runs', for nothing can be written in '.*TEXT.db'"),
+        (["--mlflow", "m", "--mlflow-model", "a/b"], "'a/b' cannot be a name"),
+        (["--mlflow-model", "pets"], "need --mlflow URI"),
+    ],
+)
+def test_a_dry_run_stops_where_mlflow_would_stop_the_run(
+    pets, databases, capsys, monkeypatch, options, match
+):
+    monkeypatch.chdir(databases)
+    before = snapshot(databases)
+    code, printed, said = dry_run(capsys, pets, *options)
+    assert (code, printed) == (1, "")
+    assert "secret" not in said
+    with pytest.raises(CatdogError, match=match):
+        raise CatdogError(said)
+    assert snapshot(databases) == before
 
 
 def test_the_experiment_stays_what_it_was(pets, tmp_path):
