@@ -118,7 +118,8 @@ def run(arguments: list[str]) -> int:
         return 130
     except click.ClickException as error:
         if os.environ.get("RANK", "0") == "0":  # once, where a launcher started several of us
-            error.message = printable(error.message)  # it may hold a name from a folder: catdog predict *
+            if not isinstance(error, click.exceptions.NoArgsIsHelpError):  # the help, whose lines are ours
+                error.message = printable(error.message)  # may hold a name from a folder: catdog predict *
             error.show()
         return error.exit_code
     except InterruptedRunError as error:

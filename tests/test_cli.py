@@ -113,6 +113,14 @@ def test_an_unknown_command_suggests(capsys, name, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [[], ["data"]])
+def test_nothing_asked_shows_the_help_in_lines(capsys, arguments):
+    assert cli.run(arguments) == 2
+    said = capsys.readouterr().err
+    assert "\nCommands:\n" in said
+    assert "\\n" not in said
+
+
 def test_an_unknown_option_is_2(capsys):
     assert cli.run(["--verison"]) == 2
     assert "--version" in capsys.readouterr().err

@@ -14,6 +14,10 @@ from .dataset import SUFFIXES, Dataset, Split, class_name, natural_key
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
+OWN = {  # what catdog draws beside its own files: `catdog train .` must not learn its plots
+    "history.jsonl": frozenset(("curves.png",)),
+    "report.json": frozenset(("confusion_matrix.png", "roc.png", "calibration.png", "mistakes.png")),
+}
 EXPECTED = (
     "expected one folder per class holding .jpg, .png, .webp ... files, or train/ and val/ with such folders"
 )
@@ -103,7 +107,7 @@ def _identity(walk: _Walk, folder: str) -> tuple[int, int] | str:
 
 def _list_folder(walk: _Walk, folder: str) -> tuple[list[str], list[str]]:
     """Return the sorted names of the sub-folders and of the pictures in a folder; count the rest."""
-    folders, files = [], []
+    folders, files, own = [], [], set()
     where = os.path.join(walk.root, folder) if folder else walk.root  # noqa: PTH118
     try:
         with os.scandir(where) as entries:
@@ -115,10 +119,14 @@ def _list_folder(walk: _Walk, folder: str) -> tuple[list[str], list[str]]:
                     files.append(entry.name)
                 else:
                     walk.left_aside[kind] += 1
+                    own |= OWN.get(entry.name, frozenset())
     except OSError as error:
         reason = error.strerror or str(error)
         walk.problems.append(f"The folder {where!r} cannot be opened ({reason}): check its permissions.")
-    return sorted(folders, key=natural_key), sorted(files)
+    kept = [name for name in files if name not in own]
+    if len(kept) < len(files):
+        walk.left_aside["plots of catdog"] += len(files) - len(kept)
+    return sorted(folders, key=natural_key), sorted(kept)
 
 
 def _kind(entry: os.DirEntry) -> str:

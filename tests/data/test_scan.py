@@ -108,6 +108,21 @@ def test_every_suffix_in_any_case_and_the_rest_is_counted(tmp_path):
     assert dataset.left_aside == {"hidden": 5, "other": 2}
 
 
+def test_plots_of_runs_and_reports_are_no_pictures(tmp_path):
+    """`cd pets; catdog train .` twice: the second run must not learn the class 'checkpoints'."""
+    root = write_pictures(tmp_path / "pets", {"cats": 2, "dogs": 2, "checkpoints/x-1": 1})
+    run, report = root / "checkpoints" / "x-1", root / "checkpoints" / "x-1" / "reports" / "1-head"
+    write_pictures(report.parent, {"1-head": 1})
+    for folder, mark, plot in ((run, "history.jsonl", "curves.png"), (report, "report.json", "roc.png")):
+        (folder / "0.png").rename(folder / plot)
+        (folder / mark).touch()
+    shutil.copy(run / "curves.png", root / "cats")  # the user's own picture of that name
+    dataset = scan_dataset(root)
+    assert dataset.class_names == ["cats", "dogs"]
+    assert len(dataset) == 5
+    assert dataset.left_aside["plots of catdog"] == 2
+
+
 def test_odd_names_survive(tmp_path):
     names = ["with space.png", "new\nline.png", os.fsdecode(b"latin\xe9.png"), "ünï😀.png", "'quo\"te,.png"]
     for folder in ("a b", os.fsdecode(b"\xff")):
