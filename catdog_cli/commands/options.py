@@ -124,7 +124,9 @@ run_options = add_options(
         help="torch.compile what trains of the backbone: a minute first, then faster on a GPU.",
     ),
     click.option("--cache/--no-cache", default=None, help="Keep what the frozen network makes of pictures."),
-    click.option("--cache-limit", type=float, metavar="GB", help="Size of the feature cache.  [default: 10]"),
+    click.option(
+        "--cache-limit", type=float, metavar="GB", help="Most that the feature cache takes.  [default: 10]"
+    ),
     click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),
 )
 trial_options = add_options(  # of commands that train a little, as `catdog train` would

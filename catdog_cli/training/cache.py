@@ -19,6 +19,7 @@ from filelock import FileLock
 KEY_BYTES = 16
 RESIDENT_BYTES = 32 * 2**20
 AROUND_BYTES = 2**16  # the system maps that much around each place that is read
+REWRITTEN = ("rows.new", "keys.new")  # while a store loses rows
 STORE_NAME = "[0-9a-f]" * 24 + "-*"  # a prefix's key and a view; whatever else lies there is not ours
 
 
@@ -35,21 +36,22 @@ class Store:
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: torch.dtype):
         self.folder, self.shape, self.dtype = folder, tuple(shape), dtype
         self.row_bytes = dtype.itemsize * torch.Size(shape).numel()
+        self.entry_bytes = self.row_bytes + KEY_BYTES  # what a picture takes
         self.rows: dict[str, int] = {}
         self.count, self._token = 0, None
         self._describe()
         self.refresh()
 
-    def _describe(self) -> None:
+    def _describe(self, anew: bool = False) -> None:
         """Write store.json, whose time says when it was last used; a read-only store is used as it is.
 
-        Its token tells this store from one that is made in its place once it was deleted.
+        Its token tells this store from one that is made in its place once it was deleted, or made smaller.
         """
         marker = self.folder / "store.json"
         said = {"shape": list(self.shape), "dtype": str(self.dtype).removeprefix("torch.")}
         there = _read_description(self.folder)
         try:
-            if there.get("token") and said.items() <= there.items():
+            if not anew and there.get("token") and said.items() <= there.items():
                 os.utime(marker)
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -99,14 +101,41 @@ class Store:
             _write_at(self._keys, self.count * KEY_BYTES, b"".join(map(bytes.fromhex, new)))
             self.refresh()
 
+    def keep_only(self, keys: set[str]) -> int:
+        """Forget the rows of all but `keys`; return the bytes that this frees.
+
+        Whoever has the rows mapped keeps the old file. Where this is cut short, the store is empty, never
+        wrong: its keys go first and come back last.
+
+        Raises:
+            OSError: the rows that stay cannot be written anew.
+        """
+        with self._locked():
+            self.refresh()
+            kept = sorted((row, key) for key, row in self.rows.items() if key in keys)
+            before = self.count
+            if len(kept) < before:
+                data, names = (self.folder / name for name in REWRITTEN)
+                _copy_rows(self._data, data, [row for row, _ in kept], self.row_bytes)
+                _write_at(names, 0, b"".join(bytes.fromhex(key) for _, key in kept))
+                self._keys.unlink()
+                self._describe(anew=True)  # with another token, by which others see that rows have moved
+                data.replace(self._data)
+                names.replace(self._keys)
+                self.refresh()
+            return (before - len(kept)) * self.entry_bytes
+
     def open(self) -> "KeptRows":
-        """Return all rows that are there now.
+        """Return all rows that are there now, as `self.rows` numbers them until the next `refresh`.
 
         Raises:
             OSError: they cannot be mapped.
         """
-        self.refresh()
-        return KeptRows(self._data, (self.count, *self.shape), self.dtype)
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # a store that can only be read is not rewritten either
+                stack.enter_context(self._locked())
+            self.refresh()
+            return KeptRows(self._data, (self.count, *self.shape), self.dtype)
 
 
 class KeptRows:
@@ -172,6 +201,16 @@ def _write_at(path: Path, offset: int, block: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _copy_rows(source: Path, target: Path, rows: list[int], row_bytes: int) -> None:
+    """Write the chosen rows of a file into a new one, in order."""
+    with source.open("rb") as old, target.open("wb") as new:
+        for row in rows:
+            old.seek(row * row_bytes)
+            new.write(old.read(row_bytes))
+        new.flush()
+        os.fsync(new.fileno())
+
+
 def list_stores() -> list[dict]:
     """Return the stores, least recently used first: path, bytes, rows, used (seconds since 1970)."""
     stores = []
@@ -188,21 +227,25 @@ def list_stores() -> list[dict]:
 def _delete(folder: str) -> None:
     """Delete a store, and nothing that somebody else put into its folder."""
     with contextlib.suppress(OSError):
-        for name in ("store.json", "keys.bin", "rows.bin", "lock"):
+        for name in ("store.json", "keys.bin", "rows.bin", *REWRITTEN, "lock"):
             (Path(folder) / name).unlink(missing_ok=True)
         Path(folder).rmdir()
 
 
-def make_room(needed_bytes: int, limit_bytes: float, keep: set[Path]) -> None:
-    """Delete least recently used stores, never those in `keep`, until `needed_bytes` more fit."""
+def make_room(needed_bytes: int, limit_bytes: float, keep: set[Path]) -> float:
+    """Delete least recently used stores, never those in `keep`, until `needed_bytes` more fit.
+
+    Return by how many bytes the cache would still be too large; 0 or less where it fits.
+    """
     stores = list_stores()
-    total = sum(store["bytes"] for store in stores)
+    over = sum(store["bytes"] for store in stores) + needed_bytes - limit_bytes
     for store in stores:
-        if total + needed_bytes <= limit_bytes:
-            return
+        if over <= 0:
+            break
         if Path(store["path"]) not in keep:
             _delete(store["path"])
-            total -= store["bytes"]
+            over -= store["bytes"]
+    return over
 
 
 def clear_cache() -> int:

@@ -1,12 +1,14 @@
 """Fills the feature cache: computes what it lacks, alone or in shares; called by `setup` for each phase."""
 
+import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 
 from ..data.loaders import BadPicture
 from ..models.processes import SOLO, Group
-from .cache import Store, make_room
+from .cache import KEY_BYTES, Store, make_room
 from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix, store_folder
 
 APPEND_ROWS = 1024
@@ -15,15 +17,45 @@ Rows = list[tuple[list[str], torch.Tensor]]  # keys with values, a batch each
 
 
 def table_bytes(prefix: FrozenPrefix, num_rows: int) -> int:
-    """Return what a table of `num_rows` outputs weighs."""
-    return num_rows * torch.Size(prefix.output_shape).numel() * prefix.dtype.itemsize
+    """Return what a table of `num_rows` outputs weighs in the cache, with its keys."""
+    return num_rows * (torch.Size(prefix.output_shape).numel() * prefix.dtype.itemsize + KEY_BYTES)
+
+
+def claim_room(
+    prefix: FrozenPrefix, wanted: list[tuple[PictureSet, View]], limit_bytes: float, group: Group = SOLO
+) -> bool:
+    """Make room for the tables of a phase, all at once; say whether the cache then stays below its limit.
+
+    Stores of other networks and views go first, the least recently used one before the others; then, from
+    the stores that the phase uses, what they hold of pictures that it does not use. Two runs that fill the
+    cache at the same time do not know of each other's share.
+
+    Raises:
+        OSError: the cache cannot be written: no permission, or the disk is full.
+    """
+    keys: dict[Path, set[str]] = {}
+    for chosen, view in wanted:
+        readable = (chosen.keys[i] for i in chosen.good_indices().tolist())
+        keys.setdefault(store_folder(prefix.key, view), set()).update(readable)
+    return group.in_each(lambda: _claim_here(prefix, keys, limit_bytes))
+
+
+def _claim_here(prefix: FrozenPrefix, keys: dict[Path, set[str]], limit_bytes: float) -> bool:
+    """As `claim_room`, in this process's cache; `keys` are what each store is to hold."""
+    stores = [Store(folder, prefix.output_shape, prefix.dtype) for folder in keys]
+    needed = sum(store.entry_bytes * len(keys[store.folder] - store.rows.keys()) for store in stores)
+    over = make_room(needed, limit_bytes, keep=set(keys))
+    for store in stores:
+        if over > 0:
+            with contextlib.nullcontext() if needed else contextlib.suppress(OSError):  # complete: read it
+                over -= store.keep_only(keys[store.folder])
+    return over <= 0 or not needed
 
 
 def build_table(
     prefix: FrozenPrefix,
     chosen: PictureSet,
     view: View,
-    limit_bytes: float,
     report: Callable[[int, int], None],
     group: Group = SOLO,
 ) -> FeatureTable:
@@ -38,7 +70,6 @@ def build_table(
     folder = store_folder(prefix.key, view)
     store = group.in_each(lambda: Store(folder, prefix.output_shape, prefix.dtype))
     missing = _missing_anywhere(store, chosen, group)
-    make_room(len(missing) * store.row_bytes, limit_bytes, keep={store.folder})
     while missing:  # a second time only for what has the content of an unreadable picture
         if group.size == 1:
             _compute(prefix, chosen, view, store, missing, report)

@@ -25,7 +25,7 @@ from ..models.weights import load_backbone
 from ..settings import InputSpec, Phase, TrainSettings
 from .cache import cache_root
 from .features import FORWARD_BATCH, FrozenPrefix, PictureSet, View, picture_set, run_prefix
-from .fill import build_table, table_bytes
+from .fill import build_table, claim_room, table_bytes
 from .optim import Average, build_optimizer
 from .phase_run import PhaseRun
 from .seeds import generator_of, seed_of
@@ -160,27 +160,34 @@ def choose_sources(
         def passed(done: int, total: int) -> None:
             report("features", name=name, done=done, total=total)
 
-        tables = [build_table(prefix, chosen, view, limit_bytes, passed, setup.group) for view in views]
+        tables = [build_table(prefix, chosen, view, passed, setup.group) for view in views]
         return KeptFeatures(chosen, tables, setup.device)
 
     def pictures(chosen: PictureSet) -> FreshPictures:
         workers = pick_workers(setup.settings.workers, setup.device)
         return FreshPictures(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
 
-    rows = len(val) + (0 if fresh else len(train) * len(views))
-    if border and setup.settings.cache and _fits(table_bytes(prefix, rows), limit_bytes, report):
+    wanted = [(val, View())] + ([] if fresh else [(train, view) for view in views])
+    if border and setup.settings.cache:
         try:
-            val_source = keep(val, [View()], "val")
-            return pictures(train) if fresh else keep(train, views, "train"), val_source
+            if _fits(prefix, wanted, limit_bytes, report, setup.group):
+                val_source = keep(val, [View()], "val")
+                return pictures(train) if fresh else keep(train, views, "train"), val_source
         except OSError as error:
             report("warning", text=_no_cache(error))
     return pictures(train), pictures(val)
 
 
-def _fits(needed_bytes: int, limit_bytes: float, report) -> bool:
-    if needed_bytes > limit_bytes:
-        report("cache_too_small", needed_bytes=needed_bytes, limit_bytes=limit_bytes)
-    return needed_bytes <= limit_bytes
+def _fits(
+    prefix: FrozenPrefix, wanted: list[tuple[PictureSet, View]], limit_bytes: float, report, group: Group
+) -> bool:
+    """Make room in the cache for the tables of a phase, or report that they do not fit; nothing is deleted
+    for what would not fit into an empty cache."""
+    needed_bytes = table_bytes(prefix, sum(len(chosen) for chosen, _ in wanted))
+    if needed_bytes <= limit_bytes and claim_room(prefix, wanted, limit_bytes, group):
+        return True
+    report("cache_too_small", needed_bytes=needed_bytes, limit_bytes=limit_bytes)
+    return False
 
 
 def _no_cache(error: OSError) -> str:

@@ -14,6 +14,7 @@ from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training import cache, sources
 from catdog_cli.training.cache import Store, cache_root, clear_cache, list_stores, make_room
 
+from ..conftest import draw_picture
 from .runs import Events, differences, settings_for, train
 
 NAMES = ["a" * 24 + "-none", "b" * 24 + "-none", "c" * 24 + "-light-5f"]
@@ -41,6 +42,10 @@ def filled(name=NAMES[0], numbers=(1, 2, 3)):
     store = open_store(name)
     store.append([key(n) for n in numbers], values(*numbers))
     return store
+
+
+def kept_bytes():
+    return sum(path.stat().st_size for path in cache_root().rglob("*") if path.is_file())
 
 
 def held_bytes():
@@ -161,6 +166,41 @@ def test_store_deleted_by_another_process_is_made_again():
     assert len(list_stores()) == 1  # with store.json, so that it can be evicted
 
 
+def test_a_store_that_loses_rows_keeps_the_others_for_everyone():
+    store, other = filled(numbers=(1, 2, 3, 4)), open_store()
+    mapped = other.open()
+    assert store.keep_only({key(2), key(4), key(9)}) == 2 * store.entry_bytes
+    assert mapped[torch.tensor([0, 3])][:, 0].tolist() == [1, 4]  # who has the rows mapped keeps them
+    assert content(store) == content(open_store()) == {key(2): 2, key(4): 4}
+    other.append([key(1), key(5)], values(1, 5))
+    assert content(other) == content(store) == {key(n): n for n in (1, 2, 4, 5)}
+    assert {path.name for path in store.folder.iterdir()} == {"keys.bin", "rows.bin", "store.json", "lock"}
+
+
+@pytest.mark.parametrize("done", range(3))
+def test_a_store_that_loses_rows_is_never_wrong_where_that_is_cut_short(monkeypatch, done):
+    store, real, moves = filled(numbers=(1, 2, 3, 4)), Path.replace, []
+
+    def move(path, target):
+        moves.append(path)
+        if len(moves) > done:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", move)
+    right = {key(2): 2, key(3): 3}
+    if done == 2:
+        store.keep_only(set(right))
+    else:
+        with pytest.raises(OSError, match="Input/output"):
+            store.keep_only(set(right))
+    assert content(open_store()) == (right if done == 2 else {})
+    again = open_store()
+    again.append([key(3), key(7)], values(3, 7))
+    assert content(again) == {**(right if done == 2 else {}), key(3): 3, key(7): 7}
+    assert sum(each["bytes"] for each in list_stores()) == kept_bytes()  # nothing that nobody would count
+
+
 def test_clear_cache_deletes_stores_and_nothing_else():
     filled()
     own = cache_root() / "photos"
@@ -264,7 +304,7 @@ def test_full_but_read_only_cache_is_used(few, tmp_path, uncached, monkeypatch):
 def test_limit_too_small_is_said_and_gives_the_same_weights(few, tmp_path, uncached):
     events = trains_all_the_same(few, tmp_path, uncached, cache_limit=1e-6)
     (told,) = events.of("cache_too_small")
-    assert told == {"needed_bytes": 18 * 256 * 4, "limit_bytes": 1000.0}
+    assert told == {"needed_bytes": 18 * (256 * 4 + 16), "limit_bytes": 1000.0}
     assert list_stores() == []
 
 
@@ -273,6 +313,46 @@ def test_limit_makes_room_for_another_network(few, tmp_path):
     for seed in (0, 1, 2):  # from other random weights
         train(settings_for(few, PHASE, seed=seed, cache_limit=limit), tmp_path / str(seed))
         assert len(list_stores()) == 1
+
+
+def draw_others(folder, first):
+    """Write 12 training and 6 validation pictures that no other test has; return the data folder."""
+    for split, count in (("train", 6), ("val", 3)):
+        for label, name in enumerate(("cats", "dogs")):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                picture = draw_picture(label, first + 100 * len(split) + number)
+                picture.save(folder / split / name / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        pytest.param((PHASE,), id="head"),
+        pytest.param((Phase("p", 3, 1e-2, augment="light", views=3, batch_size=5),), id="views"),
+        pytest.param((Phase("p", 1, 1e-2, unfreeze=8, batch_size=5),), id="maps"),
+        pytest.param((PHASE, Phase("q", 1, 1e-2, unfreeze=8, batch_size=5)), id="two phases"),
+        pytest.param((Phase("p", 1, 1e-2, augment="light", batch_size=5),), id="fresh"),
+    ],
+)
+def test_the_store_in_use_stays_below_the_limit_too(few, tmp_path, phases):
+    """Other pictures through the same frozen blocks share a store; each run alone fits, all do not."""
+    first = train(settings_for(few, *phases), tmp_path / "first")
+    limit = 1.05 * kept_bytes()
+    clear_cache()
+    for number in (1, 2, 3):
+        data = draw_others(tmp_path / f"data{number}", 10_000 * number)
+        train(settings_for(data, *phases, cache_limit=limit / 1e9), tmp_path / f"other{number}")
+        assert kept_bytes() <= limit
+    events = Events()
+    last = train(settings_for(few, *phases, cache_limit=limit / 1e9), tmp_path / "again", events)
+    assert kept_bytes() <= limit
+    assert differences(first["state_dict"], last["state_dict"]) == []
+    again = Events()
+    train(settings_for(few, phases[-1], cache_limit=limit / 1e9), tmp_path / "kept", again)
+    assert events.of("features")
+    assert again.of("features") == again.of("cache_too_small") == events.of("cache_too_small") == []
 
 
 def test_damaged_store_is_mended_by_the_next_run(few, tmp_path, uncached):

@@ -51,10 +51,10 @@ def test_nothing_is_written(few, tmp_path, monkeypatch):
 )
 def test_kept_bytes_are_those_that_the_run_keeps(few, tmp_path, phase, rows):
     settings = settings_for(few, phase, head=HeadSpec())
-    assert estimate(settings)["phases"][0]["features_kept_bytes"] == rows * 256 * 4
+    assert estimate(settings)["phases"][0]["features_kept_bytes"] == rows * (256 * 4 + 16)
     train(settings, tmp_path / "run")
-    kept = sum(path.stat().st_size for path in cache_root().glob("*/rows.bin"))
-    assert kept == rows * 256 * 4
+    kept = sum(path.stat().st_size for path in cache_root().glob("*/*.bin"))
+    assert kept == rows * (256 * 4 + 16)
 
 
 def test_no_cache_keeps_no_bytes(few):

@@ -153,7 +153,7 @@ def test_table_holds_what_the_network_itself_gives(few, border):
     dataset = run.read_data(settings_for(few), Events())
     chosen = picture_set(Pictures(dataset, "train", spec))
     table = build_table(
-        FrozenPrefix(module, spec, torch.float32, CPU), chosen, View(), 1e9, lambda done, total: None
+        FrozenPrefix(module, spec, torch.float32, CPU), chosen, View(), lambda done, total: None
     )
     for index in (0, 5, 11):
         picture = normalise(load_picture(dataset.source("train", index), spec)[None], spec)

@@ -110,7 +110,7 @@ def test_training_by_lbfgs_gives_sklearns_coefficients(many, tmp_path, resnet_fi
     prefix = FrozenPrefix(classifier.prefix(len(classifier.blocks)), spec, torch.float32, torch.device("cpu"))
     dataset = run.read_data(settings_for(many), Events())
     chosen = picture_set(Pictures(dataset, "train", spec))
-    table = build_table(prefix, chosen, View(), 1e9, lambda done, total: None)
+    table = build_table(prefix, chosen, View(), lambda done, total: None)
     state = last["state_dict"]
     features = (table.take(torch.arange(48)) - state["head.norm.mean"]) / state["head.norm.std"]
     model = by_sklearn_binary(features, chosen.labels, 0.1)
