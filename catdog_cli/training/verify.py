@@ -111,6 +111,7 @@ def _shrink(settings: TrainSettings, folder: Path, pictures: int) -> tuple[Train
             weights=_absolute(settings.weights),
             exclude=str(exclude),
             phases=phases,
+            max_bad_fraction=1.0,  # a bad one among a few is a larger share than among all
             save_every="1",
         ),
         {name: len(paths) for name, paths in kept.items()},
@@ -158,9 +159,15 @@ def _train(settings: TrainSettings, run_dir: Path, folder: Path, kill_after: int
                 return _describe(run_dir)
             time.sleep(LOOK_S)
     if process.returncode:
-        told = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise CatdogError(f"The training itself failed: {told[-1].removeprefix('Error: ')}")
+        raise CatdogError(f"The training itself failed: {_last_words(log.read_text(errors='replace'))}")
     return None
+
+
+def _last_words(told: str) -> str:
+    """Return the error that a command ended with, which may go over several lines, or its last line."""
+    lines = told.strip().splitlines() or ["it said nothing"]
+    starts = [place for place, line in enumerate(lines) if line.startswith("Error: ")]
+    return "\n".join(lines[starts[-1] if starts else -1 :]).removeprefix("Error: ")
 
 
 @contextlib.contextmanager

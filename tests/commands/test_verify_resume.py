@@ -86,6 +86,15 @@ def test_what_is_identical_is_said_in_plain_words(capsys, data, private, in_this
     assert "Identical, bit for bit" in text
 
 
+def test_a_bad_picture_among_few_does_not_count_as_among_all(capsys, private, in_this_process, tmp_path):
+    """One of 60 is less than the 2 % allowed, and one of the 12 that are trained on is more."""
+    counts = {"train/cats": 25, "train/dogs": 25, "val/cats": 5, "val/dogs": 5}
+    bad = write_pictures(tmp_path / "bad", counts)
+    (bad / "train" / "cats" / "0.png").write_bytes(b"no picture")
+    code, text = outcome(capsys, bad, *TINY, "--pictures", 8, "--max-bad-fraction", 0.02)
+    assert (code, "Identical, bit for bit" in text) == (0, True)
+
+
 def test_a_difference_is_named_and_exits_with_1(capsys, data, private, in_this_process):
     in_this_process.append(["killed"])
     code, text = outcome(capsys, data, *TINY, "--pictures", 8)
@@ -143,14 +152,23 @@ def test_what_cannot_be_trained_is_one_sentence(capsys, data, private, tmp_path,
     assert list(private.iterdir()) == []
 
 
-def test_a_training_that_fails_says_why(capsys, data, private, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("Phase 1\nError: the loss is gone", "the loss is gone"),
+        ("Error: 1 of 4 cannot be read.\n  cats/1.png", "1 of 4 cannot be read.\n  cats/1.png"),
+        ("Killed", "Killed"),
+        ("", "it said nothing"),
+    ],
+)
+def test_a_training_that_fails_says_why(capsys, data, private, tmp_path, monkeypatch, told, said):
     failing = tmp_path / "python"
-    failing.write_text("#!/bin/sh\necho 'Phase 1'\necho 'Error: the loss is gone' >&2\nexit 1\n")
+    failing.write_text(f"#!/bin/sh\necho '{told}' >&2\nexit 1\n")
     failing.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(failing))
     capsys.readouterr()
     assert run(["verify-resume", str(data), *TINY]) == 1
-    assert "Error: The training itself failed: the loss is gone" in capsys.readouterr().err
+    assert f"Error: The training itself failed: {said}\n" in capsys.readouterr().err
     assert list(private.iterdir()) == []
 
 
