@@ -231,6 +231,7 @@ class TrainSettings(PlainDict):
     workers: int = -1  # -1: chosen for the machine
     micro_batch_size: int = 0  # most pictures at once in a step; 0: the whole batch, if it fits
     compile: bool = False  # torch.compile for what trains of the backbone
+    deterministic: bool = False  # the same bits each time on a GPU, too
     cache: bool = True
     cache_limit: float = 10.0  # GB
     max_bad_fraction: float = 0.01
@@ -254,6 +255,7 @@ class TrainSettings(PlainDict):
         check_range("workers", self.workers, -1, 1024, whole=True)
         check_range("micro batch size", self.micro_batch_size, 0, whole=True)
         check_kind("compile", self.compile, bool, "true or false")
+        check_kind("deterministic", self.deterministic, bool, "true or false")
         check_kind("cache", self.cache, bool, "true or false")
         check_range("cache limit", self.cache_limit, 0)
         check_range("max bad fraction", self.max_bad_fraction, 0, 1)

@@ -129,6 +129,7 @@ RUN_ROWS = [
     ("precision", "fp16", "precision is 'fp16', but must be one of: auto, fp32, bf16"),
     ("workers", -2, "workers is -2"),
     ("compile", 1, "compile is 1, but must be true or false"),
+    ("deterministic", None, "deterministic is None, but must be true or false"),
     ("cache", "no", "cache is 'no', but must be true or false"),
     ("cache_limit", -1, "cache limit is -1"),
     ("exclude", None, "exclude is None, but must be a text"),

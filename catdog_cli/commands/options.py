@@ -123,6 +123,11 @@ run_options = add_options(
         default=None,
         help="torch.compile what trains of the backbone: a minute first, then faster on a GPU.",
     ),
+    click.option(
+        "--deterministic/--no-deterministic",
+        default=None,
+        help="The same bits each time on a GPU, too, which is slower there; a CPU always repeats itself.",
+    ),
     click.option("--cache/--no-cache", default=None, help="Keep what the frozen network makes of pictures."),
     click.option(
         "--cache-limit", type=float, metavar="GB", help="Most that the feature cache takes.  [default: 10]"

@@ -118,6 +118,7 @@ def _sentences(verdict: "Verdict") -> list[str]:
         return [
             *lines,
             "Two undisturbed trainings differ here, too: this device does not repeat its computations (on "
-            "a GPU that is usual), so that a resumed run is as good as another one, but not the same.",
+            "a GPU that is usual: add --deterministic), so that a resumed run is as good as another one, but "
+            "not the same.",
         ]
     return [*lines, "Two undisturbed trainings are identical, so the resume is to blame: please report this."]

@@ -1,5 +1,6 @@
 """Pictures in batches: decoded in threads for frozen passes, in worker processes for augmented training."""
 
+import dataclasses
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -87,6 +88,10 @@ class Batch:
     pictures: torch.Tensor
     indices: torch.Tensor
     bad: list[BadPicture]
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in memory that a GPU reads by itself; a DataLoader asks for it by this name."""
+        return dataclasses.replace(self, pictures=self.pictures.pin_memory()) if len(self.indices) else self
 
 
 def collate(items: list[tuple[int, torch.Tensor | BadPicture]]) -> Batch:

@@ -14,7 +14,7 @@ from ..data.loaders import map_in_order, usable_cores
 from ..data.pictures import PictureError
 from ..data.transforms import load_picture, normalise
 from ..errors import SettingsError
-from ..models.devices import pick_device, pick_precision
+from ..models.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..models.fast import FastForm, form_name
 from ..models.memory import Room
 from ..models.processes import SOLO, Group
@@ -151,15 +151,19 @@ class Predictor:
         """Yield each part as loaded, and what `network` gives of its readable pictures."""
         on_cpu = self.device.type == "cpu"
 
-        def load(part: list[Any]) -> tuple[list, torch.Tensor | None]:
+        def load(part: list[Any]) -> tuple[list, torch.Tensor]:
             loaded = [self._load(source, fetch, raise_errors) for source in part]
-            return loaded, self._forward(loaded, network) if on_cpu else None
+            rows = self._stack([picture for _, picture in loaded if isinstance(picture, torch.Tensor)])
+            return loaded, self._forward(rows, network) if on_cpu else rows
 
         parts = _batches(sources, self.batches[-1])
         head = list(itertools.islice(parts, usable_cores()))  # no more threads than there is work for
         # At least 2, or it would run here, on all cores, and the last bits depend on their number too.
-        for loaded, rows in map_in_order(load, itertools.chain(head, parts), max(2, len(head))):
-            yield loaded, self._forward(loaded, network) if rows is None else rows
+        found = map_in_order(load, itertools.chain(head, parts), max(2, len(head)))
+        if not on_cpu:
+            found = keep_busy((loaded, to_cpu(self._forward(rows, network))) for loaded, rows in found)
+        for loaded, rows in found:
+            yield loaded, rows[: sum(isinstance(picture, torch.Tensor) for _, picture in loaded)]
 
     def _load(
         self, source: Any, fetch: Callable[[Any], Any] | None, raise_errors: bool
@@ -171,24 +175,23 @@ class Predictor:
                 raise
             return source, str(error)
 
-    @torch.no_grad()
-    def _forward(
-        self, loaded: list[tuple[Any, torch.Tensor | str]], network: Callable[[torch.Tensor], torch.Tensor]
-    ) -> torch.Tensor:
-        """Return what `network` gives of the B readable pictures of a part, (B, ...), on the CPU."""
-        pictures = [picture for _, picture in loaded if isinstance(picture, torch.Tensor)]
-        if not pictures:
-            return torch.empty(0, 1)
-        side, count = self.input_spec.size, next(size for size in self.batches if size >= len(pictures))
-        rows = torch.zeros(count, side, side, 3, dtype=torch.uint8)
+    def _stack(self, pictures: list[torch.Tensor]) -> torch.Tensor:
+        """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3)."""
+        side, count = self.input_spec.size, next(size for size in (0, *self.batches) if size >= len(pictures))
+        rows = torch.zeros(count, side, side, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         for row, picture in zip(rows, pictures, strict=False):
             row.copy_(picture.permute(1, 2, 0))
+        return rows
+
+    @torch.no_grad()
+    def _forward(self, rows: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Return what `network` gives of pictures (B, size, size, 3), on its device; none of none."""
 
         def run(rows: torch.Tensor) -> torch.Tensor:
-            batch = rows.to(self.device).permute(0, 3, 1, 2)
-            return network(normalise(batch, self.input_spec, self.dtype)).cpu()
+            batch = rows.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+            return network(normalise(batch, self.input_spec, self.dtype))
 
-        return self.room.run(run, rows)[: len(pictures)]
+        return self.room.run(run, rows) if len(rows) else torch.empty(0, 1)
 
     def _embed(self, batch: torch.Tensor) -> torch.Tensor:
         return self.backbone(batch).float()

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import CatdogError
 
-SIGNS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+SIGNS = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")  # the last of cuBLAS, cuDNN
 
 
 def is_out_of_memory(error: BaseException) -> bool:

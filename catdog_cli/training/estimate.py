@@ -9,7 +9,7 @@ import torch
 
 from ..data.dataset import class_counts
 from ..settings import Phase, TrainSettings
-from .features import FORWARD_BATCH, FrozenPrefix, View, run_prefix
+from .features import FrozenPrefix, View, run_prefix
 from .fill import table_bytes
 from .phase_run import EpochSums
 from .setup import Setup, check_settings, fixed_views, open_phase, prepare_run
@@ -17,7 +17,7 @@ from .sources import FreshPictures
 from .steps import plan_epoch, train_batches
 
 MEASURED_BATCHES = 3
-MEASURED_PREFIX = 4 * FORWARD_BATCH
+MEASURED_PREFIX = 4  # batches
 
 
 def estimate_run(settings: TrainSettings, dataset: Any) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
 
 def _time_prefix(setup: Setup, prefix: FrozenPrefix) -> float:
     """Return seconds a picture for decoding and the prefix, on all cores."""
-    places = list(range(min(MEASURED_PREFIX, len(setup.sets["train"]))))
-    for _ in run_prefix(prefix, setup.sets["train"], places[:FORWARD_BATCH], View()):
+    places = list(range(min(MEASURED_PREFIX * prefix.batch, len(setup.sets["train"]))))
+    for _ in run_prefix(prefix, setup.sets["train"], places[: prefix.batch], View()):
         pass  # the first batch pays for set-up
     started = time.perf_counter()
     for _, _, bad in run_prefix(prefix, setup.sets["train"], places, View()):

@@ -14,15 +14,17 @@ from torch import nn
 from ..data.content import content_keys
 from ..data.loaders import BadPicture, Batch, Pictures, collate, map_in_order, usable_cores
 from ..data.transforms import normalise
+from ..models.devices import keep_busy, to_cpu
 from ..models.fast import FastForm, form_name
 from ..models.memory import Room
 from ..settings import InputSpec
 from .cache import KeptRows, cache_root, stored_shape
 from .seeds import seed_of
 
-FORWARD_BATCH = (
-    16  # pictures: 8 to 16 stay in the processor's cache; the result depends on it in the last bits at most
-)
+# Pictures at once; the result depends on their number in the last bits at most. 8 to 16 stay in a processor's
+# cache; a GPU would spend more time on being told what to do than on doing it.
+FORWARD_BATCH = 16
+GPU_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class FrozenPrefix:
     ):
         self.module, self.spec, self.dtype, self.device = module, spec, dtype, device
         self.room = room or Room()
+        self.batch = FORWARD_BATCH if device.type == "cpu" else GPU_BATCH
         self.key = _prefix_key(module, spec, dtype, device)
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -155,7 +158,7 @@ def run_prefix(
     """Yield (indices (B,), outputs (B, ...) on the CPU, unreadable pictures) for the chosen places, in order.
 
     `after` is applied to the prefix's outputs. On a CPU every core decodes and forwards its own batches; on
-    a GPU threads decode while it computes.
+    a GPU threads decode and copies go to and fro while it computes.
     """
     pictures = Pictures(chosen.pictures.dataset, chosen.pictures.split, prefix.spec, view.augment)
     on_cpu = prefix.device.type == "cpu"
@@ -165,12 +168,18 @@ def run_prefix(
         if not len(batch.indices):
             return torch.empty(0)
         outputs = prefix(batch.pictures)
-        return (outputs if after is None else after(outputs)).cpu()
+        return outputs if after is None else after(outputs)
 
     def load(places: list[int]) -> tuple[Batch, torch.Tensor | None]:
         batch = collate([pictures[place, view.seed_for(chosen.keys[place])] for place in places])
-        return batch, forward(batch) if on_cpu else None
+        if on_cpu:
+            return batch, forward(batch)
+        return batch.pin_memory() if prefix.device.type == "cuda" else batch, None
 
-    parts = [indices[start : start + FORWARD_BATCH] for start in range(0, len(indices), FORWARD_BATCH)]
-    for batch, outputs in map_in_order(load, parts, min(usable_cores(), len(parts))):
-        yield batch.indices, forward(batch) if outputs is None else outputs, batch.bad
+    parts = [indices[start : start + prefix.batch] for start in range(0, len(indices), prefix.batch)]
+    loaded = map_in_order(load, parts, min(usable_cores(), len(parts)))
+    if on_cpu:
+        yield from ((batch.indices, outputs, batch.bad) for batch, outputs in loaded)
+        return
+    for batch, outputs in keep_busy((batch, to_cpu(forward(batch))) for batch, _ in loaded):
+        yield batch.indices, outputs, batch.bad

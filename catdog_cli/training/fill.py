@@ -9,7 +9,7 @@ import torch
 from ..data.loaders import BadPicture
 from ..models.processes import SOLO, Group
 from .cache import KEY_BYTES, Store, make_room
-from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix, store_folder
+from .features import FeatureTable, FrozenPrefix, PictureSet, View, run_prefix, store_folder
 
 APPEND_ROWS = 1024
 ROUND = 8  # batches that each process computes before all say how far they are
@@ -99,7 +99,7 @@ def _compute(
                 waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
             done += len(indices) + len(bad)
             report(done, len(missing))
-            if len(waiting) * FORWARD_BATCH >= APPEND_ROWS:
+            if len(waiting) * prefix.batch >= APPEND_ROWS:
                 _flush(store, waiting)
     finally:  # whoever stops the run has not waited for nothing
         _flush(store, waiting)
@@ -118,17 +118,17 @@ def _compute_in_shares(
 
     The batches are those of one process, so that the rows are the same to the last bit.
     """
-    mine = group.chunks(missing, FORWARD_BATCH)
+    mine = group.chunks(missing, prefix.batch)
     passes = run_prefix(prefix, chosen, [place for chunk in mine for place in chunk], view)
-    rounds = -(-len(missing) // (FORWARD_BATCH * group.size * ROUND))
+    rounds = -(-len(missing) // (prefix.batch * group.size * ROUND))
     waiting: Rows = []
     try:
         for number in range(1, rounds + 1):
             for bad in group.together(lambda: _advance(passes, chosen, waiting)):
                 chosen.note_bad(bad)
-            if number == rounds or number % (APPEND_ROWS // FORWARD_BATCH // ROUND) == 0:
+            if number == rounds or number % (APPEND_ROWS // prefix.batch // ROUND) == 0:
                 _flush_everywhere(store, waiting, group)
-            report(min(len(missing), number * ROUND * group.size * FORWARD_BATCH), len(missing))
+            report(min(len(missing), number * ROUND * group.size * prefix.batch), len(missing))
     finally:
         passes.close()
         _flush(store, waiting)

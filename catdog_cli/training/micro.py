@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ..data.loaders import BadPicture
 from ..errors import CatdogError
 from ..models.classifier import Classifier
+from ..models.devices import refuse_unrepeatable
 from ..models.memory import free_memory
 from ..models.processes import Group
 from .features import PictureSet
@@ -131,6 +132,7 @@ def _compute(
                     statistics.take(len(part))
             return share
         except RuntimeError as error:
+            refuse_unrepeatable(error)
             run.room.halve(error, len(parts[0]))
         statistics.undo()
         _drop_gradients(run)
@@ -154,21 +156,33 @@ def _backward(
         logits, targets, run.class_weights, reduction="sum", label_smoothing=run.phase.label_smoothing
     )
     loss = loss / planned
-    value = loss.item()  # waits for a GPU, so that a loss gone wrong stops the run at once
+    value, weight, correct = _look(loss, logits, targets, inputs.labels[rows], run.class_weights)
     if not math.isfinite(value):
         places = inputs.indices[rows][:4].tolist()
         raise CatdogError(not_finite(run, run.source.chosen, places, f"The loss became {value}"))
     loss.backward()
     share.loss += value
-    share.weight += _sum_weights(targets, run.class_weights)
-    share.correct += (logits.detach().argmax(1) == inputs.labels[rows]).sum().item()
+    share.weight += weight
+    share.correct += int(correct)
 
 
-def _sum_weights(targets: torch.Tensor, class_weights: torch.Tensor | None) -> float:
-    """Return by what torch's cross_entropy divides the sum of losses for their mean."""
+@torch.no_grad()
+def _look(
+    loss: torch.Tensor,
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    labels: torch.Tensor,
+    class_weights: torch.Tensor | None,
+) -> list[float]:
+    """Return the loss, by what torch's cross_entropy divides it for a mean, and the number of right answers.
+
+    Waits for a GPU, once a step, so that a loss gone wrong stops the run at once.
+    """
+    correct = (logits.argmax(1) == labels).sum().to(loss.dtype)
     if class_weights is None or targets.is_floating_point():
-        return len(targets)
-    return class_weights[targets].sum().item()
+        value, correct = torch.stack((loss, correct)).tolist()
+        return [value, len(targets), correct]
+    return torch.stack((loss, class_weights[targets].sum(), correct)).tolist()
 
 
 def _join(run: PhaseRun, group: Group, factor: float, seen: int, statistics: RunningStatistics) -> None:

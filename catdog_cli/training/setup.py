@@ -17,14 +17,14 @@ from ..errors import DataError, SettingsError
 from ..models.backbones import check_arch, input_spec
 from ..models.classifier import Classifier, build_classifier
 from ..models.compiled import compile_network
-from ..models.devices import pick_device, pick_precision
+from ..models.devices import pick_device, pick_precision, repeat_exactly
 from ..models.empty import check_image_size
 from ..models.memory import Room
 from ..models.processes import SOLO, Group
 from ..models.weights import load_backbone
 from ..settings import InputSpec, Phase, TrainSettings
 from .cache import cache_root
-from .features import FORWARD_BATCH, FrozenPrefix, PictureSet, View, picture_set, run_prefix
+from .features import FrozenPrefix, PictureSet, View, picture_set, run_prefix
 from .fill import build_table, claim_room, table_bytes
 from .optim import Average, build_optimizer
 from .phase_run import PhaseRun
@@ -79,6 +79,8 @@ def prepare_run(
         SettingsError: no such arch or device; a phase asks for more layers than there are.
         CheckpointError, CatdogError: the weights cannot be had; another machine does not have the data.
     """
+    if settings.deterministic:
+        repeat_exactly()
     alone = group.device is None or settings.device == "cpu"
     device = pick_device(settings.device) if alone else group.device
     dtype = group.from_main(lambda: pick_precision(settings.precision, device))
@@ -272,7 +274,7 @@ def _norm_features(
     source: FreshPictures, places: list[int], group: Group
 ) -> tuple[list[tuple[int, torch.Tensor]], list[BadPicture]]:
     """Return (first place, features) of this process's batches, and the unreadable pictures."""
-    mine = [place for chunk in group.chunks(places, FORWARD_BATCH) for place in chunk]
+    mine = [place for chunk in group.chunks(places, source.prefix.batch) for place in chunk]
     parts, found = [], []
     for indices, outputs, bad in run_prefix(source.prefix, source.chosen, mine, View()):
         found += bad

@@ -105,7 +105,7 @@ class FreshPictures:
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
         """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
-        chunks = group.chunks(self.chosen.good_indices().tolist(), FORWARD_BATCH)
+        chunks = group.chunks(self.chosen.good_indices().tolist(), self.prefix.batch)
         places = [place for chunk in chunks for place in chunk]
         for indices, values, bad in run_prefix(self.prefix, self.chosen, places, View(), function):
             self.chosen.note_bad(bad)

@@ -49,6 +49,7 @@ def parse() -> argparse.Namespace:
         metavar="N,N",
         help="1000,10000,100000",
     )
+    add("--gpu", action="store_true", help="the row gpu, alone or beside those named")
     add("--json", type=Path, metavar="FILE", help="write the numbers of all rounds, too")
     options = parser.parse_args()
     for name in options.rows:
@@ -62,7 +63,8 @@ def parse() -> argparse.Namespace:
         parser.error(
             f"--pictures {options.pictures}: give at least 8, so that both classes are in both splits."
         )
-    options.rows = [name for choice in options.rows or BY_DEFAULT for name in CHOICES[choice]]
+    asked = [*options.rows, *["gpu"] * (options.gpu and "gpu" not in options.rows)]
+    options.rows = [name for choice in asked or BY_DEFAULT for name in CHOICES[choice]]
     return options
 
 
