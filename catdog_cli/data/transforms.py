@@ -7,14 +7,17 @@ turns a batch of them into the network's input on whichever device it runs.
 import random
 from typing import Any
 
+import PIL
 import torch
 
+from .. import __version__
 from ..errors import SettingsError
 from ..settings import InputSpec
+from ..vision import torchvision
 from .augment import build_augment, sharp_side, view_centre
 from .pictures import read_picture
 
-__all__ = ["build_augment", "load_picture", "load_view", "normalise"]
+__all__ = ["build_augment", "load_picture", "load_view", "normalise", "pixel_versions"]
 
 
 def load_picture(source: Any, spec: InputSpec) -> torch.Tensor:
@@ -49,6 +52,11 @@ def load_view(source: Any, spec: InputSpec, augment: str, seed: int) -> torch.Te
     """
     view = build_augment(augment, spec)
     return view(read_picture(source, sharp_side(augment, spec)), random.Random(seed))
+
+
+def pixel_versions() -> str:
+    """Return what, beside a file and a spec, its pixels depend on; for whoever keeps something of them."""
+    return f"catdog {__version__} torchvision {torchvision.__version__} Pillow {PIL.__version__}"
 
 
 def normalise(batch: torch.Tensor, spec: InputSpec, dtype: torch.dtype = torch.float32) -> torch.Tensor:

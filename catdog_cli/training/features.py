@@ -13,7 +13,7 @@ from torch import nn
 
 from ..data.content import content_keys
 from ..data.loaders import BadPicture, Batch, Pictures, collate, map_in_order, usable_cores
-from ..data.transforms import normalise
+from ..data.transforms import normalise, pixel_versions
 from ..models.devices import keep_busy, to_cpu
 from ..models.fast import FastForm, form_name
 from ..models.memory import Room
@@ -141,7 +141,7 @@ def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: 
     digest = hashlib.blake2b(digest_size=12)
     capability = torch.backends.cpu.get_cpu_capability()
     machine = f"{torch.__version__} {device.type} {platform.machine()} {capability} {form_name(device)}"
-    digest.update(json.dumps([spec.to_dict(), str(dtype), machine]).encode())
+    digest.update(json.dumps([spec.to_dict(), str(dtype), machine, pixel_versions()]).encode())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -92,6 +92,7 @@ class FreshPictures:
         pin = self.prefix.device.type == "cuda"
         for batch in load_batches(pictures, seeded, self.workers, pin):
             values = self.prefix(batch.pictures) if len(batch.indices) else batch.pictures.float()
+            values = values.float() if values.dim() == 2 else values  # as those that are kept
             labels = self.chosen.labels[batch.indices].to(self.prefix.device)
             yield Inputs(values, labels, batch.indices, batch.bad)
 

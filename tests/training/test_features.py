@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from catdog_cli.data import transforms
 from catdog_cli.data.loaders import Pictures
 from catdog_cli.errors import InterruptedRunError
 from catdog_cli.models.classifier import build_classifier
@@ -134,6 +135,19 @@ def test_key_changes_with_whatever_changes_the_numbers(changes):
     assert prefix(**changes).key != prefix().key
 
 
+@pytest.mark.parametrize("name", ["PIL.__version__", "torchvision.__version__", "torch.__version__"])
+def test_key_changes_with_whoever_decodes_and_computes(monkeypatch, name):
+    before = prefix().key
+    monkeypatch.setattr(name, "0.1")
+    assert prefix().key != before
+
+
+def test_key_changes_with_catdog_whose_pixels_may_be_others(monkeypatch):
+    before = prefix().key
+    monkeypatch.setattr(transforms, "__version__", "0.1")
+    assert prefix().key != before
+
+
 def test_key_changes_with_a_single_statistic_of_a_norm():
     classifier = build_classifier("simple_cnn", 2, HeadSpec())
     before = FrozenPrefix(classifier.prefix(3), InputSpec(32, 36), torch.float32, CPU).key
@@ -172,6 +186,17 @@ def test_border_inside_the_backbone_keeps_maps_and_trains_the_same(few, tmp_path
     assert store["rows"] == 18
     for name, tensor in states[0].items():
         torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("unfreeze", [0, 8])
+def test_mixed_features_are_the_same_kept_or_not(few, tmp_path, precision, unfreeze):
+    phase = Phase("p", 1, 1e-2, unfreeze=unfreeze, batch_size=4, mixup=0.4)
+    states = [
+        train(settings_for(few, phase, cache=cache, precision=precision), tmp_path / str(cache))["state_dict"]
+        for cache in (True, False)
+    ]
+    assert differences(*states) == []
 
 
 def test_fresh_augmentation_keeps_no_training_features(few, tmp_path):
