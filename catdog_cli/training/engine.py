@@ -16,11 +16,12 @@ import torch
 from ..errors import CatdogError, InterruptedRunError, LostProcessError
 from ..settings import Phase
 from .calibration import fit_temperature
+from .choice import choose_sources
 from .metrics import monitor_value, quick_metrics
 from .micro import not_finite
 from .phase_run import EpochSums, PhaseRun
 from .restore import restore_phase
-from .setup import Setup, choose_sources, fit_norm, open_phase
+from .setup import Setup, fit_norm, open_phase
 from .solve import solve_head
 from .state import Progress, RunState, better
 from .steps import evaluate, train_epoch

@@ -9,10 +9,11 @@ import torch
 
 from ..data.dataset import class_counts
 from ..settings import Phase, TrainSettings
+from .choice import fixed_views, refuse_too_large
 from .features import FrozenPrefix, View, run_prefix
 from .fill import table_bytes
 from .phase_run import EpochSums
-from .setup import Setup, check_settings, fixed_views, open_phase, prepare_run
+from .setup import Setup, check_settings, open_phase, prepare_run
 from .sources import FreshPictures
 from .steps import plan_epoch, train_batches
 
@@ -57,7 +58,10 @@ def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
     fresh = phase.augment != "none" and not phase.views
     rows = num_val + num_train * len(fixed_views(setup.settings, phase))
     needed = table_bytes(prefix, rows) if border else 0
-    kept = border > 0 and setup.settings.cache and needed <= setup.settings.cache_limit * 1e9
+    limit_bytes = setup.settings.cache_limit * 1e9
+    if needed > limit_bytes:
+        refuse_too_large(phase, needed, limit_bytes)
+    kept = border > 0 and setup.settings.cache and needed <= limit_bytes
     step_s = _time_steps(setup, phase, index, border, prefix)
     train_s = num_train * step_s["train"] + (num_train * step_s["load"] if fresh or not kept else 0)
     val_s = num_val * (step_s["train"] / 3 + (0 if kept else picture_s))

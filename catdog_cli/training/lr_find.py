@@ -9,10 +9,11 @@ import torch
 
 from ..errors import CatdogError, SettingsError
 from ..models.processes import SOLO
+from .choice import choose_sources
 from .micro import train_step
 from .optim import set_rates
 from .phase_run import EpochSums, PhaseRun
-from .setup import Setup, choose_sources, fit_norm, open_phase
+from .setup import Setup, fit_norm, open_phase
 from .steps import plan_epoch
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100

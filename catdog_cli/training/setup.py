@@ -1,4 +1,4 @@
-"""What a run needs before its first phase: device, network, data; and each phase's sources."""
+"""What a run needs before its first phase: device, network, data; and what opens each phase."""
 
 import dataclasses
 import socket
@@ -12,7 +12,7 @@ from torch import nn
 
 from ..data.content import content_keys, fingerprint
 from ..data.dataset import Dataset, class_counts
-from ..data.loaders import BadPicture, Pictures, usable_cores
+from ..data.loaders import BadPicture, Pictures
 from ..errors import DataError, SettingsError
 from ..models.backbones import check_arch, input_spec
 from ..models.classifier import Classifier, build_classifier
@@ -23,13 +23,12 @@ from ..models.memory import Room
 from ..models.processes import SOLO, Group
 from ..models.weights import load_backbone
 from ..settings import InputSpec, Phase, TrainSettings
-from .cache import cache_root
-from .features import FrozenPrefix, PictureSet, View, picture_set, run_prefix
-from .fill import build_table, claim_room, table_bytes
+from .choice import refuse_unkept
+from .features import PictureSet, View, picture_set, run_prefix
 from .optim import Average, build_optimizer
 from .phase_run import PhaseRun
 from .seeds import generator_of, seed_of
-from .sources import FreshPictures, KeptFeatures, fixed_view
+from .sources import FreshPictures, KeptFeatures
 
 NORM_PICTURES = 2048  # enough to know a mean and a standard deviation to 2 %
 
@@ -146,68 +145,6 @@ def make_classifier(settings: TrainSettings, num_classes: int, state_dict: dict 
     return classifier
 
 
-def choose_sources(
-    setup: Setup, phase: Phase, index: int, border: int, report
-) -> tuple[KeptFeatures | FreshPictures, KeptFeatures | FreshPictures]:
-    """Return where training and validation batches come from: the feature cache where that keeps the
-    meaning of the options, fits its limit and can be written, the pictures themselves otherwise."""
-    blocks = setup.classifier.prefix(border)
-    prefix = FrozenPrefix(blocks, setup.spec, setup.dtype, setup.device, setup.passes)
-    views = fixed_views(setup.settings, phase)
-    train, val = setup.sets["train"], setup.sets["val"]
-    fresh = phase.augment != "none" and not phase.views
-    limit_bytes = setup.settings.cache_limit * 1e9
-
-    def keep(chosen: PictureSet, views: list[View], name: str) -> KeptFeatures:
-        def passed(done: int, total: int) -> None:
-            report("features", name=name, done=done, total=total)
-
-        tables = [build_table(prefix, chosen, view, passed, setup.group) for view in views]
-        return KeptFeatures(chosen, tables, setup.device)
-
-    def pictures(chosen: PictureSet) -> FreshPictures:
-        workers = pick_workers(setup.settings.workers, setup.device)
-        return FreshPictures(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
-
-    wanted = [(val, View())] + ([] if fresh else [(train, view) for view in views])
-    if border and setup.settings.cache:
-        try:
-            if _fits(prefix, wanted, limit_bytes, report, setup.group):
-                val_source = keep(val, [View()], "val")
-                return pictures(train) if fresh else keep(train, views, "train"), val_source
-        except OSError as error:
-            report("warning", text=_no_cache(error))
-    return pictures(train), pictures(val)
-
-
-def _fits(
-    prefix: FrozenPrefix, wanted: list[tuple[PictureSet, View]], limit_bytes: float, report, group: Group
-) -> bool:
-    """Make room in the cache for the tables of a phase, or report that they do not fit; nothing is deleted
-    for what would not fit into an empty cache."""
-    needed_bytes = table_bytes(prefix, sum(len(chosen) for chosen, _ in wanted))
-    if needed_bytes <= limit_bytes and claim_room(prefix, wanted, limit_bytes, group):
-        return True
-    report("cache_too_small", needed_bytes=needed_bytes, limit_bytes=limit_bytes)
-    return False
-
-
-def _no_cache(error: OSError) -> str:
-    return (
-        f"The feature cache {str(cache_root())!r} cannot be used ({error.strerror or error}): what the "
-        f"frozen blocks make of the pictures is computed anew in each epoch, which is slower. Set "
-        f"CATDOG_CACHE to another folder, or free space."
-    )
-
-
-def fixed_views(settings: TrainSettings, phase: Phase) -> list[View]:
-    """Return the fixed views that a phase looks through: a plain one without augmentation, none if fresh."""
-    if phase.augment == "none":
-        return [View()]
-    count = phase.views if phase.optimizer == "lbfgs" else min(phase.views, phase.epochs)
-    return [fixed_view(phase.augment, settings.seed, number) for number in range(count)]
-
-
 def open_phase(
     setup: Setup,
     index: int,
@@ -236,13 +173,6 @@ def open_phase(
         room=setup.room,
         passes=setup.passes,
     )
-
-
-def pick_workers(workers: int, device: torch.device) -> int:
-    """Return the number of loading processes: as asked, or what suits the machine."""
-    if workers >= 0:
-        return workers
-    return min(8, usable_cores()) if device.type == "cuda" else min(2, usable_cores() // 2)
 
 
 def fit_norm(setup: Setup, source: KeptFeatures | FreshPictures) -> None:
@@ -300,3 +230,5 @@ def check_settings(settings: TrainSettings) -> None:
             )
         if phase.optimizer == "lbfgs" and phase.augment != "none" and not phase.views:
             raise SettingsError("--optimizer lbfgs needs fixed views: add --views N to --augment.")
+        if not settings.cache:
+            refuse_unkept(phase, "--no-cache keeps none", "Leave it out")

@@ -23,7 +23,7 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     held-out folds of the training set.
 
     Raises:
-        SettingsError: the head has hidden layers, or features are not kept.
+        SettingsError: the head has hidden layers, or a resume with --no-cache keeps no features.
     """
     head = run.classifier.head
     if hasattr(head, "hidden0") or run.border < len(run.classifier.blocks):
@@ -32,7 +32,8 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
         )
     if not isinstance(run.source, KeptFeatures):
         raise SettingsError(
-            "optimizer lbfgs needs all features at hand: leave out --no-cache, give --views N."
+            "--optimizer lbfgs needs the features of all pictures at hand, but --no-cache keeps none: leave "
+            "it out, or start a new run with another --optimizer."
         )
     features, labels = _gather(run)
     with torch.no_grad():

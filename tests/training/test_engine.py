@@ -10,7 +10,8 @@ from catdog_cli.commands.progress import advise
 from catdog_cli.errors import CatdogError, DataError, InterruptedRunError
 from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training import run
-from catdog_cli.training.setup import choose_sources, open_phase, prepare_run
+from catdog_cli.training.choice import choose_sources
+from catdog_cli.training.setup import open_phase, prepare_run
 from catdog_cli.training.steps import plan_epoch
 
 from ..conftest import write_pictures

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from catdog_cli.errors import SettingsError
+from catdog_cli.errors import InterruptedRunError, SettingsError
 from catdog_cli.settings import HeadSpec, Phase
-from catdog_cli.training import solve
+from catdog_cli.training import run, solve
+from catdog_cli.training.cache import list_stores
+from catdog_cli.training.estimate import estimate_run
 from catdog_cli.training.solve import STRENGTHS
 
 from ..conftest import write_pictures
-from .runs import Events, settings_for, train
+from .runs import Events, resume, settings_for, train
 
 
 def problem(num_classes=3, count=120, dim=20, noise=1.0, seed=0):
@@ -168,10 +170,41 @@ def test_balanced_weights_move_the_solved_bias(rare, tmp_path, resnet_file):
         ({"unfreeze": "all"}, {}, "linear head alone"),
         ({}, {"head": HeadSpec((8,))}, "linear head alone"),
         ({"augment": "light"}, {}, "needs fixed views: add --views N"),
-        ({}, {"cache": False, "head": HeadSpec()}, "needs all features at hand"),
+        ({}, {"cache": False}, "at hand, but --no-cache keeps none: leave it out, or choose another --opt"),
+        (
+            {},
+            {"cache_limit": 1e-6},
+            r"they take .*e-05 GB, more than --cache-limit 1e-06: raise it, or choose",
+        ),
+        (
+            {"augment": "light", "views": 2},
+            {"cache_limit": 1e-6},
+            "raise it, or give fewer --views, or choose",
+        ),
     ],
 )
 def test_what_cannot_be_solved(few, tmp_path, phase, fields, match):
     settings = settings_for(few, Phase("p", 1, optimizer="lbfgs", **phase), **{"head": HeadSpec(), **fields})
     with pytest.raises(SettingsError, match=match):
         train(settings, tmp_path / "run")
+    with pytest.raises(SettingsError, match=match):
+        estimate_run(settings, run.read_data(settings, Events()))
+    assert list_stores() == []
+
+
+def test_a_cache_that_cannot_be_used_is_named_not_an_option_that_was_never_given(few, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("CATDOG_CACHE", str(tmp_path / "file" / "cache"))
+    settings = settings_for(few, Phase("p", 1, optimizer="lbfgs"), head=HeadSpec())
+    told = r"but the feature cache '.*file/cache' cannot be used \(Not a directory\): set CATDOG_CACHE to"
+    with pytest.raises(SettingsError, match=told):
+        train(settings, tmp_path / "run")
+
+
+def test_a_resume_without_cache_is_told_so(few, tmp_path):
+    settings = settings_for(few, Phase("h", 1), Phase("p", 1, optimizer="lbfgs"), head=HeadSpec())
+    asked = iter([False] * 2)
+    with pytest.raises(InterruptedRunError):
+        train(settings, tmp_path / "run", should_stop=lambda: next(asked, True))
+    with pytest.raises(SettingsError, match="but --no-cache keeps none: leave it out, or start a new run"):
+        resume(tmp_path / "run", cache=False)
