@@ -26,6 +26,7 @@ RECIPES = {
     "head": ("--arch", "simple_cnn", "--weights", "WEIGHTS", "--epochs", "3", "--fine-tune-epochs", "1"),
 }
 NOBODY = 65534
+EVERYBODYS = tempfile.gettempdir()  # asked at import: that of the tests is root's alone
 WRITE_REPORT, PLOT_CURVES = phase_report.write_phase_report, plots.plot_curves
 
 
@@ -47,7 +48,7 @@ def _no_reports():
 @pytest.fixture(scope="module")
 def place(_no_reports):
     """Return a folder with the data, weights, and an undisturbed run of each recipe, named as it."""
-    with tempfile.TemporaryDirectory(prefix="catdog-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="catdog-test-", dir=EVERYBODYS) as folder:
         Path(folder).chmod(0o755)  # for whoever a test becomes
         yield fill_place(Path(folder))
 
