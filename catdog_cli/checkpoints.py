@@ -110,7 +110,11 @@ def find_checkpoint(path: str | Path, name: str = "best.pt") -> Path:
         if path.is_dir():
             if (path / name).is_file():
                 return path / name
-            raise CheckpointError(f"No {name} in {str(path)!r}: give a run directory or a checkpoint file.")
+            newest = newest_run(path)
+            hint = f"; did you mean {str(newest)!r}?" if newest and (newest / name).is_file() else "."
+            raise CheckpointError(
+                f"No {name} in {str(path)!r}: give a run directory or a checkpoint file{hint}"
+            )
         if path.exists():
             return path
     except OSError as error:  # no permission to look, a name too long

@@ -379,6 +379,15 @@ def test_nothing_there_is_said(tmp_path, path, message):
         find_checkpoint(tmp_path / path)
 
 
+def test_the_folder_of_runs_suggests_the_newest(tmp_path):
+    (tmp_path / "simple_cnn-3").mkdir()
+    with pytest.raises(CheckpointError, match=r"or a checkpoint file\.$"):  # which has nothing yet
+        find_checkpoint(tmp_path)
+    (tmp_path / "simple_cnn-3" / "best.pt").touch()
+    with pytest.raises(CheckpointError, match=r"did you mean '.*simple_cnn-3'\?"):
+        find_checkpoint(tmp_path)
+
+
 def test_the_newest_run_is_found_by_number(tmp_path):
     assert newest_run(tmp_path) is None
     assert newest_run(tmp_path / "missing") is None

@@ -11,6 +11,7 @@ from .selection import SPLITS, choose_pictures
 from .terminal import make_console, tell, tell_json
 
 LEVEL = 0.05  # chances below it count as evidence
+LEAST_SHOWN = 0.001  # a smaller chance is told as less than that
 
 
 @click.command()
@@ -160,13 +161,17 @@ def conclude(found: dict[str, Any]) -> str:
         )
     better = "first" if only_a > only_b else "second"
     return (
-        f"The {better} is better: {split}, which two equally good ones would show with a chance of only "
-        f"{_show_chance(chance)}."
+        f"The {better} is better: {split}, which two equally good ones would show with a chance of "
+        f"{'only ' if chance >= LEAST_SHOWN else ''}{_show_chance(chance)}."
     )
 
 
 def _show_chance(chance: float) -> str:
-    return f"{100 * chance:.1f} %" if chance >= 0.001 else "less than 0.1 %"
+    return f"{100 * chance:.1f} %" if chance >= LEAST_SHOWN else "less than 0.1 %"
+
+
+def _show_p(chance: float) -> str:
+    return f"{chance:.4f}" if chance >= 0.0001 else "< 0.0001"
 
 
 def _print_table(document: dict[str, Any]) -> None:
@@ -189,7 +194,7 @@ def _print_table(document: dict[str, Any]) -> None:
     console.print(build_table(header, rows))
     counts = ("both_right", "only_a_right", "only_b_right", "both_wrong")
     names = ("both right", "only first right", "only second right", "both wrong", "McNemar's p")
-    cells = *(f"{document[name]:,}" for name in counts), f"{document['mcnemar_p']:.4f}"
+    cells = *(f"{document[name]:,}" for name in counts), _show_p(document["mcnemar_p"])
     console.print(build_table(("of the pictures", "number"), list(zip(names, cells, strict=True))))
     if document["num_unreadable"]:
         tell(f"{document['num_unreadable']:,} unreadable pictures were left out.")

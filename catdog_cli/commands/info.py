@@ -13,7 +13,7 @@ from .terminal import tell, tell_json
 @click.command()
 @click.argument("target", required=False, metavar="[ARCH|CKPT]")
 @click.option(
-    "--all", "all_archs", is_flag=True, help="Details of all networks, not of the first-class ones."
+    "--all", "all_archs", is_flag=True, help="Details of all networks, not only of the first-class ones."
 )
 @click.option("--recipes", is_flag=True, help="Describe the recipes that come with catdog.")
 @click.option(

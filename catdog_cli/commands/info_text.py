@@ -136,7 +136,11 @@ def _reached(progress: dict[str, Any]) -> str:
 
 def _settings(settings: dict[str, Any]) -> Iterator[str]:
     """Yield the settings: of each phase, those that are not the default."""
-    shown = {name: value for name, value in settings.items() if name not in ("phases", "head", "arch")}
+    shown = {
+        name: value
+        for name, value in settings.items()
+        if name not in ("phases", "head", "arch") and value != ""
+    }
     if shown:
         yield _line("settings", ", ".join(f"{name} {value}" for name, value in shown.items()))
     defaults = {field.name: field.default for field in dataclasses.fields(Phase)}

@@ -28,11 +28,12 @@ def lr_find(data: str, recipe: str | None, phase: int, plot: str, as_json: bool,
 
     settings = options.build_settings(data, given, recipe)
     if phase > len(settings.phases):
-        raise click.UsageError(f"--phase {phase}: there are {len(settings.phases)} phases.")
+        there = "is 1 phase: add --fine-tune-epochs N" if len(settings.phases) == 1 else ""
+        raise click.UsageError(f"--phase {phase}: there {there or f'are {len(settings.phases)} phases'}.")
     check_settings(settings)
     with TrainReport() as report:
         found = find_rate(prepare_run(settings, run.read_data(settings, report)), phase - 1, report)
-    plot_lr_find(found.rates, found.losses, found.suggestion, plot)
+    plot_lr_find(found.rates, found.losses, found.suggestion, plot, found.steepest)
     if as_json:
         facts = {
             "suggestion": found.suggestion,

@@ -77,9 +77,17 @@ precision_option = click.option(
 )
 
 network_options = add_options(
-    click.option("--arch", help="Network, as torchvision spells it; `catdog info` lists them."),
-    click.option("--weights", metavar="imagenet|none|FILE", help="First weights of the backbone."),
-    click.option("--hidden-layers", type=Layers(), help="Hidden layers of the head, such as 512,256."),
+    click.option(
+        "--arch", help="Network, as torchvision spells it; `catdog info` lists them.  [default: resnet18]"
+    ),
+    click.option(
+        "--weights",
+        metavar="imagenet|none|FILE",
+        help="First weights of the backbone.  [default: imagenet; simple_cnn: none]",
+    ),
+    click.option(
+        "--hidden-layers", type=Layers(), help="Hidden layers of the head, such as 512,256.  [default: none]"
+    ),
     click.option("--dropout", type=float, help="Dropout in the head.  [default: 0.2]"),
     click.option("--image-size", type=int, metavar="PX", help="Input size; default: the weights' own."),
 )
@@ -90,22 +98,46 @@ phase_options = add_options(
     click.option("--fine-tune-learning-rate", type=float, help="Its rate.  [default: a hundredth]"),
     click.option("--unfreeze", type=Unfreeze(), help="Layers that it trains, from the end.  [default: all]"),
     click.option("--batch-size", type=int, help="Pictures a step.  [default: 32]"),
-    click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="lbfgs: the exact linear head."),
+    click.option(
+        "--optimizer", type=click.Choice(OPTIMIZERS), help="lbfgs: the exact linear head.  [default: adam]"
+    ),
     click.option("--weight-decay", type=float, help="L2 strength.  [default: 0; lbfgs: found by folds]"),
-    click.option("--scheduler", type=click.Choice(SCHEDULERS), help="How the rate moves."),
-    click.option("--warmup-epochs", type=float, help="Epochs in which the rate rises."),
-    click.option("--label-smoothing", type=float, help="Share of the label spread over all classes."),
-    click.option("--class-weights", type=click.Choice(("none", "balanced")), help="Weight of a class."),
-    click.option("--sampler", type=click.Choice(("shuffle", "balanced")), help="How pictures are drawn."),
-    click.option("--augment", type=click.Choice(AUGMENTS), help="How pictures are varied."),
-    click.option("--views", type=int, help="Fixed variations a picture, kept in the cache; 0: always fresh."),
-    click.option("--mixup", type=float, metavar="ALPHA", help="Blend pictures."),
-    click.option("--cutmix", type=float, metavar="ALPHA", help="Paste parts of other pictures."),
-    click.option("--layer-decay", type=float, help="Factor of the rate from block to block, to the front."),
-    click.option("--clip-norm", type=float, help="Longest gradient."),
-    click.option("--ema", type=float, metavar="DECAY", help="Average the weights, such as 0.99."),
-    click.option("--patience", type=int, help="Stop after this many epochs without gain."),
-    click.option("--min-delta", type=float, help="Smallest gain that counts."),
+    click.option(
+        "--scheduler", type=click.Choice(SCHEDULERS), help="How the rate moves.  [default: constant]"
+    ),
+    click.option("--warmup-epochs", type=float, help="Epochs in which the rate rises.  [default: 0]"),
+    click.option(
+        "--label-smoothing", type=float, help="Share of the label spread over all classes.  [default: 0]"
+    ),
+    click.option(
+        "--class-weights", type=click.Choice(("none", "balanced")), help="Weight of a class.  [default: none]"
+    ),
+    click.option(
+        "--sampler",
+        type=click.Choice(("shuffle", "balanced")),
+        help="How pictures are drawn.  [default: shuffle]",
+    ),
+    click.option("--augment", type=click.Choice(AUGMENTS), help="How pictures are varied.  [default: none]"),
+    click.option(
+        "--views", type=int, help="Fixed variations a picture, kept in the cache.  [default: 0: always fresh]"
+    ),
+    click.option("--mixup", type=float, metavar="ALPHA", help="Blend pictures.  [default: 0]"),
+    click.option(
+        "--cutmix", type=float, metavar="ALPHA", help="Paste parts of other pictures.  [default: 0]"
+    ),
+    click.option(
+        "--layer-decay",
+        type=float,
+        help="Factor of the rate from block to block, to the front.  [default: 1]",
+    ),
+    click.option("--clip-norm", type=float, help="Longest gradient.  [default: 0: any]"),
+    click.option(
+        "--ema", type=float, metavar="DECAY", help="Average the weights, such as 0.99.  [default: 0]"
+    ),
+    click.option(
+        "--patience", type=int, help="Stop after this many epochs without gain.  [default: 0: never]"
+    ),
+    click.option("--min-delta", type=float, help="Smallest gain that counts.  [default: 0]"),
     click.option("--monitor", type=click.Choice(MONITORS), help="What is best.  [default: accuracy]"),
 )
 run_options = add_options(
@@ -121,14 +153,18 @@ run_options = add_options(
     click.option(
         "--compile/--no-compile",
         default=None,
-        help="torch.compile what trains of the backbone: a minute first, then faster on a GPU.",
+        help="torch.compile what trains of the backbone: a minute first, then faster on GPUs.  [default: no]",
     ),
     click.option(
         "--deterministic/--no-deterministic",
         default=None,
-        help="The same bits each time on a GPU, too, which is slower there; a CPU always repeats itself.",
+        help="The same bits each time on GPUs, too, but slower; CPUs always do.  [default: no]",
     ),
-    click.option("--cache/--no-cache", default=None, help="Keep what the frozen network makes of pictures."),
+    click.option(
+        "--cache/--no-cache",
+        default=None,
+        help="Keep what the frozen network makes of pictures.  [default: cache]",
+    ),
     click.option(
         "--cache-limit", type=float, metavar="GB", help="Most that the feature cache takes.  [default: 10]"
     ),

@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import CatdogError
-from .terminal import make_console, printable, tell
+from .terminal import counted, make_console, printable, tell
 
 
 class TrainReport:
@@ -66,6 +66,10 @@ class TrainReport:
             f", batch {progress.step}" if progress.step else ""
         )
         self.say(f"Going on from {str(path)!r}: phase {phase.name!r}, {where} done.")
+        if progress.phase == len(new.phases) - 1 and progress.epoch >= phase.epochs:
+            option = {0: "--epochs", 1: "--fine-tune-epochs"}.get(progress.phase)
+            longer = f": {option} N with more than {phase.epochs} makes the run longer" if option else ""
+            self.say(f"  all epochs are done{longer}")
         before, after = old.to_dict(), new.to_dict()
         for name in after:
             if name != "phases" and before[name] != after[name]:
@@ -75,7 +79,8 @@ class TrainReport:
                 self.say(f"  epochs of phase {now.name!r}: {now.epochs} (given now) wins over {was.epochs}")
                 if now.scheduler != "constant":
                     self.say(
-                        f"  the {now.scheduler} schedule is stretched to {now.epochs} epochs from here on"
+                        f"  the {now.scheduler} schedule is stretched to {counted(now.epochs, 'epoch')} from "
+                        f"here on"
                     )
 
     def on_begin_again(self, run_dir: Any) -> None:
@@ -117,8 +122,8 @@ class TrainReport:
             else (f"the head and the last {phase.unfreeze} layers{f' (from {blocks[0]})' if blocks else ''}")
         )
         self.say(
-            f"Phase {index + 1} {phase.name!r}: {phase.epochs} epochs, rate {phase.learning_rate:g}, "
-            f"trains {what}: {trainable:,} of {total:,} parameters"
+            f"Phase {index + 1} {phase.name!r}: {counted(phase.epochs, 'epoch')}, "
+            f"rate {phase.learning_rate:g}, trains {what}: {trainable:,} of {total:,} parameters"
         )
 
     def on_features(self, name: str, done: int, total: int) -> None:
@@ -170,7 +175,7 @@ class TrainReport:
         )
 
     def on_early_stop(self, phase: str, epoch: int, patience: int) -> None:
-        self.say(f"Phase {phase!r} stops after epoch {epoch}: no gain in {patience} epochs")
+        self.say(f"Phase {phase!r} stops after epoch {epoch}: no gain in {counted(patience, 'epoch')}")
 
     def on_phase_end(self, **facts: Any) -> None:
         from .phase_report import write_phase_report
@@ -222,12 +227,12 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
     )
     for number, phase in enumerate(facts["phases"], 1):
         lines.append(
-            f"Phase {number} {phase['name']!r}: {phase['epochs']} epochs, trains "
+            f"Phase {number} {phase['name']!r}: {counted(phase['epochs'], 'epoch')}, trains "
             f"{phase['trainable_parameters']:,} of {phase['total_parameters']:,} parameters, about "
             f"{_duration(phase['seconds'])}"
         )
         if phase["features_kept_bytes"]:
-            lines.append(f"  keeps {phase['features_kept_bytes'] / 1e6:.0f} MB of features in the cache")
+            lines.append(f"  keeps {_size(phase['features_kept_bytes'])} of features in the cache")
     lines += _mlflow_lines(facts.get("mlflow"))
     lines.append(f"Memory about {facts['memory_bytes'] / 1e9:.1f} GB")
     lines.append(f"Time about {_duration(facts['seconds'])}, measured on a few batches; nothing was written")
@@ -244,6 +249,10 @@ def _mlflow_lines(found: dict[str, Any] | None) -> list[str]:
         "experiment": "answers and has the experiment",
     }
     return [f"MLflow at {found['uri']!r} {answer[found['found']]} {found['experiment']!r}"]
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.0f} MB" if num_bytes >= 1e6 else f"{max(1, num_bytes / 1e3):.0f} kB"
 
 
 def _duration(seconds: float) -> str:

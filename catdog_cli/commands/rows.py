@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InterruptedRunError, LostProcessError
 from .answers import Drawing, Tally, print_json, print_text
-from .terminal import make_console, printable, tell, tell_json
+from .terminal import counted, make_console, printable, tell, tell_json
 
 HERE = "-"  # the argument that means stdin
 
@@ -69,12 +69,14 @@ def show_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) ->
     drawing = Drawing(given["plot"]) if given["plot"] else None
     if drawing:
         rows = drawing.watch(rows)
-    rows = _sort(rows, make_sorter(predictor, inputs, given))
+    sorter = make_sorter(predictor, inputs, given)
+    rows = _sort(rows, sorter)
     print_json(rows) if given["as_json"] else print_text(rows)
     if drawing:
         drawing.save()
     if given["summary"]:
         _print_summary(tally, predictor, err=given["as_json"])
+    _tell_sorted(sorter)
     return tally.finish()
 
 
@@ -102,6 +104,7 @@ def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -
     if drawing:
         drawing.save()
     _report(tally, predictor, given, kept, time.monotonic() - started)
+    _tell_sorted(sorter)
     return tally.finish()
 
 
@@ -123,7 +126,7 @@ def _fill(
         bar.step(fresh=False)
     kept = tally.total
     if kept:
-        bar.say(f"Going on after {kept:,} rows.")
+        bar.say(f"Going on after {counted(kept, 'row')}.")
     rows = _sort(tally.watch(predict_rows(predictor, sources, output.num_predictions)), sorter)
     for row in drawing.watch(rows) if drawing else rows:
         output.write(row)
@@ -153,6 +156,12 @@ def _sort(rows: Iterable[dict[str, Any]], sorter: Any) -> Iterator[dict[str, Any
         yield row
 
 
+def _tell_sorted(sorter: Any) -> None:
+    if sorter:
+        how = "copied" if sorter.copy else "linked"
+        tell(f"{counted(sorter.placed, 'picture')} {how} by class: {sorter.folder}", err=True)
+
+
 def _top_k(predictor: Any, given: dict[str, Any]) -> int:
     return len(predictor.class_names) if given["all_classes"] else given["top_k"]
 
@@ -166,7 +175,8 @@ def _report(tally: Tally, predictor: Any, given: dict[str, Any], kept: int, seco
         _print_summary(tally, predictor, err=False)
     speed = (tally.total - kept) / max(seconds, 1e-9)
     tell(
-        f"{tally.total:,} rows in {printable(given['output'])!r}, {seconds:.1f} s, {speed:.0f} pictures/s",
+        f"{counted(tally.total, 'row')} in {printable(given['output'])!r}, {seconds:.1f} s, "
+        f"{speed:.0f} pictures/s",
         err=True,
     )
 

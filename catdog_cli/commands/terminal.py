@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 epoch, 2 epochs."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def tell(text: str, err: bool = False) -> None:
     """Print one line: results to stdout, talk to stderr."""
     stream = sys.stderr if err else sys.stdout

@@ -107,6 +107,8 @@ def _train(
     output = output or read.pop("output", None)
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
     settings = options.build_settings(data, merged, merged.pop("recipe", None))
+    if not any(phase.epochs for phase in settings.phases):
+        raise SettingsError("--epochs 0 trains nothing: give at least 1.")
     from ..training import run
 
     with TrainReport() as report:

@@ -10,7 +10,7 @@ import click
 from ..errors import CatdogError, SettingsError
 from ..files import read_text
 from . import options
-from .terminal import tell, tell_json
+from .terminal import counted, tell, tell_json
 
 if TYPE_CHECKING:
     from ..settings import TrainSettings
@@ -103,8 +103,8 @@ def _sentences(verdict: "Verdict") -> list[str]:
     """Return the outcome for people."""
     counts = verdict.num_pictures
     lines = [
-        f"Trained {verdict.epochs} epochs on {counts['train']} pictures, measured on {counts['val']}, twice: "
-        f"undisturbed, and killed {len(verdict.kills)} times.",
+        f"Trained {counted(verdict.epochs, 'epoch')} on {counts['train']} pictures, measured on "
+        f"{counts['val']}, twice: undisturbed, and killed {counted(len(verdict.kills), 'time')}.",
         f"Compared {verdict.files} files: the weights, the optimizer, the history without its times, the "
         f"best checkpoints, the split and the reports.",
     ]

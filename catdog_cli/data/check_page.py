@@ -92,7 +92,7 @@ def _label_section(report: CheckReport) -> str:
         return ""
     count = len(report.label_errors)
     figures = "".join(_label_figure(report.root, found) for found in report.label_errors[:MAX_SHOWN])
-    title = f"{count:,} labels probably wrong{_shown_note(count)}"
+    title = f"{count:,} label{'' if count == 1 else 's'} probably wrong{_shown_note(count)}"
     return f"<h2>{title}</h2>" + (f"<div class=row>{figures}</div>" if figures else "")
 
 
@@ -106,7 +106,7 @@ def _duplicate_section(report: CheckReport) -> str:
         return "<h2>No duplicates</h2>"
     groups = "".join(_duplicate_row(report.root, group) for group in report.duplicates[:MAX_SHOWN])
     count = len(report.duplicates)
-    return f"<h2>{count:,} groups of duplicates{_shown_note(count)}</h2>{groups}"
+    return f"<h2>{count:,} group{'' if count == 1 else 's'} of duplicates{_shown_note(count)}</h2>{groups}"
 
 
 def _duplicate_row(root: Path, group: Duplicates) -> str:

@@ -24,7 +24,7 @@ class Sorter:
         Raises:
             SettingsError: a class has a name that leads out of the folder.
         """
-        self.folder, self.copy = Path(folder), copy
+        self.folder, self.copy, self.placed = Path(folder), copy, 0
         for name in class_names:
             if name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
                 raise SettingsError(f"The class {name!r} cannot be a folder's name: leave out --sort-into.")
@@ -44,6 +44,7 @@ class Sorter:
             digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:8]
             for name in (source.name, f"{source.stem}-{digest}{source.suffix}"):
                 if self._put(source, folder / name):
+                    self.placed += 1
                     return True
         except OSError as error:
             hint = "" if self.copy else ", or add --copy if links are not possible there"

@@ -36,8 +36,8 @@ def find_rate(setup: Setup, index: int, report: Callable, steps: int = STEPS) ->
     """Run the test for one phase and leave the network as it was.
 
     The rate rises exponentially from LOWEST until the smoothed loss explodes (Smith, arXiv 1506.01186,
-    3.3). Suggested is a tenth of the rate of least loss, where that is later than the steepest fall, else
-    the steepest fall: the two rules of fastai's `lr_find`, of which the more careful is taken.
+    3.3). Suggested is the rate of the steepest fall, or a tenth of the rate of least loss, where
+    that is smaller: the two rules of fastai's `lr_find`, of which the more careful is taken.
 
     Raises:
         CatdogError: the loss never fell.

@@ -132,7 +132,7 @@ def test_only_pictures_that_both_runs_kept_apart_count(capsys, tmp_path):
         (0, 0, 1.0, "No evidence that they differ: they are right on exactly the same pictures."),
         (5, 4, 1.0, "No evidence that they differ: of the 9 pictures that only one .* chance of 100.0 %."),
         (1, 12, 0.0034, "The second is better: .* the first has 1 and the second 12, .* only 0.3 %."),
-        (40, 1, 1e-9, "The first is better: .* only less than 0.1 %."),
+        (40, 1, 1e-9, "The first is better: .* with a chance of less than 0.1 %."),
     ],
 )
 def test_the_conclusion_is_plain(only_a, only_b, chance, sentence):

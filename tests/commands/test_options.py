@@ -1,9 +1,50 @@
 """Options from a file: names as on the command line."""
 
+import dataclasses
+import re
+
 import pytest
 
 from catdog_cli.commands.options import read_config
+from catdog_cli.commands.train import train
 from catdog_cli.errors import SettingsError
+from catdog_cli.settings import HeadSpec, Phase, TrainSettings
+
+FIELDS = [item for kind in (HeadSpec, Phase, TrainSettings) for item in dataclasses.fields(kind)]
+SAID_OTHERWISE = {
+    "data",
+    "image_size",
+    "unfreeze",
+    "workers",
+    "device",
+    "precision",
+    "exclude",
+    "compile",
+    "cache",
+    "deterministic",
+}
+
+
+def default_said(name: str) -> str:
+    """Return the first word of the default that the help of --NAME tells, nothing where it tells none."""
+    option = next(each for each in train.params if each.name == name)
+    found = re.search(r"\[default: ([^\s,;:\]]+)", option.help)
+    return found.group(1) if found else ""
+
+
+@pytest.mark.parametrize(
+    "item",
+    [i for i in FIELDS if i.name in {o.name for o in train.params} - SAID_OTHERWISE],
+    ids=lambda i: i.name,
+)
+def test_help_tells_the_default_that_the_settings_have(item):
+    said = default_said(item.name)
+    if item.name == "epochs":
+        assert said == "5"
+    elif isinstance(item.default, float | int):
+        assert float(said) == item.default
+    else:
+        assert said == (item.default or "none")
 
 
 @pytest.mark.parametrize(

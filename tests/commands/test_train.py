@@ -300,6 +300,7 @@ def test_wrong_usage_exits_with_2(capsys, data, finished, arguments):
         (("--unfreeze", "all"), "--unfreeze belongs to a second phase: add --fine-tune-epochs"),
         (("--fine-tune-learning-rate", "1"), "--fine-tune-learning-rate belongs to a second phase"),
         (("--learning-rate", "-1"), "learning rate is -1"),
+        (("--epochs", "0"), "--epochs 0 trains nothing: give at least 1"),
         (("--dropout", "1.5"), "dropout is 1.5"),
         (("--arch", "resnet19"), "Unknown arch 'resnet19': did you mean resnet18"),
         (("--image-size", "4"), "image size is 4"),
@@ -342,10 +343,13 @@ def test_resume_extends_a_run_by_its_directory_and_by_its_checkpoint(capsys, dat
     code, found, talk = call(capsys, "train", "--resume", stopped, "--epochs", 2)
     assert (code, found["run_dir"]) == (0, str(stopped))
     assert "2 (given now) wins over 1" in talk
+    assert "all epochs are done" not in talk
     code, _, _ = call(
         capsys, "train", "--resume", stopped / "last.pt", "--epochs", 3, "--cpu", "--workers", 0
     )
     assert code == 0
+    _, _, talk = call(capsys, "train", "--resume", stopped)
+    assert "all epochs are done: --epochs N with more than 3 makes the run longer" in talk
     ours, theirs = load(straight), load(stopped)
     for part in ("state_dict", "history", "optimizer", "best", "patience"):
         assert differences(ours[part], theirs[part], part) == []

@@ -261,12 +261,13 @@ def test_a_foreign_file_is_left_alone(place, capsys):
 
 
 @pytest.mark.parametrize("copy", [False, True])
-def test_sorting_links_or_copies_and_changes_nothing_twice(place, copy):
+def test_sorting_links_or_copies_and_changes_nothing_twice(place, capsys, copy):
     write_pictures(place / "more", {"cats": 2})  # names that pets/cats has too
     options = ["--output", "rows.csv", "--sort-into", "sorted", *(["--copy"] if copy else [])]
     sources = ["pets/cats/0.png", "more/cats/1.png", "pets/cats/1.png"]
     assert run(*sources, "best.pt", *options) == 0
     found = set((place / "sorted").rglob("*.png"))
+    assert f"3 pictures {'copied' if copy else 'linked'} by class: sorted" in capsys.readouterr().err
     assert {path.is_symlink() for path in found} == {not copy}
     classes = {row["class"] for row in read_rows(place / "rows.csv")}
     assert {path.parent.name for path in found} == classes

@@ -1,0 +1,32 @@
+"""Words for the user's screen."""
+
+import pytest
+
+from catdog_cli.commands.compare import _show_p
+from catdog_cli.commands.info_text import _settings
+from catdog_cli.commands.progress import _size
+from catdog_cli.commands.terminal import counted
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(0, "0 epochs"), (1, "1 epoch"), (2, "2 epochs"), (1000, "1,000 epochs")]
+)
+def test_a_number_with_its_noun(number, shown):
+    assert counted(number, "epoch") == shown
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "shown"), [(460_800, "461 kB"), (500_000, "500 kB"), (3_200_000, "3 MB"), (40, "1 kB")]
+)
+def test_a_few_features_are_not_none(num_bytes, shown):
+    assert _size(num_bytes) == shown
+
+
+@pytest.mark.parametrize(("chance", "shown"), [(0.0, "< 0.0001"), (3e-8, "< 0.0001"), (0.0034, "0.0034")])
+def test_no_chance_is_shown_as_none(chance, shown):
+    assert _show_p(chance) == shown
+
+
+def test_settings_without_a_value_are_left_out():
+    (line,) = _settings({"data": "pets", "exclude": "", "image_size": 0, "arch": "resnet18"})
+    assert line.split(None, 1)[1] == "data pets, image_size 0"
