@@ -239,7 +239,7 @@ def open_place(place):
     """Return a folder that everybody may go through, of which the run directory will be taken away."""
     if os.geteuid():
         pytest.skip("only root can become somebody else")
-    with tempfile.TemporaryDirectory(prefix="catdog-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="catdog-test-", dir=EVERYBODYS) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
         os.seteuid(0)
@@ -294,7 +294,7 @@ def test_a_cache_on_a_full_disk(capsys, monkeypatch, place, small_disk, tmp_path
     fill(small_disk, leave_bytes=12_000)
     assert run(words(place, "head", tmp_path / "run")) == 0
     told = capsys.readouterr().err
-    assert "cannot be used (No space left on device): what the frozen blocks make of the pictures" in told
+    assert "cannot be used (No space left on device). Set CATDOG_CACHE to another folder" in told
     assert compare_runs(place / "head", tmp_path / "run") == []
 
 
