@@ -77,11 +77,26 @@ def as_bytes(image: Image.Image, kind: str, **options) -> bytes:
     return file.getvalue()
 
 
+def make_webp(side: int, kind: str) -> bytes:
+    """Return a WebP of 8 x 8 px that says it has `side` x `side`: lossy, lossless or with alpha."""
+    image = Image.new("RGBA" if kind == "VP8X" else "RGB", (8, 8), (9, 9, 9, 9)[: 4 if kind == "VP8X" else 3])
+    data = bytearray(as_bytes(image, "WEBP", lossless=kind == "VP8L"))
+    assert data[12:16] == kind.encode()
+    at, packed = {
+        "VP8 ": (26, struct.pack("<HH", side, side)),
+        "VP8L": (21, struct.pack("<I", (side - 1) | (side - 1) << 14)),
+        "VP8X": (24, 2 * (side - 1).to_bytes(3, "little")),
+    }[kind]
+    data[at : at + len(packed)] = packed
+    return bytes(data)
+
+
 HUGE = (9000, 5000)  # 45 megapixels
 LARGE = {  # what a megabyte or less unpacks to, and what it may take
     "RGB": (lambda: make_png(*HUGE), 300),
     "alpha": (lambda: make_png(*HUGE, 6, 4), 330),
     "50,000 px wide": (lambda: make_png(50_000, 900), 420),
+    "WebP": (lambda: as_bytes(Image.new("RGB", HUGE), "WEBP", lossless=True, method=0, quality=0), 720),
     "floats": (lambda: as_bytes(Image.new("F", HUGE), "TIFF", compression="tiff_lzw"), 330),
 }
 
@@ -142,6 +157,17 @@ REFUSED = {
     "65,535 x 65,535 GIF": (
         lambda: as_bytes(Image.new("L", (8, 8)), "GIF").replace(b"\x08\0\x08\0", b"\xff" * 4),
         "declares 65,535 x 65,535 px",
+    ),
+    **{
+        f"16,383 x 16,383 WebP, {kind}": (
+            lambda kind=kind: make_webp(16383, kind),
+            "declares 16,383 x 16,383 px, more than the 55 megapixels of a WebP",
+        )
+        for kind in ("VP8 ", "VP8L", "VP8X")
+    },
+    "a WebP without a picture": (
+        lambda: b"RIFF\x24\0\0\0WEBPANIM\6\0\0\0" + bytes(24),
+        r"its data are damaged \(it declares no size\)",
     ),
     "a JPEG of 5,010 scans": (lambda: make_scans(5000), "it has more than 64 scans"),
     "a JPEG of endless segments": (

@@ -31,6 +31,7 @@ from PIL import (
 
 from ..errors import CatdogError, DataError, SettingsError
 from ..vision import torchvision  # noqa: F401 - registers torch.ops.image
+from . import webp
 from .jpeg import EXIF_ORIENTATION, START, JpegHeader, scan_jpeg
 from .rgb import to_rgb
 from .tiff import check_pieces
@@ -141,6 +142,8 @@ def _decode(data: bytearray, shorter_side: int | None) -> torch.Tensor:
             _silence_pillow()
             if plugin is TiffImagePlugin.TiffImageFile:
                 check_pieces(data)
+            if plugin is WebPImagePlugin.WebPImageFile:
+                webp.check_size(data)
             return _turn_upright(*_decode_pillow(data, plugin, shorter_side))
     raise ValueError("it is not a picture (expected JPEG, PNG, WebP, GIF, BMP or TIFF)")
 
@@ -211,7 +214,8 @@ def _decode_pillow(data: bytearray, plugin: Any, shorter_side: int | None) -> tu
         _check_size(*image.size)
         huge = shorter_side and image.width * image.height >= HUGE_PIXELS
         reduce_by = max(1, min(image.size) // (2 * shorter_side)) if huge else 1
-        with _in_turn(image.width * image.height):
+        heavy = 3 if plugin is WebPImagePlugin.WebPImageFile else 1  # as many times the bytes a pixel
+        with _in_turn(heavy * image.width * image.height):
             return _load_pillow(image, reduce_by)
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from catdog_cli.data import webp
 from catdog_cli.data.jpeg import scan_jpeg
 from catdog_cli.data.pictures import PictureError, read_picture
 from catdog_cli.errors import SettingsError
@@ -248,6 +249,17 @@ def test_pictures_between_pillows_limits_and_ours_stay_silent():
             read_picture(png_header(14000, 14000))
         read_picture(as_bytes(Image.new("L", (12000, 8000)), "PNG"))
     assert not seen
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (300, 7), (5, 9000)])
+def test_the_size_that_a_webp_declares_is_that_which_it_has(mode, lossless, size):
+    image = Image.new(mode, size, (200, 30, 30, 99)[: len(mode)])
+    data = as_bytes(image, "WEBP", lossless=lossless)
+    assert webp._read_size(data[: webp.FIRST_BYTES]) == size
+    animation = as_bytes(image, "WEBP", lossless=lossless, save_all=True, append_images=[image.rotate(180)])
+    assert webp._read_size(animation[: webp.FIRST_BYTES]) == size
 
 
 def test_files_that_are_no_pictures(tmp_path):

@@ -1,0 +1,39 @@
+"""The size of a WebP, read before Pillow makes room for it; called by `pictures`.
+
+Pillow reads every WebP as an animation: libwebp holds two frames of 4 bytes a pixel (and while it decodes a
+lossless one, its pixels), Pillow two copies of the first. 38 bytes can declare 16,383 x 16,383 px.
+
+Layout: RFC 9649 (the chunks, and the start of a lossless picture); RFC 6386, section 9.1 (of a lossy one).
+"""
+
+MAX_WEBP_PIXELS = 55_000_000  # 16 bytes each: 0.9 GB; a camera of 50 megapixels passes
+START = 12  # of the first chunk: behind "RIFF", the file's size, "WEBP"
+FIRST_BYTES = START + 18  # that hold the size, whatever the kind
+
+
+def check_size(data: bytes | bytearray) -> None:
+    """Raise ValueError if a WebP declares more pixels than fit into a reasonable memory, or no size."""
+    size = _read_size(bytes(data[:FIRST_BYTES]))
+    if size is None:
+        raise ValueError("its data are damaged (it declares no size)")
+    width, height = size
+    if width * height > MAX_WEBP_PIXELS:
+        raise ValueError(
+            f"it declares {width:,} x {height:,} px, more than the {MAX_WEBP_PIXELS // 10**6} megapixels of "
+            f"a WebP (its decoder takes four times the memory of others'; a JPEG or PNG may have 300)"
+        )
+
+
+def _read_size(start: bytes) -> tuple[int, int] | None:
+    """Return (width, height) in px as the first chunk says; None where it breaks off or is another one."""
+    kind, body = start[START : START + 4], start[START + 8 :]
+    if len(body) < 10 or start[8:START] != b"WEBP":
+        return None
+    if kind == b"VP8X":  # flags and reserved, 4 bytes; then the canvas, each side less 1 in 24 bits
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":  # signature, 1 byte; then each side less 1 in 14 bits
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":  # frame tag and start code, 6 bytes; then each side in 14 bits, its scale in 2
+        return tuple(int.from_bytes(body[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+    return None
