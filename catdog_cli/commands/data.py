@@ -118,13 +118,13 @@ def check(
         found = check_dataset(dataset, report)
     if predictor is not None:
         _check_labels(found, dataset, predictor)
+    _print(found.to_dict(), as_json, *describe_check(found))  # first: a file that fails costs no answer
     if page is not None:
         write_page(found, page)
         tell(f"Page with thumbnails: {page}", err=True)
     if exclude_list is not None:
         write_exclude_list(found, exclude_list)
         tell(f"{len(found.list_excluded())} paths to leave out: {exclude_list}", err=True)
-    _print(found.to_dict(), as_json, *describe_check(found))
 
 
 @data.command()

@@ -1,10 +1,15 @@
 """`catdog lr-find`: parse, call `training.lr_find`, draw, print."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from . import options
 from .progress import TrainReport
 from .terminal import tell, tell_json
+
+if TYPE_CHECKING:
+    from ..training.lr_find import RateTest
 
 
 @click.command("lr-find")
@@ -13,7 +18,9 @@ from .terminal import tell, tell_json
 @click.option("--phase", type=click.IntRange(min=1), default=1, help="Which phase's rate.  [default: 1]")
 @click.option("--plot", type=click.Path(), default="lr-find.png", help="The curve.  [default: lr-find.png]")
 @options.json_option
-def lr_find(data: str, recipe: str | None, phase: int, plot: str, as_json: bool, **given) -> None:
+def lr_find(
+    data: str, recipe: str | None, config: str | None, phase: int, plot: str, as_json: bool, **given
+) -> None:
     """Raise the learning rate batch by batch, watch the loss, and suggest a rate. Trains nothing.
 
     \b
@@ -26,27 +33,27 @@ def lr_find(data: str, recipe: str | None, phase: int, plot: str, as_json: bool,
     from ..training.lr_find import find_rate
     from ..training.setup import check_settings, prepare_run
 
-    settings = options.build_settings(data, given, recipe)
+    settings = options.trial_settings(data, config, recipe, given)
     if phase > len(settings.phases):
         there = "is 1 phase: add --fine-tune-epochs N" if len(settings.phases) == 1 else ""
         raise click.UsageError(f"--phase {phase}: there {there or f'are {len(settings.phases)} phases'}.")
     check_settings(settings)
     with TrainReport() as report:
         found = find_rate(prepare_run(settings, run.read_data(settings, report)), phase - 1, report)
+    _print(found, phase, plot, as_json)  # before the picture, which may not be writable: it took minutes
     plot_lr_find(found.rates, found.losses, found.suggestion, plot, found.steepest)
+    tell(f"Curve: {plot}", err=True)
+
+
+def _print(found: "RateTest", phase: int, plot: str, as_json: bool) -> None:
     if as_json:
-        facts = {
-            "suggestion": found.suggestion,
-            "steepest": found.steepest,
-            "least": found.least,
-            "plot": plot,
-        }
-        tell_json(facts)
+        facts = {"suggestion": found.suggestion, "steepest": found.steepest, "least": found.least}
+        tell_json({**facts, "plot": plot})
         return
     option = "--learning-rate" if phase == 1 else "--fine-tune-learning-rate"
     tell(f"{option} {found.suggestion:.1e}")
     tell(
         f"The loss falls most steeply at {found.steepest:.1e} and is least at {found.least:.1e}; suggested "
-        f"is the smaller of the first and a tenth of the second (Smith, arXiv 1506.01186). Curve: {plot}",
+        f"is the smaller of the first and a tenth of the second (Smith, arXiv 1506.01186).",
         err=True,
     )

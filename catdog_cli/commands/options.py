@@ -23,6 +23,7 @@ from ..settings import (
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
 SCRATCH_EPOCHS, HEAD_EPOCHS = 20, 5
+TRAIN_ALONE = ("recipe", "output", "save_every", "mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
 class Layers(click.ParamType):
@@ -177,6 +178,7 @@ trial_options = add_options(  # of commands that train a little, as `catdog trai
     device_options,
     precision_option,
     click.option("--recipe", metavar="NAME|FILE", help="Phases from a recipe instead of options."),
+    click.option("--config", type=click.Path(), help="Options from a TOML file; the command line wins."),
 )
 save_every_option = click.option(
     "--save-every",
@@ -227,6 +229,17 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
                 f"{path!r} has the unknown option {quote(name)}: `catdog train --help` lists all."
             )
     return named
+
+
+def trial_settings(data: str, config: str | None, recipe: str | None, given: dict[str, Any]) -> TrainSettings:
+    """Return the settings of a command with `trial_options`, which reads the option files of `catdog train`.
+
+    Raises:
+        SettingsError: as of `read_config` and `build_settings`.
+    """
+    read = read_config(config, {*given, *TRAIN_ALONE})
+    merged = {**read, **{name: value for name, value in given.items() if value is not None}}
+    return build_settings(data, merged, recipe or merged.get("recipe"))
 
 
 def build_settings(data: str, given: dict[str, Any], recipe: str | None = None) -> TrainSettings:

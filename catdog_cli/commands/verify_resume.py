@@ -22,7 +22,6 @@ SHOWN = 10  # differences
 @click.command("verify-resume")
 @click.argument("data")
 @options.trial_options
-@click.option("--config", type=click.Path(), help="Options from a TOML file; the command line wins.")
 @click.option("--pictures", type=click.IntRange(min=4), help="To train on.  [default: 4 batches]")
 @click.option("--kills", type=click.IntRange(min=1), default=3, help="How often to kill.  [default: 3]")
 @options.json_option
@@ -66,9 +65,7 @@ def _settings(data: str, config: str | None, recipe: str | None, given: dict[str
     """Return what a run directory says, or what the options say."""
     file = Path(data) / "settings.json"
     if not file.is_file():
-        read = options.read_config(config, {*given, "recipe", "output", "save_every"})
-        merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-        return options.build_settings(data, merged, recipe or merged.pop("recipe", None))
+        return options.trial_settings(data, config, recipe, given)
     from ..settings import TrainSettings
 
     asked = [

@@ -97,6 +97,14 @@ def test_check(run, pets, tmp_path):
     assert scan_dataset(pets, exclude=tmp_path / "list.txt").left_aside == {"excluded": 4}
 
 
+def test_the_answer_outlives_a_page_that_cannot_be_written(run, pets, tmp_path):
+    (tmp_path / "file").touch()
+    code, out, err = run("check", pets, "--html", tmp_path / "file" / "page.html")
+    assert code != 0
+    assert "Nothing is wrong with them." in out
+    assert "cannot be written" in err
+
+
 def test_check_finds_swapped_labels(run, pets, tmp_path):
     trained = train_tiny(pets, tmp_path / "run")
     data = write_pictures(tmp_path / "data", {"cats": 20, "dogs": 20})

@@ -18,6 +18,17 @@ def test_a_phase_that_is_not_there(capsys, options, match):
     assert match in capsys.readouterr().err
 
 
+def test_the_answer_outlives_a_picture_that_cannot_be_written(capsys, pets, tmp_path):
+    (tmp_path / "file").touch()
+    file = tmp_path / "options.toml"
+    file.write_text('arch = "simple_cnn"\nimage-size = 32\nbatch-size = 4\nmlflow = "runs"\nseed = 1\n')
+    assert run(["lr-find", str(pets), "--config", str(file), "--plot", str(tmp_path / "file" / "x.png")]) == 1
+    said = capsys.readouterr()
+    assert "--learning-rate" in said.out
+    assert "Cannot write the picture" in said.err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("steepest", "note"),
     [(0.1, "where the loss falls fastest"), (0.3, "a tenth of the rate of least loss"), (None, None)],
