@@ -1,12 +1,15 @@
 """The whole way on real photographs: train, go on, evaluate, predict."""
 
 import json
+import subprocess
 
 import pytest
 
 from catdog_cli.cli import run
 from catdog_cli.training.cache import list_stores
 from tests.commands.trained import call
+from tests.training.runs import load
+from tests.training.test_processes import LAUNCH, environment, farthest
 
 pytestmark = pytest.mark.real
 
@@ -75,3 +78,41 @@ def test_resume_extends_the_run_from_kept_features(capsys, trained, cache, monke
     assert found["best"]["accuracy"] >= 0.988
     assert "head 6/6" in talk
     assert [store["bytes"] for store in list_stores()] == [store["bytes"] for store in stored]
+
+
+@pytest.fixture
+def few_photos(shared, tmp_path):
+    """Return a folder of 200 real photographs, 140 to train with."""
+    for split, count in (("train", 70), ("val", 30)):
+        for name in ("cats", "dogs"):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            photos = sorted((shared / "data" / "cats_dogs" / split / name).iterdir())
+            for photo in photos[:count]:
+                (folder / photo.name).symlink_to(photo)
+    return tmp_path / "photos"
+
+
+def test_two_processes_train_the_head_that_one_does(shared, few_photos, tmp_path, monkeypatch):
+    """Each with a cache of its own, so that both compute all features; two of them in shares."""
+    weights = shared / "weights" / "mobilenet_v2-imagenet.pth"
+    train = ["train", str(few_photos), "--arch", "mobilenet_v2", "--weights", str(weights), "--cpu"]
+    train += ["--epochs", "3", "--output"]
+    monkeypatch.setenv("CATDOG_CACHE", str(tmp_path / "cache-one"))
+    assert run([*train, str(tmp_path / "one")]) == 0
+    monkeypatch.setenv("CATDOG_CACHE", str(tmp_path / "cache-two"))
+    started = subprocess.run(
+        [*LAUNCH, "catdog_cli", *train, str(tmp_path / "two")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert started.returncode == 0, started.stderr
+    one, two = (load(tmp_path / name) for name in ("one", "two"))
+    assert one["state_dict"].keys() == two["state_dict"].keys()
+    assert farthest(one["state_dict"], two["state_dict"]) < 1e-5
+    for row, other in zip(one["history"], two["history"], strict=True):
+        assert row["val_loss"] == pytest.approx(other["val_loss"], abs=1e-5)
+        assert row["val_accuracy"] == other["val_accuracy"] > 0.9
+    assert sum(store["rows"] for store in list_stores()) == 200
