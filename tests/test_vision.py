@@ -96,20 +96,33 @@ def test_a_torchvision_that_wants_more_of_the_compiler_gets_it(tmp_path):
     assert say(code, tmp_path) == ["here", "True"]
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])
-def test_steps_without_the_compiler_are_torchs_own(name, kind):
-    ours, theirs = (_trained(name, kind, own) for own in (True, False))
+def test_steps_without_the_compiler_are_torchs_own(name, kind, fused):
+    """Other devices than CPU and CUDA take the steps that are not fused, which need no_grad."""
+    ours, theirs = (_trained(name, kind, own, fused) for own in (True, False))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-def _trained(name, kind, own):
+def test_hooks_of_torch_are_called_once_a_step():
+    classifier = build_classifier("simple_cnn", 3, HeadSpec())
+    optimizer, called = build_optimizer(classifier, Phase("all", 1, 0.01, unfreeze="all")), []
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("behind"))
+    optimizer.step()
+    assert called == ["before", "behind"]
+
+
+def _trained(name, kind, own, fused):
     torch.manual_seed(0)
     classifier = build_classifier("simple_cnn", 3, HeadSpec())
     optimizer = build_optimizer(classifier, Phase("all", 1, 0.01, unfreeze="all", optimizer=name))
     assert type(optimizer).__name__ == kind
-    if not own:
-        options = {key: value for key, value in optimizer.defaults.items() if key != "decoupled_weight_decay"}
-        optimizer = getattr(torch.optim, kind)(optimizer.param_groups, **options)
+    options = {key: value for key, value in optimizer.defaults.items() if key != "decoupled_weight_decay"}
+    groups = [{**group, "fused": fused, "foreach": False} for group in optimizer.param_groups]
+    optimizer = (type(optimizer) if own else getattr(torch.optim, kind))(
+        groups, **{**options, "fused": fused}
+    )
     for _ in range(3):
         optimizer.zero_grad()
         classifier(torch.randn(4, 3, 32, 32)).square().sum().backward()
