@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ..errors import CatdogError
+from .devices import refuse_unrepeatable
 
 SIGNS = ("out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")  # the last of cuBLAS, cuDNN
 
@@ -50,9 +51,10 @@ class Room:
         """Take half of `tried` pictures at once, which were too many; raise `error` if it says another thing.
 
         Raises:
-            CatdogError: even one picture is too many.
+            CatdogError: even one picture is too many; or --deterministic asks for what cannot be.
         """
         if not is_out_of_memory(error):
+            refuse_unrepeatable(error)
             raise error
         if tried <= 1:
             raise CatdogError(

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from ..data.loaders import BadPicture
 from ..errors import CatdogError
 from ..models.classifier import Classifier
-from ..models.devices import refuse_unrepeatable
 from ..models.memory import free_memory
 from ..models.processes import Group
 from .features import PictureSet
@@ -132,7 +131,6 @@ def _compute(
                     statistics.take(len(part))
             return share
         except RuntimeError as error:
-            refuse_unrepeatable(error)
             run.room.halve(error, len(parts[0]))
         statistics.undo()
         _drop_gradients(run)

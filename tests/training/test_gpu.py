@@ -10,7 +10,7 @@ from catdog_cli.data.loaders import BadPicture, Batch, Pictures
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import SettingsError
 from catdog_cli.inference.predictor import Predictor
-from catdog_cli.models.devices import keep_busy, to_cpu
+from catdog_cli.models.devices import keep_busy, repeat_exactly, to_cpu
 from catdog_cli.models.memory import Room
 from catdog_cli.settings import InputSpec, Phase
 from catdog_cli.training import micro
@@ -127,6 +127,13 @@ def test_what_cannot_repeat_itself_is_refused_if_asked_to(few, tmp_path):
         SettingsError, match=r"^--deterministic was given, but '\S*put_\S*', which this network"
     ):
         train(dataclasses.replace(settings, deterministic=True), tmp_path / "run")
+
+
+@pytest.mark.usefixtures("_afterwards")
+def test_what_cannot_repeat_itself_is_refused_in_passes_too():
+    repeat_exactly()
+    with pytest.raises(SettingsError, match="^--deterministic was given, but "):
+        Room().run(lambda values: values.put_(torch.tensor([0]), torch.ones(1)), torch.zeros(2))
 
 
 @pytest.mark.usefixtures("_afterwards")
