@@ -132,7 +132,7 @@ def test_what_cannot_repeat_itself_is_refused_if_asked_to(few, tmp_path):
 @pytest.mark.usefixtures("_afterwards")
 def test_what_cannot_repeat_itself_is_refused_in_passes_too():
     repeat_exactly()
-    with pytest.raises(SettingsError, match="^--deterministic was given, but "):
+    with pytest.raises(SettingsError, match=r"^--deterministic was given, but "):
         Room().run(lambda values: values.put_(torch.tensor([0]), torch.ones(1)), torch.zeros(2))
 
 
