@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..settings import Phase
+from .terminal import counted
 
 ARCH_COLUMNS = ("network", "parameters", "features", "input px", "layers", "blocks", "")
 LAYER_COLUMNS = ("N", "block", "layer", "type", "parameters", "trained by N")
@@ -127,7 +128,7 @@ def _best(best: dict[str, Any]) -> str:
 
 
 def _reached(progress: dict[str, Any]) -> str:
-    batches = f", {progress['step']} batches more" if progress["step"] else ""
+    batches = f", {counted(progress['step'], 'batch', 'batches')} more" if progress["step"] else ""
     return (
         f"phase {progress['phase'] + 1} of {progress['num_phases']} ({progress['phase_name']}), "
         f"epoch {progress['epoch']} of {progress['epochs']}{batches}"

@@ -21,9 +21,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 epoch, 2 epochs."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number with its noun: 1 epoch, 2 epochs; `nouns` is a plural that is more than an s."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def tell(text: str, err: bool = False) -> None:

@@ -108,7 +108,10 @@ def _leave_out(dataset: Dataset, exclude: Iterable[str] | str | Path | None) -> 
         met |= wanted.intersection(full)
     warnings = list(dataset.warnings)
     if len(met) < len(wanted):
-        warnings.append(f"{len(wanted) - len(met)} of {len(wanted)} excluded pictures are not in the data.")
+        warnings.append(
+            f"{len(wanted) - len(met)} of {len(wanted)} excluded pictures are not in the data: give paths "
+            f"from {str(dataset.root)!r} on, or absolute ones."
+        )
     left_aside = {**dataset.left_aside, "excluded": len(met)}
     return dataclasses.replace(dataset, splits=splits, warnings=warnings, left_aside=left_aside)
 

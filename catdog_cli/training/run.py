@@ -81,6 +81,9 @@ def read_data(settings: TrainSettings, report: Report) -> Dataset:
     """Scan the data folder and split it where it has no val; what the user should know is reported."""
     scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
     dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
+    if "val" in scanned.splits and settings.val_fraction != TrainSettings.val_fraction:
+        text = f"{settings.data!r} has val already: --val-fraction {settings.val_fraction:g} changes nothing."
+        report("warning", text=text)
     for warning in dataset.warnings:
         report("warning", text=warning)
     return dataset

@@ -100,7 +100,7 @@ def test_excluded_pictures_count_for_neither(capsys, tmp_path, trained):
     paths = [item["path"] for item in found["disagreements"]]
     assert len(paths) == 10
     assert not any(path.endswith(("cats/0.png", "dogs/2.png")) for path in paths)
-    assert "1 of 3 excluded pictures are not in the data." in talk
+    assert "1 of 3 excluded pictures are not in the data: " in talk
 
 
 def test_only_pictures_that_both_runs_kept_apart_count(capsys, tmp_path):

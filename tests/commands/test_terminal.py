@@ -15,6 +15,10 @@ def test_a_number_with_its_noun(number, shown):
     assert counted(number, "epoch") == shown
 
 
+def test_a_plural_that_is_more_than_an_s():
+    assert [counted(number, "batch", "batches") for number in (1, 2)] == ["1 batch", "2 batches"]
+
+
 @pytest.mark.parametrize(
     ("num_bytes", "shown"), [(460_800, "461 kB"), (500_000, "500 kB"), (3_200_000, "3 MB"), (40, "1 kB")]
 )

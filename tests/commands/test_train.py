@@ -313,6 +313,13 @@ def test_what_makes_no_sense_is_one_sentence(capsys, data, tmp_path, options, ma
     assert match in error_of(capsys, "train", data, *TINY, "--output", tmp_path / "run", *options)
 
 
+def test_a_fraction_that_changes_nothing_is_said(capsys, data, tmp_path):
+    options = (*TINY, "--epochs", "1", "--dry-run")
+    told = [call(capsys, "train", data, *options, "--val-fraction", share)[2] for share in ("0.2", "0.4")]
+    assert "changes nothing" not in told[0]
+    assert f"Warning: {str(data)!r} has val already: --val-fraction 0.4 changes nothing." in told[1]
+
+
 def test_data_that_is_not_there(capsys, tmp_path):
     assert "does not exist" in error_of(capsys, "train", tmp_path / "nothing", *TINY)
 
