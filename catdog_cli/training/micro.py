@@ -2,8 +2,8 @@
 
 A process works on its share of the batch, and on fewer pictures at once where memory does not hold more. What
 comes out is what the whole batch at once would give: gradients of its mean loss, BatchNorm's running
-statistics as the mean over the parts, each weighted by its pictures. (What BatchNorm makes of a picture still
-depends on the part that it is in, as it does wherever several GPUs train.)
+statistics as `norms` puts them together. (What BatchNorm makes of a picture still depends on the part that it
+is in, as it does wherever several GPUs train.)
 """
 
 import contextlib
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from ..data.loaders import BadPicture
@@ -22,7 +21,8 @@ from ..models.memory import free_memory
 from ..models.processes import Group
 from .features import PictureSet
 from .mixing import mix_batch
-from .phase_run import EpochSums, PhaseRun, is_training_norm
+from .norms import RunningStatistics, count_elements, still
+from .phase_run import EpochSums, PhaseRun
 from .seeds import seed_torch
 from .sources import Inputs
 
@@ -37,37 +37,6 @@ class Share:
     seen: int = 0
     bad: list[BadPicture] = field(default_factory=list)
     room: int = 0
-
-
-class RunningStatistics:
-    """Those of the BatchNorms that train: as they were before a step, and what its parts make of them."""
-
-    def __init__(self, norms: list[nn.Module]):
-        self.live = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
-        self.counters = [norm.num_batches_tracked for norm in norms]
-        self.before = [tensor.clone() for tensor in (*self.live, *self.counters)]
-        self.sums: list[torch.Tensor] = []
-
-    def undo(self) -> None:
-        """Go back to before the step: it did not happen, or is tried again."""
-        self.sums = []
-        if self.live:
-            torch._foreach_copy_([*self.live, *self.counters], self.before)
-
-    def take(self, count: int) -> None:
-        """Add what a part of `count` pictures made of them; the next part starts from before the step."""
-        if not self.live:
-            return
-        sums = self.sums or [torch.zeros_like(tensor) for tensor in self.live]
-        torch._foreach_add_(sums, self.live, alpha=count)
-        self.undo()
-        self.sums = sums
-
-    def settle(self, count: int) -> None:
-        """Set them to the mean over the parts that were taken, which had `count` pictures."""
-        if self.live:
-            torch._foreach_copy_(self.live, torch._foreach_div(self.sums, count))
-            torch._foreach_add_(self.counters, 1)
 
 
 def train_step(
@@ -95,7 +64,7 @@ def train_step(
         weight, seen = sum(share.weight for share in shares), sum(share.seen for share in shares)
         if not seen:  # not one picture of the batch can be read
             return
-        _join(run, group, planned / weight, seen, statistics)
+        _join(run, group, planned / weight, statistics)
     except BaseException:
         statistics.undo()
         raise
@@ -118,23 +87,37 @@ def _compute(
     if not len(inputs.indices):
         return share
     while True:
+        parts = run.room.parts(len(inputs.values))
+        divided = len(parts) > 1 or group.size > 1
+        elements = _elements(run, inputs.values) if divided else []
         seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
         num_classes = len(run.classifier.head.output.bias)
         values, targets = mix_batch(inputs.values, inputs.labels, num_classes, run.phase)
         share = Share(bad=inputs.bad, room=run.room.size, seen=len(values))
-        parts = run.room.parts(len(values))
         try:
             for part in parts:
                 rows = slice(part[0], part[-1] + 1)
                 _backward(run, values[rows], targets[rows], inputs, rows, planned, share)
-                if len(parts) > 1 or group.size > 1:
-                    statistics.take(len(part))
+                if divided:
+                    statistics.take(len(part), elements)
             return share
         except RuntimeError as error:
             run.room.halve(error, len(parts[0]))
         statistics.undo()
         _drop_gradients(run)
         free_memory()
+
+
+def _elements(run: PhaseRun, values: torch.Tensor) -> list[int]:
+    """Return how many values a picture brings to each norm that trains; tried once a phase.
+
+    Before the step's seed is set: dropout may draw, and a run that goes on tries it at another step.
+    """
+    if run.norm_elements is None:
+        with _mixed(run, values):
+            suffix = run.classifier.suffix(run.border)
+            run.norm_elements = count_elements(run.classifier, suffix, run.training_norms, values[:1])
+    return run.norm_elements
 
 
 def _backward(
@@ -183,20 +166,21 @@ def _look(
     return torch.stack((loss, class_weights[targets].sum(), correct)).tolist()
 
 
-def _join(run: PhaseRun, group: Group, factor: float, seen: int, statistics: RunningStatistics) -> None:
+def _join(run: PhaseRun, group: Group, factor: float, statistics: RunningStatistics) -> None:
     """Add up the gradients and statistics of all processes; `factor` makes them those of the mean loss."""
     if group.size > 1:
         for parameter in run.parameters:
             if parameter.grad is None:  # this process had no pictures
                 parameter.grad = torch.zeros_like(parameter)
         if not statistics.sums:
-            statistics.take(0)
-        group.add([*(parameter.grad for parameter in run.parameters), *statistics.sums])
+            statistics.take(0, [0] * len(statistics.norms))
+        group.add([parameter.grad for parameter in run.parameters])
+        group.add(statistics.sums)  # in float64
     gradients = [parameter.grad for parameter in run.parameters if parameter.grad is not None]
     if factor != 1:
         torch._foreach_mul_(gradients, factor)
     if statistics.sums:
-        statistics.settle(seen)
+        statistics.settle()
 
 
 def _move(run: PhaseRun) -> None:
@@ -217,19 +201,7 @@ def _mixed(run: PhaseRun, values: torch.Tensor) -> contextlib.AbstractContextMan
 
 def _one_picture(classifier: Classifier, count: int) -> contextlib.AbstractContextManager:
     """Let BatchNorm use its running statistics for a batch of one, which has no variance."""
-    return _still(classifier) if count == 1 else contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def _still(classifier: Classifier) -> Iterator[None]:
-    norms = [module for module in classifier.modules() if is_training_norm(module)]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.train()
+    return still(classifier) if count == 1 else contextlib.nullcontext()
 
 
 def not_finite(run: PhaseRun, chosen: PictureSet, places: list[int], what: str) -> str:

@@ -47,6 +47,7 @@ class PhaseRun:
     group: Group = SOLO
     room: Room = field(default_factory=Room)  # of training steps
     passes: Room = field(default_factory=Room)  # of what needs no gradients
+    norm_elements: list[int] | None = None  # that a picture brings to each norm, once they are counted
 
     @functools.cached_property
     def training_norms(self) -> list[nn.Module]:

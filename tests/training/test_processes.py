@@ -122,6 +122,8 @@ def test_running_statistics_are_those_of_the_whole_batch(several, settings, tmp_
     ][:1]
     assert not torch.equal(expected[first], torch.zeros_like(expected[first]))
     assert torch.allclose(expected[first], found[first], atol=1e-6)
+    variance = first.replace("running_mean", "running_var")
+    assert torch.allclose(expected[variance], found[variance], rtol=1e-6, atol=0)
     counter = first.replace("running_mean", "num_batches_tracked")
     assert expected[counter] == found[counter] == 1
 
