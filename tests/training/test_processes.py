@@ -123,7 +123,8 @@ def test_running_statistics_are_those_of_the_whole_batch(several, settings, tmp_
     assert not torch.equal(expected[first], torch.zeros_like(expected[first]))
     assert torch.allclose(expected[first], found[first], atol=1e-6)
     variance = first.replace("running_mean", "running_var")
-    assert torch.allclose(expected[variance], found[variance], rtol=1e-6, atol=0)
+    parts = [10 * (each[variance] - 0.9) for each in (expected, found)]  # what the step alone has seen
+    torch.testing.assert_close(parts[1], parts[0], rtol=2.5e-5, atol=0)  # 4e-5 without what lies between
     counter = first.replace("running_mean", "num_batches_tracked")
     assert expected[counter] == found[counter] == 1
 
