@@ -30,8 +30,9 @@ EVERYBODYS = tempfile.gettempdir()  # asked at import: that of the tests is root
 WRITE_REPORT, PLOT_CURVES = phase_report.write_phase_report, plots.plot_curves
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread():
+    """Keep one thread for the undisturbed runs, too: two add up in another order."""
     with one_thread():
         yield
 
@@ -46,7 +47,7 @@ def _no_reports():
 
 
 @pytest.fixture(scope="module")
-def place(_no_reports):
+def place(_no_reports, _one_thread):
     """Return a folder with the data, weights, and an undisturbed run of each recipe, named as it."""
     with tempfile.TemporaryDirectory(prefix="catdog-test-", dir=EVERYBODYS) as folder:
         Path(folder).chmod(0o755)  # for whoever a test becomes
