@@ -38,9 +38,9 @@ class Classifier(nn.Module):
         """Return the blocks before `border` as one module that shares their parameters."""
         return nn.Sequential(*(block for _, block in self.blocks[:border]))
 
-    def suffix(self, border: int) -> nn.Sequential:
+    def suffix(self, border: int) -> "Suffix":
         """Return the blocks from `border` on and the head as one module that shares their parameters."""
-        return nn.Sequential(*(block for _, block in self.blocks[border:]), self.head)
+        return Suffix(*(block for _, block in self.blocks[border:]), self.head)
 
     def layers(self) -> list[tuple[str, nn.Module]]:
         """Return the backbone's leaf modules in order, as Keras's `base.layers` counts them.
@@ -101,6 +101,29 @@ class Classifier(nn.Module):
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the (name, parameter) pairs that receive gradients."""
         return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
+
+
+class Suffix(nn.Sequential):
+    """Blocks in a row, between which gradients have the layout in memory of what they are gradients of.
+
+    That of a pooled mean comes back channels-first, and torch's BatchNorm takes ten times as long to go
+    back where its output is channels-last and its gradient is not.
+    """
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            values = block(values)
+            if _is_channels_last(values) and values.requires_grad and not torch.compiler.is_compiling():
+                values.register_hook(_channels_last)
+        return values
+
+
+def _is_channels_last(values: torch.Tensor) -> bool:
+    return values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last)
+
+
+def _channels_last(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)
 
 
 def _is_layer(module: nn.Module) -> bool:
