@@ -46,8 +46,8 @@ class Dropout(nn.Dropout):
         words = torch.empty(-(-features.numel() // 4), dtype=torch.int64).random_()  # 63 random bits each
         bits = words.view(torch.int16)[: features.numel()].view(features.shape)
         dropped = round(self.p * 2**15)
-        kept = (bits & 0x7FFF) >= dropped
-        return features * kept * (1 / (1 - dropped / 2**15))
+        kept = bits.bitwise_and_(0x7FFF).ge_(dropped)  # 0 or 1, in int16: half the time of a bool
+        return features * kept.to(features.dtype).mul_(1 / (1 - dropped / 2**15))
 
 
 def build_head(feature_dim: int, num_classes: int, spec: HeadSpec) -> nn.Sequential:

@@ -91,7 +91,9 @@ class FeatureTable:
 
     def take(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the outputs for pictures `indices` (B,): (B, *shape)."""
-        return self.rows[self.places[indices]]
+        places = self.places[indices]
+        # of a tensor, in half the time of indexing
+        return self.rows.index_select(0, places) if isinstance(self.rows, torch.Tensor) else self.rows[places]
 
 
 class FrozenPrefix:
