@@ -11,6 +11,7 @@ from ..errors import SettingsError
 from ..settings import HeadSpec
 from .backbones import build_model, split_blocks, split_head
 from .heads import build_head
+from .simple_cnn import ChannelsLastMean, MeanPool
 
 
 class Classifier(nn.Module):
@@ -112,14 +113,19 @@ class Suffix(nn.Sequential):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         for block in self:
+            if isinstance(block, MeanPool) and _has_layout_to_keep(values):
+                values = ChannelsLastMean.apply(values)
+                continue
             values = block(values)
-            if _is_channels_last(values) and values.requires_grad and not torch.compiler.is_compiling():
+            if _has_layout_to_keep(values):
                 values.register_hook(_channels_last)
         return values
 
 
-def _is_channels_last(values: torch.Tensor) -> bool:
-    return values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last)
+def _has_layout_to_keep(values: torch.Tensor) -> bool:
+    if values.ndim != 4 or not values.requires_grad or torch.compiler.is_compiling():
+        return False
+    return values.is_contiguous(memory_format=torch.channels_last)
 
 
 def _channels_last(gradient: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from catdog_cli.errors import SettingsError
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.empty import empty_networks
 from catdog_cli.models.heads import build_head
+from catdog_cli.models.simple_cnn import ChannelsLastMean, MeanPool
 from catdog_cli.settings import HeadSpec
 
 from .conftest import make_classifier
@@ -180,3 +181,22 @@ def test_gradients_between_blocks_have_the_layout_of_their_blocks():
         assert all(layouts) is kept  # torch by itself loses it; once it does not, this is not needed
     for ours, plain in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_mean_that_is_channels_last_has_the_same_bits(dtype, autocast):
+    torch.manual_seed(0)
+    found = []
+    for pool in (ChannelsLastMean.apply, MeanPool()):
+        pictures = torch.rand(3, 10, 5, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
+        pictures = pictures.contiguous(memory_format=torch.channels_last).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            pooled = pool(pictures)
+        pooled.float().pow(3).sum().backward()
+        found.append((pooled, pictures.grad))
+    (ours, gradient), (plain, wanted) = found
+    assert ours.dtype == plain.dtype
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(ours, plain)
+    assert torch.equal(gradient, wanted)
