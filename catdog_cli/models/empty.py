@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import SettingsError
 from .backbones import build_model, split_head
+from .classifier import with_versions
 
 FILLS = {
     torch.Tensor.normal_,
@@ -55,15 +56,13 @@ def check_image_size(arch: str, size: int) -> None:
     with empty_networks():
         model = build_model(arch)
         split_head(model, arch)
-    device = "meta"
-    if size <= SMALL_PX and sum(parameter.numel() for parameter in model.parameters()) <= SMALL_PARAMETERS:
-        device = "cpu"
+    small = size <= SMALL_PX and sum(part.numel() for part in model.parameters()) <= SMALL_PARAMETERS
+    device = "cpu" if small else "meta"
     try:
         with torch.inference_mode():
-            if device == "cpu":
-                state = model.state_dict()  # its metadata too: mnasnet's has a version
-                state.update({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in state.items()})
-                model.load_state_dict(state, assign=True)
+            if small:
+                zeros = {name: torch.zeros(t.shape, dtype=t.dtype) for name, t in model.state_dict().items()}
+                model.load_state_dict(with_versions(model, zeros), assign=True)
             model.to(device).eval()(torch.zeros(1, 3, size, size, device=device))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:100].rstrip(".")

@@ -22,9 +22,8 @@ class RunningStatistics:
         self.live = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
         self.counters = [norm.num_batches_tracked for norm in norms]
         self.before = [tensor.clone() for tensor in (*self.live, *self.counters)]
-        self.sums: list[
-            torch.Tensor
-        ] = []  # over parts, to be added up over processes: four of each norm, float64
+        # over parts, to be added up over processes: four of each norm, float64
+        self.sums: list[torch.Tensor] = []
 
     def undo(self) -> None:
         """Go back to before the step: it did not happen, or is tried again."""
