@@ -157,6 +157,8 @@ class TrainReport:
         self.say(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
 
     def on_batch(self, done: int, total: int, phase, epoch: int, train_loss: float, train_accuracy: float):
+        if self.bar.disable:
+            return
         if self.task is None:
             self._batches_started, self._batches_before = time.monotonic(), done - 1
         passed_s = max(time.monotonic() - self._batches_started, 1e-9)

@@ -4,6 +4,7 @@ Used by training's steps and passes and by prediction. Source of the idea: autom
 MosaicML's Composer.
 """
 
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,11 +35,13 @@ class Room:
     tell: Callable[[int], None] = lambda size: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def parts(self, count: int) -> list[torch.Tensor]:
-        """Return the rows (int64) of `count` pictures in parts that fit, as equal as they can be."""
+    def parts(self, count: int) -> list[range]:
+        """Return the rows of `count` pictures in parts that fit, as equal as can be, longer ones first."""
         size = self.size
         number = max(1, -(-count // size)) if size else 1
-        return list(torch.arange(count).tensor_split(number))
+        least, longer = divmod(count, number)
+        edges = (part * least + min(part, longer) for part in range(number + 1))
+        return [range(*edge) for edge in itertools.pairwise(edges)]
 
     def lower(self, size: int) -> None:
         """Take over a smaller size (0 is none), such as another process's."""
@@ -70,7 +73,7 @@ class Room:
             try:
                 if len(parts) == 1:
                     return function(values)
-                return torch.cat([function(values[part[0] : part[-1] + 1]) for part in parts])
+                return torch.cat([function(values[part.start : part.stop]) for part in parts])
             except RuntimeError as error:
                 self.halve(error, len(parts[0]))
             free_memory()  # behind the except: the error holds on to what was computed so far

@@ -96,7 +96,7 @@ def _compute(
         share = Share(bad=inputs.bad, room=run.room.size, seen=len(values))
         try:
             for part in parts:
-                rows = slice(part[0], part[-1] + 1)
+                rows = slice(part.start, part.stop)
                 _backward(run, values[rows], targets[rows], inputs, rows, planned, share)
                 if divided:
                     statistics.take(len(part), elements)
@@ -144,7 +144,7 @@ def _backward(
     loss.backward()
     share.loss += value
     share.weight += weight
-    share.correct += int(correct)
+    share.correct += correct
 
 
 @torch.no_grad()
@@ -154,16 +154,17 @@ def _look(
     targets: torch.Tensor,
     labels: torch.Tensor,
     class_weights: torch.Tensor | None,
-) -> list[float]:
+) -> tuple[float, float, int]:
     """Return the loss, by what torch's cross_entropy divides it for a mean, and the number of right answers.
 
     Waits for a GPU, once a step, so that a loss gone wrong stops the run at once.
     """
-    correct = (logits.argmax(1) == labels).sum().to(loss.dtype)
+    correct = (logits.argmax(1) == labels).sum()
     if class_weights is None or targets.is_floating_point():
-        value, correct = torch.stack((loss, correct)).tolist()
-        return [value, len(targets), correct]
-    return torch.stack((loss, class_weights[targets].sum(), correct)).tolist()
+        weight = len(targets)
+    else:
+        weight = class_weights[targets].sum().item()
+    return loss.item(), weight, correct.item()
 
 
 def _join(run: PhaseRun, group: Group, factor: float, statistics: RunningStatistics) -> None:

@@ -56,10 +56,18 @@ class KeptFeatures:
         """Yield the batches of `plan`, lists of places in the split, for an epoch (counted from 0), without
         unreadable pictures."""
         table = self.tables[epoch % len(self.tables)]
-        for planned in plan:
-            indices = planned[table.places[planned] >= 0]
-            values = self._take(table, indices)
-            yield Inputs(values, self.chosen.labels[indices].to(self.device), indices, [])
+        readable = table.places >= 0
+        if not readable.all():
+            plan = [planned[readable[planned]] for planned in plan]
+        # several batches of pooled features at once: a step of a head is short beside what looking up costs
+        ahead = max(1, EVALUATE_BATCH // max([1, *map(len, plan)])) if self.pooled else 1
+        for start in range(0, len(plan), ahead):
+            parts = plan[start : start + ahead]
+            indices, sizes = torch.cat(parts), [len(part) for part in parts]
+            values = self._take(table, indices).split(sizes)
+            labels = self.chosen.labels[indices].to(self.device).split(sizes)
+            for batch in zip(values, labels, parts, strict=True):
+                yield Inputs(*batch, bad=[])
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
         """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""

@@ -1,6 +1,7 @@
 """What a run has reached: progress, best, patience and history, to and from `last.pt` and `best.pt`."""
 
 import copy
+import functools
 import json
 import math
 import platform
@@ -118,12 +119,17 @@ class RunState:
         self._save_cost_s = self._saved_at - now
         return True
 
+    @functools.cached_property
+    def save_interval(self) -> tuple[float, float]:
+        """Seconds and batches between saves within an epoch."""
+        return save_interval(self.settings.save_every)
+
     def is_save_due(self) -> bool:
         """Count one more batch and say whether `save_every` wants a save in the middle of the epoch."""
         if not self.group.is_main:
             return False
         self._batches += 1
-        seconds, batches = save_interval(self.settings.save_every)
+        seconds, batches = self.save_interval
         passed_s = time.monotonic() - self._saved_at
         late = seconds < math.inf and not 0 <= passed_s < seconds  # below 0: the clock was set back
         return late or self._batches >= batches

@@ -6,19 +6,21 @@ import pytest
 import torch
 
 from catdog_cli.data import transforms
-from catdog_cli.data.loaders import Pictures
+from catdog_cli.data.loaders import BadPicture, Pictures
+from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import InterruptedRunError
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.settings import HeadSpec, InputSpec, Phase
-from catdog_cli.training import fill, run
+from catdog_cli.training import fill, run, sources
 from catdog_cli.training.cache import clear_cache, list_stores
-from catdog_cli.training.features import FrozenPrefix, View, picture_set
+from catdog_cli.training.features import FeatureTable, FrozenPrefix, View, picture_set
 from catdog_cli.training.fill import build_table
 
 from ..conftest import draw_picture
 from .runs import Events, differences, resume, settings_for, train
 
 CPU = torch.device("cpu")
+SPEC = InputSpec(32)
 PHASE = Phase("p", 2, 1e-2, batch_size=5)
 
 
@@ -174,6 +176,32 @@ def test_table_holds_what_the_network_itself_gives(few, border):
         with torch.no_grad():
             expected = module(picture)
         torch.testing.assert_close(table.take(torch.tensor([index])), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [5, None], ids=["pooled", "maps"])
+@pytest.mark.parametrize("held", [True, False], ids=["in memory", "from the cache"])
+def test_kept_batches_are_those_of_the_plan_but_for_unreadable_pictures(few, monkeypatch, width, held):
+    monkeypatch.setattr(sources, "EVALUATE_BATCH", 15)  # two batches at once
+    monkeypatch.setattr(sources, "GATHERED_BYTES", 2**20 if held else 0)
+    chosen = picture_set(Pictures(scan_dataset(few), "train", SPEC))
+    bad = [2, 7]
+    chosen.note_bad([BadPicture(place, "cats", "cannot be read") for place in bad])
+    places = torch.arange(len(chosen))
+    places[bad] = -1
+    rows = torch.rand(len(chosen), *([width] if width else [3, 2, 2]))
+    plan = [
+        torch.tensor(part, dtype=torch.int64)
+        for part in ([3, 1, 4], [2, 7], [5, 9, 2, 6, 8, 0, 10, 11], [], [7, 1, 1])
+    ]
+    found = list(sources.KeptFeatures(chosen, [FeatureTable(rows, places)], CPU).batches(plan, 0))
+    expected = [[3, 1, 4], [], [5, 9, 6, 8, 0, 10, 11], [], [1, 1]]
+    assert [batch.indices.tolist() for batch in found] == expected
+    for batch in found:
+        assert torch.equal(batch.values, rows[batch.indices])
+        assert torch.equal(batch.labels, chosen.labels[batch.indices])
+    source = sources.KeptFeatures(chosen, [FeatureTable(rows, places)], CPU)
+    assert [len(batch.values) for batch in source.batches([torch.tensor(bad)], 0)] == [0]
+    assert list(source.batches([], 0)) == []
 
 
 def test_border_inside_the_backbone_keeps_maps_and_trains_the_same(few, tmp_path):
