@@ -64,8 +64,9 @@ def _number(values: list[float], form: str) -> str:
 def _seconds(values: list[float]) -> str:
     if not values:
         return ""
-    median = f"{statistics.median(values):.2f}"
-    return median if len(values) == 1 else f"{median} ({min(values):.2f} to {max(values):.2f})"
+    form = ".2f" if statistics.median(values) >= 0.1 else ".3f"
+    median, least, most = (format(of(values), form) for of in (statistics.median, min, max))
+    return median if len(values) == 1 else f"{median} ({least} to {most})"
 
 
 def markdown(rows: list[Row]) -> str:

@@ -1,11 +1,12 @@
 """`catdog train` cold and warm against the floor, and training the last blocks from a kept prefix."""
 
 import shutil
+import statistics
 from argparse import Namespace
 from pathlib import Path
 
 from floor import floor_and_imports
-from prepare import train
+from prepare import list_pictures, train
 from table import Found, Row, ratio
 
 LAST_BLOCKS, LAST_LAYERS = "features.16 to .18", 19  # `catdog info mobilenet_v2` numbers the layers
@@ -26,22 +27,26 @@ def _empty_cache(options: Namespace) -> dict[str, str]:
 
 
 def measure_train(options: Namespace) -> dict[str, float]:
-    """Return seconds, accuracy and peak memory of the same command twice: cold, then warm."""
+    """Return seconds, accuracy and peak memory of the same command twice: cold, then warm.
+
+    And the seconds in which the second one's epochs train the head, without validation: their median.
+    """
     found, cache = {}, _empty_cache(options)
     for name in ("cold", "warm"):
-        child, accuracy, _ = train(options, [], **cache)
+        child, accuracy, epochs = train(options, [], **cache)
         found |= {
             f"{name}_s": child.wall_s,
             f"{name}_accuracy": accuracy,
             f"{name}_peak_mb": child.peak_mb,
         }
-    return found
+    rate = statistics.median(row["pictures_per_s"] for row in epochs)
+    return {**found, "head_epoch_s": len(list_pictures(options.data, "train")) / rate}
 
 
 def train_rows(options: Namespace, found: Found) -> list[Row]:
-    """Return cold and warm, compared with floor + imports."""
+    """Return cold and warm, compared with floor + imports, and an epoch of the head."""
     own, floor = found["train"], floor_and_imports(found)
-    return [
+    rows = [
         Row(
             "train",
             f"catdog train, {what}",
@@ -53,6 +58,8 @@ def train_rows(options: Namespace, found: Found) -> list[Row]:
         )
         for name, what in (("cold", "empty feature cache"), ("warm", "again, from the cache"))
     ]
+    what = "an epoch of the head, kept features, without validation"
+    return [*rows, Row("train", what, own["head_epoch_s"])]
 
 
 def measure_partial(options: Namespace) -> dict[str, float]:
