@@ -29,7 +29,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
 }
 TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2147483647:glibc.malloc.top_pad=67108864"
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
-SPINS = "2000"  # some microseconds: a thread that is really at work has answered by then
+SPINS = "10000"  # some tens of microseconds: a thread that is really at work has answered by then
 NEEDS_TORCH = frozenset(("train", "predict", "evaluate", "compare", "lr-find"))
 
 

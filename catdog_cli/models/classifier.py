@@ -13,6 +13,9 @@ from .backbones import build_model, split_blocks, split_head
 from .heads import build_head
 from .simple_cnn import ChannelsLastMean, MeanPool
 
+# What is differentiated from its input, which torch copies before it works in place; ReLU6 is a Hardtanh
+COPIED_FIRST = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
+
 
 class Classifier(nn.Module):
     """A backbone with a head: (B, 3, H, W) normalised pictures -> (B, num_classes) logits.
@@ -40,8 +43,12 @@ class Classifier(nn.Module):
         return nn.Sequential(*(block for _, block in self.blocks[:border]))
 
     def suffix(self, border: int) -> "Suffix":
-        """Return the blocks from `border` on and the head as one module that shares their parameters."""
-        return Suffix(*(block for _, block in self.blocks[border:]), self.head)
+        """Return the blocks from `border` on and the head as one module to train, with their parameters."""
+        suffix = Suffix(*(block for _, block in self.blocks[border:]), self.head)
+        for module in suffix.modules():
+            if isinstance(module, COPIED_FIRST):
+                module.inplace = False
+        return suffix
 
     def layers(self) -> list[tuple[str, nn.Module]]:
         """Return the backbone's leaf modules in order, as Keras's `base.layers` counts them.

@@ -183,6 +183,27 @@ def test_gradients_between_blocks_have_the_layout_of_their_blocks():
         torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("arch", ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"])
+def test_what_trains_copies_nothing_to_work_in_place(arch):
+    """In place torch clones the input of these activations first, or it could not go back."""
+    found = []
+    for as_built in (True, False):
+        classifier = build_classifier(arch, 2, HeadSpec(dropout=0.0))
+        border = len(classifier.blocks) - 2
+        blocks = [block for _, block in classifier.blocks[border:]]
+        channels = next(module for module in blocks[0].modules() if isinstance(module, nn.Conv2d)).in_channels
+        network = nn.Sequential(*blocks, classifier.head) if as_built else classifier.suffix(border)
+        values = torch.rand(4, channels, 3, 3, generator=torch.Generator().manual_seed(1))
+        torch.manual_seed(2)  # stochastic depth
+        with torch.autograd.profiler.profile() as profile:
+            network(values).square().sum().backward()
+        clones = sum(event.name == "aten::clone" for event in profile.function_events)
+        found.append((clones, [parameter.grad for parameter in network.parameters()]))
+    (before, plain), (after, ours) = found
+    assert after < before
+    assert all(torch.equal(one, other) for one, other in zip(plain, ours, strict=True))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("autocast", [False, True])
 def test_a_mean_that_is_channels_last_has_the_same_bits(dtype, autocast):
