@@ -70,7 +70,7 @@ def tell_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
 
 def tell_cache(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a table of the cache's stores, the one used last first."""
-    yield f"{facts['root']}: {_size(facts['bytes'])} in {len(facts['stores'])} stores"
+    yield f"{facts['root']}: {_size(facts['bytes'])} in {counted(len(facts['stores']), 'store')}"
     if facts["stores"]:
         yield from _table(CACHE_COLUMNS, [_store_row(store) for store in facts["stores"]])
         yield "`catdog info --clear-cache` empties it."

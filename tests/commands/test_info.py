@@ -1,6 +1,7 @@
 """`catdog info`: networks, layers, checkpoints and the cache, for people and as JSON, without a network."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -320,6 +321,8 @@ def test_the_cache_is_shown(ask):
     assert out.startswith(f"{cache_root()}: ")
     assert " in 2 stores\n" in out
     assert sorted(line.split()[-1] for line in out.splitlines()[2:4]) == [FIRST, SECOND]
+    shutil.rmtree(cache_root() / SECOND)
+    assert " in 1 store\n" in ask("--cache")[1]
 
 
 def test_the_cache_is_emptied(ask):
