@@ -11,7 +11,7 @@ from .features import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, Vie
 from .seeds import seed_of
 
 GATHERED_BYTES = 64 * 2**20
-EVALUATE_BATCH = 256  # rows of pooled features; whole activations go in smaller batches
+ROWS_AT_ONCE = 256  # rows of pooled features; whole activations go in smaller batches
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class KeptFeatures:
         if not readable.all():
             plan = [planned[readable[planned]] for planned in plan]
         # several batches of pooled features at once: a step of a head is short beside what looking up costs
-        ahead = max(1, EVALUATE_BATCH // max([1, *map(len, plan)])) if self.pooled else 1
+        ahead = max(1, ROWS_AT_ONCE // max([1, *map(len, plan)])) if self.pooled else 1
         for start in range(0, len(plan), ahead):
             parts = plan[start : start + ahead]
             indices, sizes = torch.cat(parts), [len(part) for part in parts]
@@ -72,7 +72,7 @@ class KeptFeatures:
     def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
         """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
         table = self.tables[0]
-        size = EVALUATE_BATCH if self.pooled else FORWARD_BATCH
+        size = ROWS_AT_ONCE if self.pooled else FORWARD_BATCH
         for places in group.chunks(self.chosen.good_indices().tolist(), size):
             indices = torch.tensor(places)
             yield indices, function(self._take(table, indices))

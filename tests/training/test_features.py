@@ -181,7 +181,7 @@ def test_table_holds_what_the_network_itself_gives(few, border):
 @pytest.mark.parametrize("width", [5, None], ids=["pooled", "maps"])
 @pytest.mark.parametrize("held", [True, False], ids=["in memory", "from the cache"])
 def test_kept_batches_are_those_of_the_plan_but_for_unreadable_pictures(few, monkeypatch, width, held):
-    monkeypatch.setattr(sources, "EVALUATE_BATCH", 15)  # two batches at once
+    monkeypatch.setattr(sources, "ROWS_AT_ONCE", 15)  # two batches at once
     monkeypatch.setattr(sources, "GATHERED_BYTES", 2**20 if held else 0)
     chosen = picture_set(Pictures(scan_dataset(few), "train", SPEC))
     bad = [2, 7]
