@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from . import __version__
-from .commands.terminal import printable, tell, tell_lines
+from .commands.output.terminal import printable, tell, tell_lines
 from .errors import CatdogError, InterruptedRunError
 
 COMMANDS = {  # name: (module under commands, one line for the list)

@@ -17,21 +17,24 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catdog_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-LOWEST = {"settings", "errors", "files", "vision"}
-LIBRARY = LOWEST | {"data", "models", "checkpoints"}
+LOWEST = {"settings", "errors", "runtime"}
+LIBRARY = LOWEST | {"images", "data", "models", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
     "errors": set(),
-    "files": set(),
+    "runtime": {"errors"},
     "settings": {"errors"},
-    "vision": set(),  # torchvision, and nothing of catdog
-    "data": LOWEST,
+    "images": LOWEST,
+    "data": LOWEST | {"images"},
     "models": LOWEST,
     "plots": LOWEST,
     "recipes": LOWEST,
-    "checkpoints": LOWEST | {"models"},
-    "training": LIBRARY,
+    "features": LOWEST | {"images", "data", "models"},
+    "runs": LOWEST | {"models"},
+    "evaluation": LIBRARY,
+    "training": LIBRARY | {"evaluation"},
+    "tracking": LIBRARY,
     "inference": LIBRARY,
-    "commands": LIBRARY | {"training", "inference", "plots", "recipes"},
+    "commands": LIBRARY | {"evaluation", "training", "tracking", "inference", "plots", "recipes"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {"errors", "inference"},  # the public names, imported when first used
@@ -45,7 +48,7 @@ LIGHT = {
     "__init__",
     "__main__",
 }  # import nothing heavy at module level
-LIGHT_FILES = {"models/backbones.py"}  # holds the registry's names
+LIGHT_FILES = {"models/zoo/registry.py"}  # holds the registry's names
 HEAVY = {"torch", "torchvision", "PIL", "numpy", "accelerate", "sklearn", "scipy", "matplotlib", "pandas"}
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}  # where they differ from the package's name
 MAX_FILE_LINES = 350
@@ -119,8 +122,8 @@ def find_misplaced_packages(path: str, tree: ast.Module) -> Iterator[str]:
         yield from (
             f"{path}: only cli and commands may use {name}" for name in everywhere & {"click", "rich"}
         )
-    if own != "vision" and "torchvision" in everywhere:
-        yield f"{path}: only vision may import torchvision"
+    if path != "runtime/vision.py" and "torchvision" in everywhere:
+        yield f"{path}: only runtime.vision may import torchvision"
     if own != "plots" and "matplotlib" in everywhere:
         yield f"{path}: only plots may use matplotlib"
     if own in LIGHT or path in LIGHT_FILES:
@@ -144,8 +147,9 @@ def find_raw_talk(path: str, tree: ast.Module) -> Iterator[str]:
     raw = {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write", "Console"}
     for node in ast.walk(tree):
         is_raw = isinstance(node, ast.Call) and ast.unparse(node.func) in raw
-        if is_raw and name_part(path) in TALKERS and path != "commands/terminal.py":
-            yield f"{path}:{node.lineno}: print through commands.terminal, not {ast.unparse(node.func)}"
+        if is_raw and name_part(path) in TALKERS and path != "commands/output/terminal.py":
+            place = f"{path}:{node.lineno}"
+            yield f"{place}: print through commands.output.terminal, not {ast.unparse(node.func)}"
 
 
 def find_excess(path: str, tree: ast.Module, num_lines: int) -> Iterator[str]:
@@ -209,10 +213,10 @@ BROKEN = [
         "data must not import models",
     ),
     ("models/heads.py", "import catdog_cli.data.scan", "models must not import data"),
-    ("inference/batch.py", "from ..training.engine import run", "inference must not import training"),
-    ("training/engine.py", "from .. import plots", "training must not import plots"),
-    ("settings.py", "from . import checkpoints", "settings must not import checkpoints"),
-    ("checkpoints.py", "from .commands.options import x", "checkpoints must not import commands"),
+    ("inference/batch.py", "from ..training.loop import run", "inference must not import training"),
+    ("training/loop.py", "from .. import plots", "training must not import plots"),
+    ("settings.py", "from . import runs", "settings must not import runs"),
+    ("runs/checkpoint.py", "from ..commands.options import x", "runs must not import commands"),
     ("commands/train.py", "from ..cli import main", "commands must not import cli"),
     ("commands/train.py", "import torch", "import torch inside a function"),
     (
@@ -221,25 +225,29 @@ BROKEN = [
         "import PIL inside a function",
     ),
     ("settings.py", "class A:\n    import numpy as np", "import numpy inside a function"),
-    ("models/backbones.py", "import torch.nn as nn", "import torch inside a function"),
+    ("models/zoo/registry.py", "import torch.nn as nn", "import torch inside a function"),
     ("data/scan.py", "import click", "only cli and commands may use click"),
     (
-        "training/engine.py",
+        "training/loop.py",
         "def f():\n    from rich.progress import track",
         "only cli and commands may use rich",
     ),
     (
-        "training/engine.py",
+        "training/loop.py",
         "def f():\n    print('epoch')",
-        r"engine\.py:2: only cli and commands may use print",
+        r"loop\.py:2: only cli and commands may use print",
     ),
-    ("training/engine.py", "import sys\nsys.stderr.write('')", r"may use sys\.stderr"),
-    ("commands/x.py", "import click\nclick.echo('\x1b')", "print through commands.terminal, not click.echo"),
-    ("data/scan.py", "def f():\n    import torchvision", "only vision may import torchvision"),
-    ("commands/plot.py", "def f():\n    import matplotlib.pyplot", "only plots may use matplotlib"),
-    ("training/tracking.py", "import mlflow", r"mlflow is optional, use require\(\)"),
+    ("training/loop.py", "import sys\nsys.stderr.write('')", r"may use sys\.stderr"),
     (
-        "training/tracking.py",
+        "commands/x.py",
+        "import click\nclick.echo('\x1b')",
+        "print through commands.output.terminal, not click.echo",
+    ),
+    ("data/scan.py", "def f():\n    import torchvision", "only runtime.vision may import torchvision"),
+    ("commands/plot.py", "def f():\n    import matplotlib.pyplot", "only plots may use matplotlib"),
+    ("tracking/mlflow.py", "import mlflow", r"mlflow is optional, use require\(\)"),
+    (
+        "tracking/mlflow.py",
         "def f():\n    require('mlflow', 'parquet')",
         "no extra 'parquet' with 'mlflow'",
     ),
@@ -259,14 +267,14 @@ def test_checker_finds_what_is_broken(path, source, match):
 FINE = [
     (
         "commands/train.py",
-        "import click\ndef train():\n    import torch\n    from ..training import engine\n    tell(1)",
+        "import click\ndef train():\n    import torch\n    from ..training import loop\n    tell(1)",
     ),
-    ("checkpoints.py", "import torch\nfrom . import __version__\nfrom .models import classifier"),
-    ("models/backbones.py", "if TYPE_CHECKING:\n    import torch"),
+    ("runs/checkpoint.py", "import torch\nfrom .. import __version__\nfrom ..models import classifier"),
+    ("models/zoo/registry.py", "if TYPE_CHECKING:\n    import torch"),
     ("plots.py", "import matplotlib"),
-    ("data/scan.py", "import torch\nfrom ..vision import torchvision"),
-    ("vision.py", "import torchvision"),
-    ("training/tracking.py", "def f():\n    mlflow = require('mlflow', 'track')"),
+    ("data/scan.py", "import torch\nfrom ..runtime.vision import torchvision"),
+    ("runtime/vision.py", "import torchvision"),
+    ("tracking/mlflow.py", "def f():\n    mlflow = require('mlflow', 'track')"),
 ]
 
 
@@ -293,7 +301,7 @@ def test_light_modules_load_nothing_heavy():
     paths = [file.relative_to(PACKAGE).as_posix() for file in SOURCES]
     light = [path for path in paths if name_part(path) in LIGHT - {"__main__"} or path in LIGHT_FILES]
     names = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in light]
-    assert {"cli", "commands.train", "settings", "models.backbones"} <= set(names)
+    assert {"cli", "commands.train", "settings", "models.zoo.registry"} <= set(names)
     imports = [f"catdog_cli.{name}".removesuffix(".__init__") for name in names]
     assert list_loaded(f"import {', '.join(imports)}") == set()
 

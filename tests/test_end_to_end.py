@@ -6,10 +6,10 @@ import subprocess
 import pytest
 
 from catdog_cli.cli import run
-from catdog_cli.training.cache import list_stores
+from catdog_cli.features.store import list_stores
 from tests.commands.trained import call
 from tests.training.runs import load
-from tests.training.test_processes import LAUNCH, environment, farthest
+from tests.training.test_distributed import LAUNCH, environment, farthest
 
 pytestmark = pytest.mark.real
 

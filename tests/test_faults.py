@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from catdog_cli import plots
-from catdog_cli.checkpoints import load_checkpoint
 from catdog_cli.cli import run
 from catdog_cli.commands import phase_report
-from catdog_cli.commands.progress import TrainReport
-from catdog_cli.training.same_run import compare_runs, find_damage
+from catdog_cli.commands.output.train_progress import TrainReport
+from catdog_cli.runs.checkpoint import load_checkpoint
+from catdog_cli.runs.compare_runs import compare_runs, find_damage
 from tests.conftest import one_thread, write_pictures
 
 TINY = ("--image-size", "32", "--cpu", "--workers", "0", "--batch-size", "5", "--save-every", "2")
@@ -68,7 +68,7 @@ def fill_place(folder: Path) -> Path:
 def save_network_of_simple_cnn(path: Path) -> None:
     import torch
 
-    from catdog_cli.models.backbones import build_model
+    from catdog_cli.models.zoo.registry import build_model
 
     torch.manual_seed(1)
     torch.save(build_model("simple_cnn").state_dict(), path)

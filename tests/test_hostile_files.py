@@ -16,20 +16,20 @@ import pytest
 import torch
 from PIL import Image
 
-from catdog_cli.checkpoints import build_from_checkpoint, load_checkpoint
 from catdog_cli.cli import run
 from catdog_cli.commands.options import build_settings, read_config
 from catdog_cli.commands.predict import read_category_names
-from catdog_cli.commands.selection import _trained_path
-from catdog_cli.data import rgb
-from catdog_cli.data.pictures import PictureError, read_picture
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.prepared import open_prepared
 from catdog_cli.data.scan import scan_dataset
-from catdog_cli.data.unpack import unpack_archive
+from catdog_cli.data.sources.archives import unpack_archive
 from catdog_cli.errors import CatdogError, CheckpointError, DataError, quote
-from catdog_cli.inference.tables import JsonForm, RowFile
+from catdog_cli.evaluation.eval_split import _trained_path
+from catdog_cli.images.formats import color_modes as rgb
+from catdog_cli.images.read import PictureError, read_picture
+from catdog_cli.inference.outputs.row_files import JsonForm, RowFile
 from catdog_cli.recipes import load_recipe
+from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 
 from .inference.checkpoints import write_checkpoint
 
@@ -513,7 +513,7 @@ def test_a_member_outside_of_the_archive_is_damage(tmp_path):
 
 
 def test_a_tar_of_folders_alone_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr("catdog_cli.data.unpack.MAX_FILES", 10)
+    monkeypatch.setattr("catdog_cli.data.sources.archives.MAX_FILES", 10)
     folder = tarfile.TarInfo("x")
     folder.type = tarfile.DIRTYPE
     write_tar(tmp_path / "a.tar.gz", *[(folder, b"")] * 30)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from catdog_cli.cli import run
-from catdog_cli.commands.terminal import printable, tell, tell_json
+from catdog_cli.commands.output.terminal import printable, tell, tell_json
 
 from .conftest import draw_picture, write_pictures
 from .inference.checkpoints import write_checkpoint

@@ -9,9 +9,9 @@ from PIL import Image
 
 from catdog_cli import plots
 from catdog_cli.errors import CatdogError
+from catdog_cli.evaluation.calibration import calibrate, measure_calibration
+from catdog_cli.evaluation.metric_functions import confusion_matrix, reliability
 from catdog_cli.plots.canvas import DPI, fit_label, show_percent
-from catdog_cli.training.calibration import calibrate, measure_calibration
-from catdog_cli.training.scores import confusion_matrix, reliability
 
 AWKWARD = ["$\\frac{cats", "猫", "a " * 60, "line\nbreak", "<b>&amp;", "\udcff", "%s {0}", "-", "é", "'\""]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from catdog_cli.training.same_run import compare_runs, find_damage, find_differences
+from catdog_cli.runs.compare_runs import compare_runs, find_damage, find_differences
 from tests.training.runs import load, settings_for, train
 
 ROOT = Path(__file__).resolve().parents[1]

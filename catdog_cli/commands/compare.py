@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
+from ..evaluation.eval_split import SPLITS, choose_pictures
 from . import options
 from .evaluate import build_table
 from .evaluation import Answers, ask_network, load_predictor, picture_path, say
-from .selection import SPLITS, choose_pictures
-from .terminal import make_console, tell, tell_json
+from .output.terminal import make_console, tell, tell_json
 
 LEVEL = 0.05  # chances below it count as evidence
 LEAST_SHOWN = 0.001  # a smaller chance is told as less than that
@@ -83,7 +83,7 @@ def _measure(
     predictors: list[Any], answers: list[Answers], names: list[str], dataset: Any, split: str
 ) -> dict[str, Any]:
     """Return the JSON document: each checkpoint's numbers, and how they differ on what both can read."""
-    from ..training.metrics import compare_metrics
+    from ..evaluation.metrics import compare_metrics
 
     both = sorted(set(answers[0].places).intersection(answers[1].places))
     labels = dataset.splits[split].labels[both]
@@ -104,7 +104,7 @@ def _spread(predictor: Any, answers: Answers, places: list[int], names: list[str
     """Return probabilities (N, C) of the pictures at `places`, columns as `names`; 0 for unknown classes."""
     import numpy as np
 
-    from ..training.calibration import calibrate
+    from ..evaluation.calibration import calibrate
 
     row = {place: number for number, place in enumerate(answers.places)}
     logits = answers.logits[[row[place] for place in places]]
@@ -116,8 +116,8 @@ def _spread(predictor: Any, answers: Answers, places: list[int], names: list[str
 
 
 def _describe_each(scores: list[Any], labels: Any, found: dict[str, Any]) -> dict[str, Any]:
-    from ..training.metrics import quick_metrics
-    from ..training.resampling import wilson_interval
+    from ..evaluation.intervals import wilson_interval
+    from ..evaluation.metrics import quick_metrics
 
     rights = (found["both_right"] + found[f"only_{letter}_right"] for letter in "ab")
     intervals = [wilson_interval(right, len(labels)) for right in rights]

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ..errors import DataError
-from .check_table import describe_check
 from .options import json_option
-from .terminal import tell, tell_json, tell_over
+from .output.check_table import describe_check
+from .output.terminal import tell, tell_json, tell_over
 
 NAMES = "cats-vs-dogs|cats-vs-dogs-filtered|pets|flowers102"
 seed_option = click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
@@ -42,7 +42,7 @@ def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json
     Example:
       catdog data sample pictures --num-per-class 50
     """
-    from ..data.sample import draw_dataset
+    from ..data.sources.sample import draw_dataset
 
     with _progress("drawing") as report:
         made = draw_dataset(root, num_per_class, val_per_class, seed, report)
@@ -69,7 +69,7 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
     Example:
       catdog data download cats-vs-dogs-filtered pictures --yes
     """
-    from ..data.download import describe_source, download_dataset
+    from ..data.sources.download import describe_source, download_dataset
 
     source = describe_source(name)
     size = f"{source.num_bytes / 1e6:,.0f} MB"
@@ -108,8 +108,8 @@ def check(
       catdog data check pictures --html check.html --exclude-list leave-out.txt
       catdog data check pictures --checkpoint best.pt --html check.html
     """
-    from ..data.check import check_dataset
-    from ..data.check_page import write_exclude_list, write_page
+    from ..data.quality.check import check_dataset
+    from ..data.quality.check_html import write_exclude_list, write_page
     from ..data.scan import scan_dataset
 
     predictor = _load_predictor(checkpoint) if checkpoint is not None else None
@@ -218,7 +218,7 @@ def _load_predictor(checkpoint: str) -> Any:
 
 def _check_labels(found: Any, dataset: Any, predictor: Any) -> None:
     """Add the labels that are probably wrong to a report, or why they cannot be looked for."""
-    from ..data.label_errors import list_label_errors
+    from ..data.quality.label_errors import list_label_errors
 
     sources = [dataset.root / path for split in dataset.splits.values() for path in split.paths]
     features = []

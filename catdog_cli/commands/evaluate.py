@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..evaluation.eval_split import SPLITS, choose_pictures
 from . import options
+from .distributed import several, share_out
 from .evaluation import (
     Answers,
     ask_network,
@@ -16,9 +18,7 @@ from .evaluation import (
     say,
     write_files,
 )
-from .launch import several, share_out
-from .selection import SPLITS, choose_pictures
-from .terminal import make_console, printable, tell, tell_json
+from .output.terminal import make_console, printable, tell, tell_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -107,9 +107,9 @@ def _introduce(predictor: Any, number: int, split: str) -> str:
 
 def _measure(predictor: Any, dataset: Any, split: str, answers: Answers) -> dict[str, Any]:
     """Return the JSON document: all that `full_metrics` says, calibration, mistakes and unreadable files."""
-    from ..training.calibration import calibrate
-    from ..training.metrics import full_metrics
-    from ..training.report import find_mistakes
+    from ..evaluation.calibration import calibrate
+    from ..evaluation.metrics import full_metrics
+    from ..evaluation.report import find_mistakes
 
     names, paths = predictor.class_names, dataset.splits[split].paths
     probabilities = calibrate(answers.logits, predictor.temperature)
@@ -128,7 +128,7 @@ def _measure(predictor: Any, dataset: Any, split: str, answers: Answers) -> dict
 
 
 def _write(output: Path, document: dict[str, Any], answers: Answers, dataset: Any) -> None:
-    from ..training.calibration import calibrate
+    from ..evaluation.calibration import calibrate
 
     title = f"{document['checkpoint']} on {document['data']} ({document['split']})"
     scores = calibrate(answers.logits, document["temperature"]), answers.labels
@@ -139,7 +139,7 @@ def _write(output: Path, document: dict[str, Any], answers: Answers, dataset: An
 
 def _print_tables(document: dict[str, Any]) -> None:
     """Print the numbers, the classes and, for few of them, who was taken for whom."""
-    from ..training.report import list_classes, list_notes, list_numbers, summarize
+    from ..evaluation.report import list_classes, list_notes, list_numbers, summarize
 
     console = make_console()
     numbers = list_numbers(document, document["calibration"])

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .launch import tell_memory
-from .terminal import make_console, tell
+from .distributed import tell_memory
+from .output.terminal import make_console, tell
 
 MOST_NAMED = 20  # unreadable pictures that are named one by one
 MOST_PHOTOS = 30  # on the sheet of mistakes
@@ -88,9 +88,9 @@ def describe_calibration(logits: Any, labels: Any, temperature: float) -> dict[s
 
     "after" is None for a temperature of 1, which changes nothing.
     """
-    from ..training.calibration import calibrate
-    from ..training.metrics import quick_metrics
-    from ..training.scores import reliability
+    from ..evaluation.calibration import calibrate
+    from ..evaluation.metric_functions import reliability
+    from ..evaluation.metrics import quick_metrics
 
     def describe(probabilities: Any) -> dict[str, Any]:
         loss = quick_metrics(probabilities, labels)["loss"]
@@ -120,7 +120,7 @@ def write_files(
         CatdogError: something cannot be written.
     """
     from .. import plots
-    from ..training.report import write_report
+    from ..evaluation.report import write_report
 
     names, calibration, mistakes = (document[key] for key in ("class_names", "calibration", "mistakes"))
     paths = [directory / f"{name}.png" for name in ("confusion_matrix", "roc", "calibration", "mistakes")]
@@ -135,7 +135,7 @@ def write_files(
 
 def photo_reader(dataset: Any, split: str) -> Callable[[dict[str, Any]], Any]:
     """Return a function that reads the picture of a mistake, whose "path" is `picture_path`'s."""
-    from ..data.pictures import read_picture
+    from ..images.read import read_picture
 
     places = {picture_path(dataset, path): i for i, path in enumerate(dataset.splits[split].paths)}
     return lambda item: read_picture(dataset.source(split, places[item["path"]]), PHOTO_PX)

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from . import info_text
 from .options import json_option
-from .terminal import tell, tell_json
+from .output import info_text
+from .output.terminal import tell, tell_json
 
 
 @click.command()
@@ -50,7 +50,7 @@ def info(
     elif _is_arch(target):
         _print(_describe_arch(target), as_json, info_text.tell_arch)
     else:
-        from .checkpoint_facts import describe_checkpoint
+        from .info_checkpoint import describe_checkpoint
 
         _print(describe_checkpoint(target), as_json, info_text.tell_checkpoint)
 
@@ -68,7 +68,7 @@ def _is_arch(target: str) -> bool:
 
     A file or folder called like a network is reached as ./resnet18.
     """
-    from ..models.backbones import FIRST_CLASS, arch_names
+    from ..models.zoo.registry import FIRST_CLASS, arch_names
 
     if target in FIRST_CLASS:
         return True
@@ -77,8 +77,8 @@ def _is_arch(target: str) -> bool:
 
 
 def _describe_archs(all_archs: bool) -> dict[str, Any]:
-    from ..models.backbones import FIRST_CLASS, arch_names
-    from ..models.describe import describe_arch
+    from ..models.zoo.describe import describe_arch
+    from ..models.zoo.registry import FIRST_CLASS, arch_names
 
     names = arch_names()
     detailed = names if all_archs else list(FIRST_CLASS)
@@ -87,7 +87,7 @@ def _describe_archs(all_archs: bool) -> dict[str, Any]:
 
 
 def _describe_arch(arch: str) -> dict[str, Any]:
-    from ..models.describe import describe_arch, list_layers
+    from ..models.zoo.describe import describe_arch, list_layers
 
     return {**describe_arch(arch), "layers": list_layers(arch)}
 
@@ -107,7 +107,7 @@ def _describe_recipes() -> dict[str, Any]:
 
 
 def _describe_cache() -> dict[str, Any]:
-    from ..training.cache import cache_root, list_stores
+    from ..features.store import cache_root, list_stores
 
     stores = list_stores()
     return {
@@ -119,7 +119,7 @@ def _describe_cache() -> dict[str, Any]:
 
 def _clear_cache() -> dict[str, Any]:
     """Empty the cache; what could not be deleted counts as left, not as freed."""
-    from ..training.cache import clear_cache
+    from ..features.store import clear_cache
 
     before = _describe_cache()
     clear_cache()

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
-from .progress import TrainReport
-from .terminal import tell, tell_json
+from .output.terminal import tell, tell_json
+from .output.train_progress import TrainReport
 
 if TYPE_CHECKING:
-    from ..training.lr_find import RateTest
+    from ..training.lr_finder import RateTest
 
 
 @click.command("lr-find")
@@ -30,7 +30,7 @@ def lr_find(
     """
     from ..plots import plot_lr_find
     from ..training import run
-    from ..training.lr_find import find_rate
+    from ..training.lr_finder import find_rate
     from ..training.setup import check_settings, prepare_run
 
     settings = options.trial_settings(data, config, recipe, given)

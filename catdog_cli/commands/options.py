@@ -8,18 +8,9 @@ from typing import Any
 import click
 
 from ..errors import SettingsError, quote
-from ..files import read_text
 from ..recipes import load_recipe
-from ..settings import (
-    AUGMENTS,
-    MONITORS,
-    OPTIMIZERS,
-    PRECISIONS,
-    SCHEDULERS,
-    HeadSpec,
-    Phase,
-    TrainSettings,
-)
+from ..runtime.files import read_text
+from ..settings import AUGMENTS, MONITORS, OPTIMIZERS, PRECISIONS, SCHEDULERS, HeadSpec, Phase, TrainSettings
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
 SCRATCH_EPOCHS, HEAD_EPOCHS = 20, 5

@@ -26,8 +26,8 @@ def write_phase_report(setup: Any, run_dir: Any, facts: dict[str, Any]) -> str |
     Raises:
         CatdogError: the logits are not finite, or the report cannot be written.
     """
-    from ..training.report import summarize
-    from ..training.state import phase_label
+    from ..evaluation.report import summarize
+    from ..training.checkpointing import phase_label
 
     phase, best = facts["phase"], facts["best"]
     if best is None or not len(facts["labels"]):
@@ -42,9 +42,9 @@ def write_phase_report(setup: Any, run_dir: Any, facts: dict[str, Any]) -> str |
 
 def _measure(setup: Any, facts: dict[str, Any]) -> tuple[dict[str, Any], tuple[Any, Any]]:
     """Return the report's document, and the probabilities (N, C) and labels (N,) that it is about."""
-    from ..training.calibration import calibrate, measure_calibration
-    from ..training.metrics import full_metrics
-    from ..training.report import find_mistakes
+    from ..evaluation.calibration import calibrate, measure_calibration
+    from ..evaluation.metrics import full_metrics
+    from ..evaluation.report import find_mistakes
 
     logits, labels = facts["logits"].double().cpu().numpy(), facts["labels"].cpu().numpy()
     names, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from ..errors import SettingsError, quote
-from ..files import read_text
-from ..models.processes import Group
+from ..runtime.distributed import Group
+from ..runtime.files import read_text
 from . import options
-from .launch import several, share_out, tell_memory
-from .terminal import printable, tell
+from .distributed import several, share_out, tell_memory
+from .output.terminal import printable, tell
 
 NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 
@@ -48,7 +48,7 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int:
     """
     inputs, checkpoint = split_arguments(arguments)
     check_options(inputs, given)
-    from .rows import show_rows, write_rows
+    from .predict_run import show_rows, write_rows
 
     with several(given["device"]) as group:
         predictor = group.in_each(lambda: load_predictor(checkpoint, given, group))
@@ -75,7 +75,7 @@ def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
     if inputs.count("-") > 1:
         raise click.UsageError("- means stdin, which can be read only once.")
     if given["output"]:
-        from ..inference.output import check_apart, check_suffix
+        from ..inference.outputs.predictions_file import check_apart, check_suffix
 
         check_suffix(given["output"])
         check_apart(given["output"], inputs, "--output")

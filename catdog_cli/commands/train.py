@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from ..errors import CatdogError, SettingsError
-from ..models.processes import Group
+from ..runtime.distributed import Group
 from . import options
-from .launch import several
-from .progress import TrainReport
-from .terminal import tell_json, tell_lines
+from .distributed import several
+from .output.terminal import tell_json, tell_lines
+from .output.train_progress import TrainReport
 
 RESUMABLE = frozenset(
     (
@@ -140,9 +140,9 @@ def _run_dir(output: str | None, arch: str, group: Group) -> Iterator[Path]:
 
 
 def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) -> None:
+    from ..tracking.mlflow import try_address
     from ..training import run
-    from ..training.estimate import estimate_run
-    from ..training.tracking import try_address
+    from ..training.dry_run import estimate_run
 
     followed = try_address(*(tracking[name] for name in ("mlflow", "mlflow_experiment", "mlflow_model")))
     facts = estimate_run(settings, run.read_data(settings, report))
@@ -184,8 +184,8 @@ def _follow(
     if not group.is_main:
         with _stop_on_signals(aloud=False) as should_stop:
             return start(lambda kind, **facts: None, should_stop, group)
-    from ..training.board import open_board, tee
-    from ..training.tracking import open_tracker
+    from ..tracking.mlflow import open_tracker
+    from ..tracking.tensorboard import open_board, tee
 
     with contextlib.ExitStack() as stack:
         board = open_board(run_dir, tracking["tensorboard"], report.say, resuming)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import CatdogError, SettingsError
-from ..files import read_text
+from ..runtime.files import read_text
 from . import options
-from .terminal import counted, tell, tell_json
+from .output.terminal import counted, tell, tell_json
 
 if TYPE_CHECKING:
     from ..settings import TrainSettings
-    from ..training.verify import Verdict
+    from ..training.resume.verify_resume import Verdict
 
 SHOWN = 10  # differences
 
@@ -47,8 +47,8 @@ def verify_resume(
       catdog verify-resume pets --recipe two-phase --kills 5
     """
     settings = _settings(data, config, recipe, given)
+    from ..training.resume.verify_resume import verify_resume as verify
     from ..training.setup import check_settings
-    from ..training.verify import verify_resume as verify
 
     check_settings(settings)
     with tempfile.TemporaryDirectory(prefix="catdog-verify-", ignore_cleanup_errors=True) as folder:

@@ -1,1 +1,1 @@
-"""Folders of pictures in, tensors out; knows nothing of networks."""
+"""Data sets: scanned folders, manifests, splits, loaders; knows nothing of networks."""

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 
 from ..errors import DataError
-from .check import look_at_all, pair_similar
-from .content import content_keys
 from .dataset import Dataset
-from .similar import join_pairs, pair_equals
+from .digests import content_keys
+from .quality.check import look_at_all, pair_similar
+from .quality.near_duplicates import join_pairs, pair_equals
 
 
 def group_pictures(

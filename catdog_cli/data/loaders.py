@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from ..images.read import PictureError
+from ..images.transforms import load_picture, load_view
 from ..settings import InputSpec
 from .dataset import Dataset
-from .pictures import PictureError
-from .transforms import load_picture, load_view
 
 
 @dataclass(frozen=True)

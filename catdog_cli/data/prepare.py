@@ -17,12 +17,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import DataError
+from ..images.read import PictureError
+from ..images.transforms import load_picture
 from ..settings import InputSpec
-from .content import content_keys, fingerprint, map_threads
 from .dataset import Dataset
-from .pictures import PictureError
+from .digests import content_keys, fingerprint, map_threads
 from .prepared import CLASSES, COLUMNS, FILES, FORMAT_VERSION, IMAGES, LABELS, is_prepared, read_description
-from .transforms import load_picture
 
 BATCH = 256  # pictures between two entries of the journal
 HEADER_BYTES = 128  # of a .npy whose shape is only known at the end

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from .content import find_leaks
 from .dataset import Dataset, Split, class_counts, classes_present, match_classes, relabel
+from .digests import find_leaks
+from .folders import EXPECTED, walk_folders
 from .prepared import is_prepared, open_prepared
-from .walk import EXPECTED, walk_folders
 
 __all__ = ["Dataset", "Split", "find_leaks", "match_classes", "read_exclude_list", "scan_dataset"]
 

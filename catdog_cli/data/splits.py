@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, quote
-from ..files import replacing
-from .content import content_keys, fingerprint
+from ..runtime.files import replacing
 from .dataset import Dataset, Split, natural_key
+from .digests import content_keys, fingerprint
 
 __all__ = ["fingerprint", "read_split", "split_dataset", "write_split"]
 

@@ -20,10 +20,10 @@ from typing import IO
 import numpy as np
 
 from ..data.dataset import Dataset
-from ..data.pictures import PICTURE_SUFFIXES, PictureError
 from ..data.prepared import is_prepared, open_prepared
 from ..errors import DataError, quote
-from .addresses import fetch_picture, is_address
+from ..images.read import PICTURE_SUFFIXES, PictureError
+from .urls import fetch_picture, is_address
 
 LIST_SUFFIXES = (".txt", ".csv")
 BLOCK_BYTES = 1 << 16

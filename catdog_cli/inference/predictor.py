@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoints import build_from_checkpoint, load_checkpoint
 from ..data.loaders import map_in_order, usable_cores
-from ..data.pictures import PictureError
-from ..data.transforms import load_picture, normalise
 from ..errors import SettingsError
-from ..models.devices import keep_busy, pick_device, pick_precision, to_cpu
-from ..models.fast import FastForm, form_name
-from ..models.memory import Room
-from ..models.processes import SOLO, Group
-from .shares import predict_in_shares
+from ..images.read import PictureError
+from ..images.transforms import load_picture, normalise
+from ..models.inference_form.inference_form import FastForm, form_name
+from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
+from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
+from ..runtime.distributed import SOLO, Group
+from ..runtime.memory import Room
+from .distributed import predict_in_shares
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
 # Few sizes, because each has its own kernels. oneDNN's fused convolutions give the same bits in all of them;

@@ -9,9 +9,9 @@ from torch import nn
 
 from ..errors import SettingsError
 from ..settings import HeadSpec
-from .backbones import build_model, split_blocks, split_head
 from .heads import build_head
-from .simple_cnn import ChannelsLastMean, MeanPool
+from .zoo.registry import build_model, split_blocks, split_head
+from .zoo.simple_cnn import ChannelsLastMean, MeanPool
 
 # What is differentiated from its input, which torch copies before it works in place; ReLU6 is a Hardtanh
 COPIED_FIRST = (nn.Hardtanh, nn.Hardswish, nn.SiLU)

@@ -10,9 +10,9 @@ from typing import IO, Any
 import torch
 
 from ..errors import CatdogError, CheckpointError
-from .backbones import arch_names, build_model, linear_path
 from .classifier import Classifier, with_versions
-from .empty import empty_networks
+from .meta import empty_networks
+from .zoo.registry import arch_names, build_model, linear_path
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # as in torchvision's own files
@@ -38,7 +38,7 @@ def load_backbone(classifier: Classifier, weights: str) -> None:
 def _torchvision_state_dict(arch: str) -> dict[str, torch.Tensor]:
     if arch == "simple_cnn":
         raise CatdogError("simple_cnn has no ImageNet weights: add --weights none.")
-    from ..vision import torchvision
+    from ..runtime.vision import torchvision
 
     entry = torchvision.models.get_model_weights(arch).DEFAULT
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name

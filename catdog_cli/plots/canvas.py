@@ -18,7 +18,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
 from ..errors import CatdogError
-from ..files import replacing
+from ..runtime.files import replacing
 
 DPI = 150
 INK, SOFT, FAINT = "#1f2937", "#6b7280", "#e5e7eb"

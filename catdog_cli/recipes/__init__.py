@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError, quote
-from ..files import read_text
+from ..runtime.files import read_text
 from ..settings import Phase
 
 OPTIONS = ("arch", "weights", "hidden_layers", "dropout", "image_size", "save_every")

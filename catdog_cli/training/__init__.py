@@ -1,1 +1,1 @@
-"""Phases, features, metrics: everything that makes a checkpoint."""
+"""Phases, epochs, steps: everything that makes a checkpoint."""

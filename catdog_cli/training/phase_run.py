@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from ..features.batches import FreshPictures, KeptFeatures
 from ..models.classifier import Classifier
-from ..models.memory import Room
-from ..models.processes import SOLO, Group
+from ..runtime.distributed import SOLO, Group
+from ..runtime.memory import Room
 from ..settings import Phase
-from .optim import Average
-from .sources import FreshPictures, KeptFeatures
+from .optimizers import Average
 
 
 @dataclass

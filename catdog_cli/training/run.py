@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import find_checkpoint, load_checkpoint, newest_run, write_atomic
 from ..data.dataset import Dataset, match_classes
 from ..data.scan import scan_dataset
 from ..data.splits import split_dataset, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
-from ..files import read_text, sweep
-from ..models.processes import SOLO, Group
+from ..runs.checkpoint import find_checkpoint, load_checkpoint, newest_run, write_atomic
+from ..runs.lock import locked
+from ..runtime.distributed import SOLO, Group
+from ..runtime.files import read_text, sweep
 from ..settings import Phase, TrainSettings
-from .engine import Report, RunResult, run_phases
-from .restore import check_progress
-from .run_lock import locked
-from .same_data import SPLIT_FILE, own_split, settle_changes
+from .checkpointing import restore_progress
+from .loop import Report, RunResult, run_phases
+from .resume.checkpoint_validation import check_progress
+from .resume.data_changes import SPLIT_FILE, own_split, settle_changes
 from .setup import Setup, check_settings, prepare_run
-from .state import restore_progress
 
 SETTINGS_FILE = "settings.json"
 

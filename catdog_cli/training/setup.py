@@ -10,25 +10,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.content import content_keys, fingerprint
 from ..data.dataset import Dataset, class_counts
+from ..data.digests import content_keys, fingerprint
 from ..data.loaders import BadPicture, Pictures
 from ..errors import DataError, SettingsError
-from ..models.backbones import check_arch, input_spec
+from ..features.batches import FreshPictures, KeptFeatures
+from ..features.extractor import PictureSet, View, picture_set, run_prefix
 from ..models.classifier import Classifier, build_classifier
-from ..models.compiled import compile_network
-from ..models.devices import pick_device, pick_precision, repeat_exactly
-from ..models.empty import check_image_size
-from ..models.memory import Room
-from ..models.processes import SOLO, Group
+from ..models.inference_form.compiled import compile_network
+from ..models.meta import check_image_size
 from ..models.weights import load_backbone
+from ..models.zoo.registry import check_arch, input_spec
+from ..runtime.devices import pick_device, pick_precision, repeat_exactly
+from ..runtime.distributed import SOLO, Group
+from ..runtime.memory import Room
+from ..runtime.seeds import generator_of, seed_of
 from ..settings import InputSpec, Phase, TrainSettings
-from .choice import refuse_unkept
-from .features import PictureSet, View, picture_set, run_prefix
-from .optim import Average, build_optimizer
+from .batch_source import refuse_unkept
+from .optimizers import Average, build_optimizer
 from .phase_run import PhaseRun
-from .seeds import generator_of, seed_of
-from .sources import FreshPictures, KeptFeatures
 
 NORM_PICTURES = 2048  # enough to know a mean and a standard deviation to 2 %
 

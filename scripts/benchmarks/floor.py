@@ -68,12 +68,12 @@ def compute(pictures: list[str], weights: str) -> dict[str, float]:
     """Measure in this process: pictures a second of decoding, and of the fast form in its best batch."""
     import torch
 
-    from catdog_cli.data.transforms import load_picture, normalise
-    from catdog_cli.models.backbones import input_spec
+    from catdog_cli.images.transforms import load_picture, normalise
     from catdog_cli.models.classifier import build_classifier
-    from catdog_cli.models.devices import pick_precision
-    from catdog_cli.models.fast import FastForm
+    from catdog_cli.models.inference_form.inference_form import FastForm
     from catdog_cli.models.weights import load_backbone
+    from catdog_cli.models.zoo.registry import input_spec
+    from catdog_cli.runtime.devices import pick_precision
     from catdog_cli.settings import HeadSpec
 
     spec, cpu = input_spec("mobilenet_v2", weights), torch.device("cpu")

@@ -77,12 +77,12 @@ def compute(data: str, weights: str) -> dict[str, float]:
         return {}
     from catdog_cli.data.loaders import Pictures
     from catdog_cli.data.scan import scan_dataset
-    from catdog_cli.models.backbones import input_spec
+    from catdog_cli.features.extractor import FrozenPrefix, View, picture_set, run_prefix
     from catdog_cli.models.classifier import build_classifier
-    from catdog_cli.models.devices import pick_precision
     from catdog_cli.models.weights import load_backbone
+    from catdog_cli.models.zoo.registry import input_spec
+    from catdog_cli.runtime.devices import pick_precision
     from catdog_cli.settings import HeadSpec
-    from catdog_cli.training.features import FrozenPrefix, View, picture_set, run_prefix
 
     device, spec = torch.device("cuda"), input_spec("mobilenet_v2", weights)
     classifier = build_classifier("mobilenet_v2", 2, HeadSpec())

@@ -67,7 +67,7 @@ def draw(folder: str, count: int) -> dict[str, int]:
     """Write `count` JPEGs of cats and dogs under `folder`, no two alike."""
     from PIL import Image
 
-    from catdog_cli.data.cartoons import draw_animal
+    from catdog_cli.data.sources.cartoons import draw_animal
 
     drawn = Path(folder).with_suffix(".part")
     shutil.rmtree(drawn, ignore_errors=True)

@@ -49,7 +49,7 @@ def compute(checkpoint: str, data: str) -> dict[str, dict[str, float] | None]:
     import torch
 
     from catdog_cli import Predictor
-    from catdog_cli.models.devices import pick_precision
+    from catdog_cli.runtime.devices import pick_precision
 
     if pick_precision("auto", torch.device("cpu")) != torch.bfloat16:
         return {"found": None}

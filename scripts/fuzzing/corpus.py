@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from catdog_cli.checkpoints import describe_model, save_checkpoint
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.models.classifier import build_classifier
+from catdog_cli.runs.checkpoint import describe_model, save_checkpoint
 from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings
 from catdog_cli.training import run
 

@@ -13,20 +13,23 @@ import torch
 from mutate import damage
 from structure import damage_checkpoint
 
-from catdog_cli.checkpoints import build_from_checkpoint, load_checkpoint
-from catdog_cli.commands import checkpoint_facts, info_text, options, predict, selection
-from catdog_cli.data.pictures import read_picture
+from catdog_cli.commands import info_checkpoint as checkpoint_facts
+from catdog_cli.commands import options, predict
+from catdog_cli.commands.output import info_text
 from catdog_cli.data.prepared import open_prepared
 from catdog_cli.data.scan import read_exclude_list, scan_dataset
-from catdog_cli.data.transforms import load_picture, load_view
-from catdog_cli.data.unpack import unpack_archive
+from catdog_cli.data.sources.archives import unpack_archive
+from catdog_cli.evaluation import eval_split as selection
+from catdog_cli.images.read import read_picture
+from catdog_cli.images.transforms import load_picture, load_view
 from catdog_cli.inference.inputs import expand_inputs
+from catdog_cli.inference.outputs.row_files import CsvForm, JsonForm, RowFile
 from catdog_cli.inference.predictor import Predictor
-from catdog_cli.inference.tables import CsvForm, JsonForm, RowFile
 from catdog_cli.models import weights
-from catdog_cli.models.backbones import FIRST_CLASS
 from catdog_cli.models.classifier import build_classifier
+from catdog_cli.models.zoo.registry import FIRST_CLASS
 from catdog_cli.recipes import load_recipe
+from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 from catdog_cli.settings import HeadSpec
 from catdog_cli.training import run
 

@@ -126,7 +126,7 @@ def torture(
     Raises:
         LostError: something is half-written, a training failed or hangs, or the run is another one.
     """
-    from catdog_cli.training.same_run import compare_runs, find_damage
+    from catdog_cli.runs.compare_runs import compare_runs, find_damage
 
     folder.mkdir()
     run_dir, kills = folder / "run", 0
@@ -162,7 +162,7 @@ def torture(
 
 def note_kill(count: Counter, run_dir: Path, whole: bool) -> None:
     """Count a kill, and where it hit, as the disk shows it."""
-    from catdog_cli.checkpoints import load_checkpoint
+    from catdog_cli.runs.checkpoint import load_checkpoint
 
     count["kills"] += 1
     count["whole processes"] += whole

@@ -33,8 +33,8 @@ def draw(folder: Path) -> tuple[Path, Path]:
     """Draw the pictures and save random weights into `folder`; return the data folder and the weights."""
     import torch
 
-    from catdog_cli.data.sample import draw_dataset
-    from catdog_cli.models.backbones import build_model
+    from catdog_cli.data.sources.sample import draw_dataset
+    from catdog_cli.models.zoo.registry import build_model
 
     data, weights = folder / "data", folder / "weights.pth"
     draw_dataset(data, 12, 6)

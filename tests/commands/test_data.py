@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from catdog_cli import cli
-from catdog_cli.data import download
-from catdog_cli.data.download import DownloadSummary
 from catdog_cli.data.scan import scan_dataset
+from catdog_cli.data.sources import download
+from catdog_cli.data.sources.download import DownloadSummary
 from tests.commands.trained import train_tiny
 from tests.conftest import write_pictures
 from tests.inference.checkpoints import write_checkpoint

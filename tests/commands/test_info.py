@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from catdog_cli.checkpoints import describe_model, save_checkpoint
 from catdog_cli.cli import run
-from catdog_cli.models.backbones import FIRST_CLASS, arch_names
+from catdog_cli.features.store import Store, cache_root
 from catdog_cli.models.classifier import build_classifier
+from catdog_cli.models.zoo.registry import FIRST_CLASS, arch_names
+from catdog_cli.runs.checkpoint import describe_model, save_checkpoint
 from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings
-from catdog_cli.training.cache import Store, cache_root
 
 HEAD = HeadSpec((6,), 0.1)
 BEST = {"phase": 0, "phase_name": "head", "epoch": 2, "val_accuracy": 0.9375, "val_loss": 0.25}
@@ -102,7 +102,7 @@ def test_networks_as_json(ask):
 
 def test_all_networks_have_details(ask, monkeypatch):
     chosen = [*FIRST_CLASS, "regnet_y_128gf", "vit_h_14"]  # all 79 take seconds
-    monkeypatch.setattr("catdog_cli.models.backbones.arch_names", lambda: chosen)
+    monkeypatch.setattr("catdog_cli.models.zoo.registry.arch_names", lambda: chosen)
     facts = ask_json(ask, "--all")
     assert [row["arch"] for row in facts["archs"]] == chosen
     assert facts["others"] == []
@@ -134,7 +134,7 @@ def test_layers_are_numbered_from_the_end(ask):
 
 @pytest.mark.parametrize("arch", ["resnet18", "simple_cnn", "vit_b_16"])
 def test_the_numbers_are_what_unfreeze_does(ask, arch):
-    from catdog_cli.models.empty import empty_networks
+    from catdog_cli.models.meta import empty_networks
 
     layers = ask_json(ask, arch)["layers"]
     with empty_networks():
@@ -341,7 +341,7 @@ def test_the_cache_is_emptied(ask):
 
 def test_what_cannot_be_deleted_is_said(ask, monkeypatch):
     fill_cache()
-    monkeypatch.setattr("catdog_cli.training.cache._delete", lambda folder: None)
+    monkeypatch.setattr("catdog_cli.features.store._delete", lambda folder: None)
     _, out, _ = ask("--clear-cache")
     assert out.startswith(f"{cache_root()}: freed 0 bytes; ")
     assert out.endswith(" could not be deleted\n")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from catdog_cli import cli
-from catdog_cli.commands.answers import printable, show_percent
+from catdog_cli.commands.output.predict_output import printable, show_percent
 
 from ..conftest import write_pictures
 from ..inference.checkpoints import write_checkpoint

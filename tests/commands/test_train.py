@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from catdog_cli.cli import run
-from catdog_cli.training.cache import cache_root
+from catdog_cli.features.store import cache_root
 from catdog_cli.training.run import reserve_run_dir
 from tests.commands.trained import call, train_tiny
 from tests.conftest import one_thread, write_pictures

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from catdog_cli.cli import run
+from catdog_cli.features.store import cache_root
 from catdog_cli.settings import TrainSettings
-from catdog_cli.training import verify
-from catdog_cli.training.cache import cache_root
+from catdog_cli.training.resume import verify_resume as verify
 from tests.commands.trained import call, train_tiny
 from tests.conftest import write_pictures
 from tests.training.runs import settings_for, train

@@ -10,8 +10,8 @@ from catdog_cli.data import prepare
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.splits import fingerprint, split_dataset, write_split
-from catdog_cli.data.transforms import load_picture
 from catdog_cli.errors import DataError, SettingsError
+from catdog_cli.images.transforms import load_picture
 from catdog_cli.settings import InputSpec
 from tests.conftest import write_pictures
 

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from catdog_cli.data import walk
+from catdog_cli.data import folders as walk
 from catdog_cli.data.scan import find_leaks, match_classes, read_exclude_list, scan_dataset
 from catdog_cli.errors import DataError
 from tests.conftest import draw_picture, write_pictures

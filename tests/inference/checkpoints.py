@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from catdog_cli.checkpoints import describe_model, save_checkpoint
 from catdog_cli.models.classifier import build_classifier
+from catdog_cli.runs.checkpoint import describe_model, save_checkpoint
 from catdog_cli.settings import HeadSpec, InputSpec
 
 

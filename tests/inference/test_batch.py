@@ -17,8 +17,8 @@ import pytest
 from catdog_cli import Predictor, cli
 from catdog_cli.errors import CatdogError, SettingsError
 from catdog_cli.inference.batch import predict_rows
-from catdog_cli.inference.output import Output
-from catdog_cli.inference.sorting import Sorter
+from catdog_cli.inference.outputs.predictions_file import Output
+from catdog_cli.inference.outputs.sort_into import Sorter
 
 from ..conftest import draw_picture, write_pictures
 from .checkpoints import write_checkpoint

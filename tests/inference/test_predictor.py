@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from catdog_cli import Predictor
-from catdog_cli.data.pictures import PictureError
 from catdog_cli.errors import CheckpointError, SettingsError
+from catdog_cli.images.read import PictureError
 from catdog_cli.settings import Phase, TrainSettings
 from catdog_cli.training import run
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from catdog_cli.models.backbones import FIRST_CLASS
 from catdog_cli.models.classifier import Classifier, build_classifier
-from catdog_cli.models.empty import empty_networks
+from catdog_cli.models.meta import empty_networks
+from catdog_cli.models.zoo.registry import FIRST_CLASS
 from catdog_cli.settings import HeadSpec
 from tests.conftest import one_thread
 

@@ -6,9 +6,9 @@ from torch import nn
 
 from catdog_cli.errors import SettingsError
 from catdog_cli.models.classifier import build_classifier
-from catdog_cli.models.empty import empty_networks
 from catdog_cli.models.heads import build_head
-from catdog_cli.models.simple_cnn import ChannelsLastMean, MeanPool
+from catdog_cli.models.meta import empty_networks
+from catdog_cli.models.zoo.simple_cnn import ChannelsLastMean, MeanPool
 from catdog_cli.settings import HeadSpec
 
 from .conftest import make_classifier

@@ -9,13 +9,13 @@ import pytest
 import torch
 import torchvision
 
-from catdog_cli.checkpoints import describe_model, save_checkpoint
 from catdog_cli.errors import CatdogError, CheckpointError
 from catdog_cli.models import weights
-from catdog_cli.models.backbones import FIRST_CLASS, build_model
 from catdog_cli.models.classifier import build_classifier
-from catdog_cli.models.empty import empty_networks
+from catdog_cli.models.meta import empty_networks
 from catdog_cli.models.weights import load_backbone, load_plain, read_state_dict
+from catdog_cli.models.zoo.registry import FIRST_CLASS, build_model
+from catdog_cli.runs.checkpoint import describe_model, save_checkpoint
 from catdog_cli.settings import HeadSpec, InputSpec
 
 from .conftest import fill, make_classifier

@@ -14,11 +14,13 @@ import torch
 from torch import nn
 
 from catdog_cli.errors import CatdogError
+from catdog_cli.features import cache_fill as fill
 from catdog_cli.inference.predictor import Predictor
-from catdog_cli.models import simple_cnn
-from catdog_cli.models.processes import Group, open_group
+from catdog_cli.models.zoo import simple_cnn
+from catdog_cli.runtime.distributed import Group, open_group
 from catdog_cli.settings import HeadSpec, Phase, TrainSettings
-from catdog_cli.training import fill, micro, run
+from catdog_cli.training import run
+from catdog_cli.training import train_step as micro
 
 from .runs import Events, settings_for
 
@@ -111,7 +113,7 @@ def play(name: str, settings: TrainSettings, folder: Path, group: Group) -> Even
 
 def predict(folder: Path, data: Path, group: Group) -> None:
     """Write the probabilities of all pictures by the run "norms", as the main process gets them."""
-    from catdog_cli.commands.launch import share_out
+    from catdog_cli.commands.distributed import share_out
 
     predictor = Predictor.load(folder / "norms", device="cpu", precision="fp32", group=group)
     sources = [*sorted(data.rglob("*.png")), "missing.png"]

@@ -9,12 +9,12 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from catdog_cli.data.loaders import BadPicture, Batch, Pictures
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import SettingsError
+from catdog_cli.features.extractor import GPU_BATCH, FrozenPrefix, View, picture_set, run_prefix
 from catdog_cli.inference.predictor import Predictor
-from catdog_cli.models.devices import keep_busy, repeat_exactly, to_cpu
-from catdog_cli.models.memory import Room
+from catdog_cli.runtime.devices import keep_busy, repeat_exactly, to_cpu
+from catdog_cli.runtime.memory import Room
 from catdog_cli.settings import InputSpec, Phase
-from catdog_cli.training import micro
-from catdog_cli.training.features import GPU_BATCH, FrozenPrefix, View, picture_set, run_prefix
+from catdog_cli.training import train_step as micro
 
 from .runs import differences, load, resume, settings_for, train
 

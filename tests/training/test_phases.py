@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from catdog_cli.checkpoints import build_from_checkpoint, load_checkpoint
 from catdog_cli.errors import SettingsError
+from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training import run
-from catdog_cli.training.state import better
+from catdog_cli.training.checkpointing import better
 
 from .runs import Events, load, settings_for, train
 
@@ -160,8 +160,8 @@ def test_better(row, best, monitor, delta, expected):
 
 
 def test_best_checkpoint_gives_the_accuracy_that_the_history_says(few, tmp_path):
-    from catdog_cli.checkpoints import build_from_checkpoint, load_checkpoint
-    from catdog_cli.data.transforms import load_picture, normalise
+    from catdog_cli.images.transforms import load_picture, normalise
+    from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 
     phase = Phase("p", 3, 1e-2, unfreeze="all", batch_size=3)
     result = run.train(settings_for(few, phase), tmp_path / "run", Events())

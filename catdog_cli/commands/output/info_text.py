@@ -1,0 +1,180 @@
+"""The lines that `catdog info` prints; each function takes the facts that --json would print."""
+
+import dataclasses
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...settings import Phase
+from .terminal import counted
+
+ARCH_COLUMNS = ("network", "parameters", "features", "input px", "layers", "blocks", "")
+LAYER_COLUMNS = ("N", "block", "layer", "type", "parameters", "trained by N")
+CACHE_COLUMNS = ("last used", "size", "rows", "store")
+
+
+def tell_archs(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield a table of networks, then the names of the others."""
+    yield from _table(ARCH_COLUMNS, [_arch_row(row) for row in facts["archs"]])
+    if facts["others"]:
+        yield ""
+        yield f"{len(facts['others'])} other networks of torchvision work too, each as one block:"
+        yield from click.wrap_text(", ".join(facts["others"]), 100, "  ", "  ").splitlines()
+    yield ""
+    yield "`catdog info NETWORK` lists its layers, which `catdog train --unfreeze N` counts from the end."
+
+
+def _arch_row(row: dict[str, Any]) -> tuple:
+    note = "" if row["imagenet_weights"] else "no ImageNet weights: --weights none"
+    counts = row["parameters"], row["feature_dim"], row["input_spec"]["size"], row["num_layers"]
+    return (row["arch"], *counts, row["num_blocks"], note)
+
+
+def tell_arch(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield a network's facts and its layers, the last one at the bottom."""
+    yield f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['feature_dim']} features"
+    yield f"input: {_input(facts['input_spec'])}"
+    blocks = f"{facts['num_blocks']} blocks" if facts["num_blocks"] > 1 else "one block"
+    yield f"{facts['num_layers']} layers in {blocks}; `--unfreeze N` trains row N, all below, and the head:"
+    yield ""
+    names = ("unfreeze", "block", "name", "type", "parameters", "trained")
+    yield from _table(LAYER_COLUMNS, [tuple(row[name] for name in names) for row in facts["layers"]])
+
+
+def tell_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield what a checkpoint holds, a line for each thing."""
+    head = facts["head"]
+    hidden = ", ".join(map(str, head["hidden_layers"]))
+    for file in facts["files"]:
+        yield _line("file", f"{file['path']}, {_size(file['bytes'])}")
+    yield _line("format", facts["format_version"])
+    yield _line("network", f"{facts['arch']}, {facts['parameters']:,} parameters")
+    yield _line("head", f"{f'hidden layers {hidden}' if hidden else 'linear'}, dropout {head['dropout']:g}")
+    yield _line("classes", f"{facts['num_classes']}: {', '.join(facts['class_names'])}")
+    yield _line("input", _input(facts["input_spec"]))
+    yield _line("temperature", f"{facts['temperature']:g}")
+    if facts["best"] is not None:
+        yield _line("best", _best(facts["best"]))
+    if facts["progress"] is not None:
+        yield _line("reached", _reached(facts["progress"]))
+    yield from _settings(facts["settings"] or {})
+    if facts["versions"] is not None:
+        yield _line("versions", ", ".join(f"{name} {value}" for name, value in facts["versions"].items()))
+    if facts["data_fingerprint"] is not None:
+        data = facts["data_fingerprint"]
+        yield _line("data", f"{data.get('num_files')} pictures, fingerprint {data.get('digest')}")
+
+
+def tell_cache(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield a table of the cache's stores, the one used last first."""
+    yield f"{facts['root']}: {_size(facts['bytes'])} in {counted(len(facts['stores']), 'store')}"
+    if facts["stores"]:
+        yield from _table(CACHE_COLUMNS, [_store_row(store) for store in facts["stores"]])
+        yield "`catdog info --clear-cache` empties it."
+
+
+def _store_row(store: dict[str, Any]) -> tuple:
+    used = datetime.datetime.fromtimestamp(store["used"]).isoformat(" ", "minutes")
+    return used, _size(store["bytes"]), store["rows"], Path(store["path"]).name
+
+
+def tell_cleared(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield how much was freed."""
+    left = f"; {_size(facts['left_bytes'])} could not be deleted" if facts["left_bytes"] else ""
+    yield f"{facts['root']}: freed {_size(facts['freed_bytes'])}{left}"
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple]) -> Iterator[str]:
+    """Yield the lines of a table: numbers to the right, everything else to the left."""
+    shown = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *shown, strict=True)]
+    right = [isinstance(cell, int) for cell in rows[0]]
+    for line in [columns, *shown]:
+        cells = zip(line, widths, right, strict=True)
+        yield "  ".join(
+            cell.rjust(width) if is_right else cell.ljust(width) for cell, width, is_right in cells
+        ).rstrip()
+
+
+def _line(name: str, value: Any) -> str:
+    return f"{name:12} {value}"
+
+
+def _size(count: int) -> str:
+    if count < 1000:
+        return f"{count} bytes"
+    power = min(len(str(count)) - 1, 11) // 3
+    return f"{count / 1000**power:.1f} {('kB', 'MB', 'GB')[power - 1]}"
+
+
+def _input(spec: dict[str, Any]) -> str:
+    mean, std = (" ".join(f"{value:g}" for value in spec[name]) for name in ("mean", "std"))
+    return (
+        f"{spec['size']} px, cut from a shorter side of {spec['resize']} px, {spec['interpolation']}; "
+        f"mean {mean}, std {std}"
+    )
+
+
+def _best(best: dict[str, Any]) -> str:
+    parts = [f"{best.get('phase_name')} epoch {best.get('epoch')}"]
+    for name, value in best.items():
+        if name.startswith("val_") and isinstance(value, float):
+            shown = f"{100 * value:.2f} %" if name in ("val_accuracy", "val_f1") else f"{value:.4f}"
+            parts.append(f"{name.removeprefix('val_')} {shown}")
+    return ", ".join(parts)
+
+
+def _reached(progress: dict[str, Any]) -> str:
+    batches = f", {counted(progress['step'], 'batch', 'batches')} more" if progress["step"] else ""
+    return (
+        f"phase {progress['phase'] + 1} of {progress['num_phases']} ({progress['phase_name']}), "
+        f"epoch {progress['epoch']} of {progress['epochs']}{batches}"
+    )
+
+
+def _settings(settings: dict[str, Any]) -> Iterator[str]:
+    """Yield the settings: of each phase, those that are not the default."""
+    shown = {
+        name: value
+        for name, value in settings.items()
+        if name not in ("phases", "head", "arch") and value != ""
+    }
+    if shown:
+        yield _line("settings", ", ".join(f"{name} {value}" for name, value in shown.items()))
+    defaults = {field.name: field.default for field in dataclasses.fields(Phase)}
+    for number, phase in enumerate(settings.get("phases", []), 1):
+        told = {n: v for n, v in phase.items() if n in ("epochs", "learning_rate") or v != defaults.get(n)}
+        told.pop("name", None)
+        facts = ", ".join(f"{name} {value}" for name, value in told.items())
+        yield _line(f"phase {number}", f"{phase.get('name')}: {facts}")
+
+
+def tell_recipes(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield each recipe's description, options and phases; of a phase, what differs from the defaults."""
+    from ...settings import Phase
+
+    plain = Phase("", 0).to_dict()
+    for name, recipe in facts.items():
+        yield f"{name}: {recipe['description']}"
+        options = {key: value for key, value in recipe.items() if key not in ("description", "phases")}
+        if options:
+            yield "  " + ", ".join(f"{key} {_text(value)}" for key, value in options.items())
+        for number, phase in enumerate(recipe["phases"], 1):
+            told = {key: value for key, value in phase.items() if key != "name" and value != plain[key]}
+            said = ", ".join(f"{key} {_text(value)}" for key, value in told.items())
+            yield f"  {number}. {phase['name']}: {said}"
+        yield ""
+    yield "Use one by name, or write your own: catdog train DATA --recipe NAME|FILE.toml"
+
+
+def _text(value: Any) -> str:
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, list)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

@@ -1,0 +1,283 @@
+"""What training says while it works: a live bar on a terminal, plain lines elsewhere; all on stderr."""
+
+import shlex
+import time
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ...errors import CatdogError
+from .terminal import counted, make_console, printable, tell
+
+
+class TrainReport:
+    """The `report(kind, **facts)` callback of training: a method `on_KIND` for each kind."""
+
+    def __init__(self):
+        self.console = make_console(err=True)
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} {task.fields[facts]}", markup=False),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = None
+        self.setup = None
+        self.run_dir = None
+        self._features_started = 0.0
+        self._batches_started, self._batches_before = 0.0, 0
+
+    def __enter__(self) -> "TrainReport":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.bar.stop()
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        getattr(self, f"on_{kind}")(**facts)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.console.print(printable(text))
+
+    def _show(self, description: str, done: int, total: int, facts: str) -> None:
+        if self.bar.disable:
+            return
+        description = printable(description)
+        if self.task is None:
+            self.task = self.bar.add_task(description, total=total, facts=facts)
+        self.bar.update(self.task, description=description, completed=done, total=total, facts=facts)
+
+    def _hide(self) -> None:
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+            self.task = None
+
+    def on_warning(self, text: str) -> None:
+        self.say(f"Warning: {text}")
+
+    def on_resume(self, path: Any, old: Any, new: Any, progress: Any) -> None:
+        phase = new.phases[progress.phase]
+        where = f"epoch {progress.epoch} of {phase.epochs}" + (
+            f", batch {progress.step}" if progress.step else ""
+        )
+        self.say(f"Going on from {str(path)!r}: phase {phase.name!r}, {where} done.")
+        if progress.phase == len(new.phases) - 1 and progress.epoch >= phase.epochs:
+            option = {0: "--epochs", 1: "--fine-tune-epochs"}.get(progress.phase)
+            longer = f": {option} N with more than {phase.epochs} makes the run longer" if option else ""
+            self.say(f"  all epochs are done{longer}")
+        before, after = old.to_dict(), new.to_dict()
+        for name in after:
+            if name != "phases" and before[name] != after[name]:
+                self.say(f"  {name}: {after[name]} (given now) wins over {before[name]} (in the checkpoint)")
+        for was, now in zip(old.phases, new.phases, strict=True):
+            if was.epochs != now.epochs:
+                self.say(f"  epochs of phase {now.name!r}: {now.epochs} (given now) wins over {was.epochs}")
+                if now.scheduler != "constant":
+                    self.say(
+                        f"  the {now.scheduler} schedule is stretched to {counted(now.epochs, 'epoch')} from "
+                        f"here on"
+                    )
+
+    def on_begin_again(self, run_dir: Any) -> None:
+        self.say(f"Nothing was saved yet in {str(run_dir)!r}: beginning again, with its settings and split.")
+
+    def on_data_changed(self, changes: Any) -> None:
+        """Say what was accepted, or that there are pictures which the run will not see."""
+        if changes.harmful:
+            end = "the run goes on with what there is, and its result will differ from one run in one go."
+        else:
+            end = "they stay out of this run, which goes on with its own; start a new run to train on them."
+        self.say(f"Warning: the pictures have changed since the run began: {changes.describe()}; {end}")
+
+    def on_setup(self, setup: Any, run_dir: Any) -> None:
+        self.setup, self.run_dir = setup, run_dir
+        dataset = setup.dataset
+        for split in ("train", "val"):
+            counts = count_classes(dataset, split)
+            shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
+            more = f", and {len(counts) - 8} more classes" if len(counts) > 8 else ""
+            self.say(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
+        aside = ", ".join(f"{count} {why}" for why, count in dataset.left_aside.items() if count)
+        if aside:
+            self.say(f"Left aside: {aside}")
+        precision = str(setup.dtype).removeprefix("torch.")
+        self.say(
+            f"{setup.settings.arch}, weights {setup.settings.weights}, {setup.spec.size} px, "
+            f"{setup.device.type}, {precision}; run directory {run_dir}"
+        )
+        for text in advise(dataset, setup.settings):
+            self.say(text)
+
+    def on_phase(self, phase, index: int, blocks: list, trainable: int, total: int, done: int) -> None:
+        what = (
+            "the head"
+            if not phase.unfreeze
+            else "everything"
+            if phase.unfreeze == "all"
+            else (f"the head and the last {phase.unfreeze} layers{f' (from {blocks[0]})' if blocks else ''}")
+        )
+        self.say(
+            f"Phase {index + 1} {phase.name!r}: {counted(phase.epochs, 'epoch')}, "
+            f"rate {phase.learning_rate:g}, trains {what}: {trainable:,} of {total:,} parameters"
+        )
+
+    def on_features(self, name: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._features_started == 0.0 or self.task is None:
+            self._features_started = self._features_started or now
+        rate = done / max(now - self._features_started, 1e-9)
+        self._show(f"features of {name}", done, total, f"{rate:.0f} pictures/s")
+        if done >= total:
+            self._hide()
+            self._features_started = 0.0
+
+    def on_memory(self, what: str, size: int) -> None:
+        rest = "; a batch still counts as a whole" if what == "training" else ""
+        self.say(f"Out of memory: {what} goes on with at most {size} pictures at once{rest}.")
+
+    def on_cache_too_small(self, needed_bytes: int, limit_bytes: float) -> None:
+        self.say(
+            f"What the frozen blocks make of the pictures would take {needed_bytes / 1e9:.1f} GB, more than "
+            f"--cache-limit {limit_bytes / 1e9:g}: it is computed anew in each epoch, which is slower."
+        )
+
+    def on_bad_pictures(self, pictures: list) -> None:
+        for picture in pictures[:20]:
+            self.say(f"Skipped: {picture.reason}")
+        if len(pictures) > 20:
+            self.say(f"Skipped: {len(pictures) - 20} more.")
+
+    def on_solved(self, l2: float, picked: bool, num_features: int) -> None:
+        how = "found on held-out folds" if picked else "as given"
+        self.say(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
+
+    def on_batch(self, done: int, total: int, phase, epoch: int, train_loss: float, train_accuracy: float):
+        if self.bar.disable:
+            return
+        if self.task is None:
+            self._batches_started, self._batches_before = time.monotonic(), done - 1
+        passed_s = max(time.monotonic() - self._batches_started, 1e-9)
+        rate = (done - self._batches_before) * phase.batch_size / passed_s
+        facts = f"loss {train_loss:.4f} accuracy {100 * train_accuracy:.1f} % {rate:.0f} pictures/s"
+        self._show(f"{phase.name} epoch {epoch}/{phase.epochs}", done, total, facts)
+
+    def on_epoch(self, row: dict, epochs: int, best: dict) -> None:
+        self._hide()
+        mark = " *" if best and (best["phase"], best["epoch"]) == (row["phase"], row["epoch"]) else ""
+        self.say(
+            f"{row['phase_name']} {row['epoch']}/{epochs}  train loss {row['train_loss']:.4f} "
+            f"accuracy {100 * row['train_accuracy']:.2f} %  val loss {row['val_loss']:.4f} "
+            f"accuracy {100 * row['val_accuracy']:.2f} %  {row['pictures_per_s']:.0f} pictures/s  "
+            f"{row['seconds']:.1f} s{mark}"
+        )
+
+    def on_early_stop(self, phase: str, epoch: int, patience: int) -> None:
+        self.say(f"Phase {phase!r} stops after epoch {epoch}: no gain in {counted(patience, 'epoch')}")
+
+    def on_phase_end(self, **facts: Any) -> None:
+        from ..phase_report import write_phase_report
+
+        try:
+            sentence = write_phase_report(self.setup, self.run_dir, facts)
+        except CatdogError as error:  # the training is worth more than its report
+            sentence = f"Warning: no report of phase {facts['phase'].name!r}: {error}"
+        if sentence:
+            self.say(sentence)
+
+    def finish(self, result: Any) -> Any:
+        """Write the curves, print what to do next, and return the result."""
+        from ...plots import plot_curves
+
+        self.bar.stop()
+        if result.history:
+            try:
+                plot_curves(result.history, result.run_dir / "curves.png")
+            except CatdogError as error:  # the training is worth more than its picture
+                self.say(f"Warning: no curves: {error}")
+        best = result.best
+        if best is not None:
+            self.say(
+                f"Best: {best['phase_name']} epoch {best['epoch']}, validation accuracy "
+                f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f}; "
+                f"{result.seconds:.1f} s in all"
+            )
+            self.say(f"Checkpoint: {result.run_dir / 'best.pt'}")
+            self.say(f"Predict:    catdog predict PICTURE {shlex.quote(str(result.run_dir))}")
+        return result
+
+    def show_plan(self, facts: dict[str, Any]) -> None:
+        """Print what a dry run found, to stdout."""
+        for line in plan_lines(facts):
+            tell(line)
+
+
+def plan_lines(facts: dict[str, Any]) -> list[str]:
+    """Return what a dry run found as lines for people."""
+    lines = [f"{len(facts['classes'])} classes in {facts['data']!r}"]
+    for split, counts in facts["pictures"].items():
+        shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
+        more = ", ..." if len(counts) > 8 else ""
+        lines.append(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
+    lines.append(
+        f"{facts['arch']}, weights {facts['weights']}, {facts['image_size_px']} px, "
+        f"on {facts['device']} in {facts['precision']}"
+    )
+    for number, phase in enumerate(facts["phases"], 1):
+        lines.append(
+            f"Phase {number} {phase['name']!r}: {counted(phase['epochs'], 'epoch')}, trains "
+            f"{phase['trainable_parameters']:,} of {phase['total_parameters']:,} parameters, about "
+            f"{_duration(phase['seconds'])}"
+        )
+        if phase["features_kept_bytes"]:
+            lines.append(f"  keeps {_size(phase['features_kept_bytes'])} of features in the cache")
+    lines += _mlflow_lines(facts.get("mlflow"))
+    lines.append(f"Memory about {facts['memory_bytes'] / 1e9:.1f} GB")
+    lines.append(f"Time about {_duration(facts['seconds'])}, measured on a few batches; nothing was written")
+    return lines
+
+
+def _mlflow_lines(found: dict[str, Any] | None) -> list[str]:
+    """Return a line on what `training.mlflow_look` found; none where nobody asked for MLflow."""
+    if found is None:
+        return []
+    answer = {
+        "absent": "holds nothing yet: a run makes it, with the experiment",
+        "no experiment": "answers; a run makes the experiment",
+        "experiment": "answers and has the experiment",
+    }
+    return [f"MLflow at {found['uri']!r} {answer[found['found']]} {found['experiment']!r}"]
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:,.0f} MB" if num_bytes >= 1e6 else f"{max(1, num_bytes / 1e3):.0f} kB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def count_classes(dataset: Any, split: str) -> dict[str, int]:
+    """Return the number of pictures of each class in a split."""
+    from ...data.dataset import class_counts
+
+    return dict(zip(dataset.class_names, class_counts(dataset, split).tolist(), strict=True))
+
+
+def advise(dataset: Any, settings: Any) -> list[str]:
+    """Return what the user should know before training: an imbalance beyond 1:3 names the options."""
+    counts = [count for count in count_classes(dataset, "train").values() if count]
+    if max(counts) <= 3 * min(counts) or any(
+        phase.class_weights == "balanced" or phase.sampler == "balanced" for phase in settings.phases
+    ):
+        return []
+    return [
+        f"Warning: the largest class has {max(counts) / min(counts):.1f} times the pictures of the smallest: "
+        f"consider --class-weights balanced or --sampler balanced."
+    ]

@@ -1,0 +1,193 @@
+"""Predictions on their way into a file or onto the screen: bar, counts, sorting; called by `predict`."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..errors import InterruptedRunError, LostProcessError
+from .output.predict_output import Drawing, Tally, print_json, print_text
+from .output.terminal import counted, make_console, printable, tell, tell_json
+
+HERE = "-"  # the argument that means stdin
+
+
+class Bar:
+    """Pictures done, a second, and time left, on a terminal; nothing elsewhere."""
+
+    def __init__(self, inputs: tuple[str, ...], show: bool):
+        self.bar = None
+        if not (show and sys.stderr.isatty()):
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        speed = TextColumn("{task.fields[speed]:.0f} pictures/s")
+        columns = (BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
+        self.bar = Progress(*columns, console=make_console(err=True), transient=True)
+        self.task = self.bar.add_task("", total=_count(inputs), speed=0.0)
+        self.started, self.done = time.monotonic(), 0
+
+    def __enter__(self) -> "Bar":
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def step(self, fresh: bool = True) -> None:
+        """Count one picture; one that was there already counts for the bar, not for the speed."""
+        if self.bar:
+            self.done += fresh
+            speed = self.done / max(time.monotonic() - self.started, 1e-9)
+            self.bar.update(self.task, advance=1, speed=speed)
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr, above the bar."""
+        if self.bar:
+            self.bar.console.print(printable(text))
+        else:
+            tell(text, err=True)
+
+
+def _count(inputs: tuple[str, ...]) -> int | None:
+    """Return how many inputs there are, looked up twice rather than kept; unknown for stdin."""
+    if HERE in inputs:
+        return None
+    from ..inference.batch import read_inputs
+
+    return sum(1 for _ in read_inputs(inputs))
+
+
+def show_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -> int:
+    """Predict the inputs and print the answers; return the exit code."""
+    from ..inference.batch import predict_rows, read_inputs
+
+    tally = Tally()
+    rows = tally.watch(predict_rows(predictor, read_inputs(inputs), _top_k(predictor, given)))
+    drawing = Drawing(given["plot"]) if given["plot"] else None
+    if drawing:
+        rows = drawing.watch(rows)
+    sorter = make_sorter(predictor, inputs, given)
+    rows = _sort(rows, sorter)
+    print_json(rows) if given["as_json"] else print_text(rows)
+    if drawing:
+        drawing.save()
+    if given["summary"]:
+        _print_summary(tally, predictor, err=given["as_json"])
+    _tell_sorted(sorter)
+    return tally.finish()
+
+
+def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -> int:
+    """Predict the inputs into the file --output; return the exit code.
+
+    Raises:
+        InterruptedRunError: Ctrl-C; what was written stays.
+    """
+    from ..inference.outputs.predictions_file import Output
+
+    started, sorter = time.monotonic(), make_sorter(predictor, inputs, given)
+    choice = {"resume": given["resume"], "overwrite": given["overwrite"]}
+    with Output(given["output"], predictor, given["top_k"], given["all_classes"], **choice) as output:
+        try:
+            with Bar(inputs, show=True) as bar:
+                tally = Tally(bar.say)
+                drawing = Drawing(given["plot"]) if given["plot"] else None
+                kept = _fill(output, predictor, inputs, tally, bar, sorter, drawing)
+        except (KeyboardInterrupt, LostProcessError) as error:
+            kept = f"{output.file.rows:,} rows are kept; run this again with --resume to go on."
+            if isinstance(error, LostProcessError):
+                raise LostProcessError(f"{error} {kept}") from error
+            raise InterruptedRunError(f"{str(error) or 'Interrupted'}: {kept}") from error
+    if drawing:
+        drawing.save()
+    _report(tally, predictor, given, kept, time.monotonic() - started)
+    _tell_sorted(sorter)
+    return tally.finish()
+
+
+def _fill(
+    output: Any,
+    predictor: Any,
+    inputs: tuple[str, ...],
+    tally: Tally,
+    bar: Bar,
+    sorter: Any,
+    drawing: Drawing | None,
+) -> int:
+    """Read the rows that are there, append the others; return how many were there."""
+    from ..inference.batch import predict_rows, read_inputs
+
+    sources = read_inputs(inputs)
+    for row in _sort(output.keep(sources), sorter):
+        tally.count(row, aloud=False)
+        bar.step(fresh=False)
+    kept = tally.total
+    if kept:
+        bar.say(f"Going on after {counted(kept, 'row')}.")
+    rows = _sort(tally.watch(predict_rows(predictor, sources, output.num_predictions)), sorter)
+    for row in drawing.watch(rows) if drawing else rows:
+        output.write(row)
+        bar.step()
+    return kept
+
+
+def make_sorter(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -> Any:
+    """Return what links or copies pictures by class, None if that was not asked for.
+
+    Raises:
+        SettingsError: the folder lies in an input, or a class cannot be a folder's name.
+    """
+    if not given["sort_into"]:
+        return None
+    from ..inference.outputs.sort_into import Sorter, check_outside
+
+    check_outside(given["sort_into"], inputs)
+    return Sorter(given["sort_into"], given["copy"], predictor.class_names)
+
+
+def _sort(rows: Iterable[dict[str, Any]], sorter: Any) -> Iterator[dict[str, Any]]:
+    """Pass the rows on, each once its picture is in its place: a row that is written needs no second look."""
+    for row in rows:
+        if sorter:
+            sorter.place(row)
+        yield row
+
+
+def _tell_sorted(sorter: Any) -> None:
+    if sorter:
+        how = "copied" if sorter.copy else "linked"
+        tell(f"{counted(sorter.placed, 'picture')} {how} by class: {sorter.folder}", err=True)
+
+
+def _top_k(predictor: Any, given: dict[str, Any]) -> int:
+    return len(predictor.class_names) if given["all_classes"] else given["top_k"]
+
+
+def _report(tally: Tally, predictor: Any, given: dict[str, Any], kept: int, seconds: float) -> None:
+    if given["as_json"]:
+        counts = {name: tally.by_class.get(name, 0) for name in predictor.class_names}
+        facts = {"output": given["output"], "total": tally.total, "errors": tally.errors, "classes": counts}
+        tell_json({**facts, "seconds": round(seconds, 3)})
+    elif given["summary"]:
+        _print_summary(tally, predictor, err=False)
+    speed = (tally.total - kept) / max(seconds, 1e-9)
+    tell(
+        f"{counted(tally.total, 'row')} in {printable(given['output'])!r}, {seconds:.1f} s, "
+        f"{speed:.0f} pictures/s",
+        err=True,
+    )
+
+
+def _print_summary(tally: Tally, predictor: Any, err: bool) -> None:
+    """Print how many pictures each class got, and how many none."""
+    good = max(tally.total - tally.errors, 1)
+    names = dict(zip(predictor.class_names, map(printable, predictor.names), strict=True))
+    width = max(map(len, names.values()))
+    for key, name in names.items():
+        count = tally.by_class.get(key, 0)
+        tell(f"{name:{width}}  {count:>9,}  {100 * count / good:6.2f} %", err=err)
+    if tally.errors:
+        tell(f"{'(errors)':{width}}  {tally.errors:>9,}", err=err)

@@ -1,0 +1,276 @@
+"""Look at every picture of a dataset and say what is wrong with it; called by `catdog data check`.
+
+Read-only: each file is decoded in full, by the same function as in training, and nothing is changed.
+"""
+
+import dataclasses
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...errors import DataError
+from ...images.read import PictureError, read_picture
+from ..dataset import Dataset, class_counts
+from ..digests import file_digest, file_size, map_threads
+from .label_errors import LabelError, find_label_errors
+from .near_duplicates import find_similar, gather_groups, join_pairs, make_thumbnail, pair_equals
+
+__all__ = ["CheckReport", "Duplicates", "Finding", "check_dataset", "find_label_errors"]
+
+UNREADABLE = ("empty", "truncated", "damaged")
+KINDS = (*UNREADABLE, "misnamed", "cmyk", "16-bit", "animated", "rotated", "tiny", "huge")
+TINY_PX = 32
+HUGE_PIXELS = 50_000_000
+FORMATS = {  # suffix: what Pillow calls the format
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP",
+    ".tif": "TIFF", ".tiff": "TIFF",
+}  # fmt: skip
+EXIF_ORIENTATION = 0x0112
+BATCH = 512  # pictures between two calls of `report`
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the user should know about one picture; `kind` is one of KINDS."""
+
+    path: str
+    split: str
+    class_name: str
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Pictures that are the same: `kind` is "exact" (every byte) or "near" (they look the same)."""
+
+    kind: str
+    paths: list[str]
+    splits: list[str]
+    class_names: list[str]
+
+    @property
+    def conflict(self) -> bool:
+        """Whether they are labelled differently."""
+        return len(set(self.class_names)) > 1
+
+    @property
+    def leak(self) -> bool:
+        """Whether they are in different splits."""
+        return len(set(self.splits)) > 1
+
+
+@dataclass
+class CheckReport:
+    """All that `check_dataset` found."""
+
+    root: Path
+    num_pictures: int
+    counts: dict[str, dict[str, int]]  # split: class: pictures
+    findings: list[Finding] = field(default_factory=list)
+    duplicates: list[Duplicates] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    label_errors: list[LabelError] | None = None  # None: not looked for, for want of a checkpoint
+
+    @property
+    def imbalance(self) -> float:
+        """Pictures of the largest class for each of the smallest, all splits together; 1 is balanced."""
+        sizes = [sum(counts[name] for counts in self.counts.values()) for name in self._class_names()]
+        return max(sizes) / max(1, min(sizes))
+
+    def _class_names(self) -> list[str]:
+        return list(dict.fromkeys(name for counts in self.counts.values() for name in counts))
+
+    def count_kinds(self) -> dict[str, int]:
+        """Return how many pictures have each kind of finding, the worst kinds first."""
+        found = [finding.kind for finding in self.findings]
+        return {kind: found.count(kind) for kind in KINDS if kind in found}
+
+    def list_excluded(self) -> list[str]:
+        """Return the paths that are better left out of training, in the order of the data.
+
+        They are: what cannot be read; every copy of a picture with two labels; of a picture in several splits
+        the copies in train, so that scores stay honest; of a picture repeated in a split all but the first.
+        """
+        wanted = {finding.path for finding in self.findings if finding.kind in UNREADABLE}
+        for group in self.duplicates:
+            wanted.update(_superfluous(group))
+        return sorted(wanted)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain containers, for --json."""
+        return {
+            "data": str(self.root),
+            "num_pictures": self.num_pictures,
+            "counts": self.counts,
+            "imbalance": round(self.imbalance, 3),
+            "kinds": self.count_kinds(),
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+            "duplicates": [
+                {**dataclasses.asdict(group), "conflict": group.conflict, "leak": group.leak}
+                for group in self.duplicates
+            ],
+            "label_errors": (
+                None
+                if self.label_errors is None
+                else [dataclasses.asdict(found) for found in self.label_errors]
+            ),
+            "excluded": self.list_excluded(),
+            "warnings": self.warnings,
+        }
+
+
+def _superfluous(group: Duplicates) -> list[str]:
+    if group.conflict:
+        return group.paths
+    kept, left_out = set(), []
+    for path, split in zip(group.paths, group.splits, strict=True):
+        leaking = group.leak and split == "train"
+        if leaking or (group.kind == "exact" and split in kept):
+            left_out.append(path)
+        kept.add(split)
+    return left_out
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one picture shows: its findings as (kind, detail); no thumbnail where it cannot be read."""
+
+    digest: str | None
+    thumbnail: np.ndarray | None
+    findings: tuple[tuple[str, str], ...]
+
+
+def check_dataset(dataset: Dataset, report: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Decode every picture of a dataset and find damaged, odd and repeated ones.
+
+    `report(done, total)` is called after each batch of pictures.
+
+    Raises:
+        DataError: the dataset is a prepared folder, whose files are not there to be checked.
+    """
+    items, looks = look_at_all(dataset, report)
+    counts = {
+        name: dict(zip(dataset.class_names, class_counts(dataset, name).tolist(), strict=True))
+        for name in dataset.splits
+    }
+    findings = [
+        Finding(*item, kind, detail)
+        for item, look in zip(items, looks, strict=True)
+        for kind, detail in look.findings
+    ]
+    duplicates = _find_duplicates(items, looks)
+    return CheckReport(dataset.root, len(items), counts, findings, duplicates, list(dataset.warnings))
+
+
+def look_at_all(
+    dataset: Dataset, report: Callable[[int, int], None] | None = None
+) -> tuple[list[tuple[str, str, str]], list[_Look]]:
+    """Decode every picture; return (path, split, class name) and the look of each, in the dataset's order."""
+    if dataset.images is not None:
+        raise DataError(f"{str(dataset.root)!r} is a prepared folder: give the data that it was made from.")
+    items = [
+        (path, name, dataset.class_names[label])
+        for name, split in dataset.splits.items()
+        for path, label in zip(split.paths, split.labels.tolist(), strict=True)
+    ]
+    looks: list[_Look] = []
+    for start in range(0, len(items), BATCH):
+        paths = [dataset.root / item[0] for item in items[start : start + BATCH]]
+        looks += map_threads(_look, paths, 8)
+        if report is not None:
+            report(len(looks), len(items))
+    return items, looks
+
+
+def pair_similar(looks: list[_Look]) -> list[tuple[int, int]]:
+    """Return pairs of pictures that hold the same bytes or look the same: enough to join all their groups."""
+    pairs = list(pair_equals(look.digest for look in looks))
+    pairs += pair_equals(None if look.thumbnail is None else look.thumbnail.tobytes() for look in looks)
+    later = {pair[1] for pair in pairs}  # each equals an earlier one: compared once, through that one
+    seen = [i for i, look in enumerate(looks) if look.thumbnail is not None and i not in later]
+    if seen:
+        close = find_similar(np.stack([looks[index].thumbnail for index in seen]))
+        pairs += [(seen[left], seen[right]) for left, right in close]
+    return pairs
+
+
+def _find_duplicates(items: list[tuple[str, str, str]], looks: list[_Look]) -> list[Duplicates]:
+    groups = []
+    for members in gather_groups(join_pairs(len(looks), pair_similar(looks))):
+        kind = "exact" if len({looks[index].digest for index in members}) == 1 else "near"
+        paths, splits, class_names = (
+            list(column) for column in zip(*(items[i] for i in members), strict=True)
+        )
+        groups.append(Duplicates(kind, paths, splits, class_names))
+    return sorted(groups, key=lambda group: (not group.conflict, not group.leak, group.kind))
+
+
+def _look(path: Path) -> _Look:
+    """Decode one file; never raises for what the file holds."""
+    digest = file_digest(path)
+    if file_size(path) == 0:
+        return _Look(None, None, (("empty", "the file has 0 bytes"),))
+    try:
+        picture = read_picture(path)
+    except PictureError as error:
+        text = str(error)
+        cut_off = "truncated" in text or "breaks off" in text
+        return _Look(digest, None, (("truncated" if cut_off else "damaged", text),))
+    height, width = picture.shape[1:]
+    return _Look(digest, make_thumbnail(picture), (*_size_findings(width, height), *_header_findings(path)))
+
+
+def _size_findings(width: int, height: int) -> list[tuple[str, str]]:
+    if min(width, height) < TINY_PX:
+        return [("tiny", f"{width} x {height} px")]
+    if width * height > HUGE_PIXELS:
+        return [("huge", f"{width} x {height} px: {width * height / 1e6:.0f} megapixels are slow to read")]
+    return []
+
+
+def _header_findings(path: Path) -> list[tuple[str, str]]:
+    """Return what is odd about a readable file's format."""
+    found = []
+    try:
+        data = path.read_bytes()
+        with _open_header(data) as image:
+            if image.format != FORMATS.get(path.suffix.lower()):
+                found.append(("misnamed", f"a {image.format} file called {path.suffix!r}"))
+            if image.mode == "CMYK":
+                found.append(("cmyk", "printing colours, converted to RGB"))
+            if _is_deep(image, data):
+                found.append(("16-bit", "scaled to 8 bits a channel"))
+            if getattr(image, "n_frames", 1) > 1:
+                found.append(("animated", f"{image.n_frames} frames, of which the first is used"))
+            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+            if orientation != 1:
+                found.append(("rotated", f"Exif orientation {orientation}, turned upright when read"))
+    except Exception:  # a header that Pillow dislikes hides no pixels: these were read above
+        return found
+    return found
+
+
+def _open_header(data: bytes) -> Image.Image:
+    """Open without decoding, by the picture's own class: Image.open would warn about large pictures."""
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    from ...images.read import PLUGINS
+
+    for magic, plugin in PLUGINS.items():
+        if data.startswith(magic):
+            return plugin(io.BytesIO(data))
+    return JpegImageFile(io.BytesIO(data))
+
+
+def _is_deep(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":
+        return data[24] == 16  # IHDR's bit depth
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,))) > 8  # BitsPerSample
+    return False

@@ -1,0 +1,103 @@
+"""Makes a network's confidence mean what it says: temperature scaling, fitted on validation logits.
+
+The order of the classes, and with it the accuracy, stays as it is. Source: Guo et al. 2017, "On Calibration
+of Modern Neural Networks", arXiv:1706.04599.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .metric_functions import check_scores, log_losses, reliability
+
+LOWEST, HIGHEST = 0.05, 20.0
+GOLDEN = (5**0.5 - 1) / 2
+
+
+def calibrate(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return probabilities (N, C), float64, of logits (N, C) divided by `temperature`, 1 for as they are."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature, 0.05 to 20, that makes the labels likeliest; above 1: the network was too sure.
+
+    Args:
+        logits: (N, C), of pictures that the network was not trained on.
+        labels: (N,) class indices.
+
+    A prior worth about one picture, (log T)^2 / 2, holds T near 1: without it, labels that are all right
+    would drive T to 0 and every probability to 1.
+
+    Raises:
+        CatdogError: there are no logits, they are not finite, or do not fit the labels.
+    """
+    logits, labels = check_scores(logits, labels)
+    grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), 25)
+    costs = [_cost(log_t, logits, labels) for log_t in grid]
+    best = int(np.argmin(costs))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    return float(np.exp(_golden_section(low, high, logits, labels)))
+
+
+def _golden_section(low: float, high: float, logits: np.ndarray, labels: np.ndarray) -> float:
+    # Halves the interval around the lowest cost until it is 1e-4 wide: T to four digits.
+    inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
+    costs = [_cost(point, logits, labels) for point in inner]
+    while high - low > 1e-4:
+        if costs[0] < costs[1]:
+            high, inner[1], costs[1] = inner[1], inner[0], costs[0]
+            inner[0] = high - GOLDEN * (high - low)
+            costs[0] = _cost(inner[0], logits, labels)
+        else:
+            low, inner[0], costs[0] = inner[0], inner[1], costs[1]
+            inner[1] = low + GOLDEN * (high - low)
+            costs[1] = _cost(inner[1], logits, labels)
+    return (low + high) / 2
+
+
+def _cost(log_temperature: float, logits: np.ndarray, labels: np.ndarray) -> float:
+    # From the logits, not from rounded probabilities: a label that is far off still pulls.
+    scaled = logits / np.exp(log_temperature)
+    top = scaled.max(axis=1)
+    normaliser = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
+    chosen = scaled[np.arange(len(labels)), labels]
+    return float((normaliser - chosen).sum() + log_temperature**2 / 2)
+
+
+def measure_calibration(
+    logits: np.ndarray, labels: np.ndarray, folds: int = 5, seed: int = 0
+) -> dict[str, Any]:
+    """Return {"temperature", "before", "after"}, the latter two with "loss" and all of `reliability`.
+
+    Args:
+        logits: (N, C), as for `fit_temperature`.
+        labels: (N,).
+        folds: `after` is measured on each of so many parts with the temperature of the other parts, since
+            the pictures that chose a temperature flatter it; "temperature" itself is fitted on all.
+        seed: deals the pictures to the parts.
+
+    Raises:
+        CatdogError: as `fit_temperature`.
+    """
+    logits, labels = check_scores(logits, labels)
+    part = np.random.default_rng(seed).permutation(len(labels)) % min(folds, len(labels))
+    after = np.empty_like(logits)
+    for number in range(part.max() + 1):
+        held = part == number
+        others = ~held if (~held).any() else held  # one picture in all: nothing to hold out
+        after[held] = calibrate(logits[held], fit_temperature(logits[others], labels[others]))
+    return {
+        "temperature": fit_temperature(logits, labels),
+        "before": _describe(calibrate(logits), labels),
+        "after": _describe(after, labels),
+    }
+
+
+def _describe(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    return {
+        "loss": float(log_losses(probabilities, labels).mean()),
+        **reliability(probabilities, labels),
+    }

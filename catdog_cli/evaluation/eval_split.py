@@ -1,0 +1,201 @@
+"""Which pictures a checkpoint is measured on; for `evaluate` and `compare`.
+
+A folder without val/ may be the one that the checkpoint was trained on: then only those of its pictures count
+that the run kept apart, as its split.csv says, so that nobody measures what was learnt by heart.
+"""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CatdogError, DataError
+from ..runtime.files import read_text
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+
+SPLITS = ("train", "val", "test", "all")
+Say = Callable[[str], None]
+Sides = dict[str, str]  # a picture's path: train or val
+
+
+def choose_pictures(
+    data: str,
+    checkpoints: list[str],
+    class_names: list[str],
+    wanted: str | None,
+    say: Say,
+    exclude: str | None = None,
+) -> tuple["Dataset", str]:
+    """Return a dataset with the one split to measure on, and the name of that split.
+
+    Args:
+        data: what `scan_dataset` takes.
+        checkpoints: files or run directories; with several, a picture must be kept apart by all of them.
+        class_names: the order of the labels.
+        wanted: one of SPLITS; None takes test, else val, else everything.
+        say: gets what the user should know.
+        exclude: a file of pictures to leave out.
+
+    Raises:
+        CatdogError: the data cannot be read, or has no such split, or holds a class that is not known.
+    """
+    from ..data.scan import scan_dataset
+
+    dataset = scan_dataset(data, class_names, exclude)
+    for warning in dataset.warnings:
+        say(f"Warning: {warning}")
+    own = set(dataset.splits)
+    if wanted != "all" and not own & {"val", *([] if wanted else ["test"])}:
+        dataset = _divide_as_trained(dataset, data, checkpoints, wanted, say)
+    name = wanted or next((name for name in ("test", "val") if name in dataset.splits), "all")
+    chosen = _take_split(dataset, name, data)
+    _warn_of_scores(dataset, chosen, name, own, say)
+    return chosen, name
+
+
+def _divide_as_trained(
+    dataset: "Dataset", data: str, checkpoints: list[str], wanted: str | None, say: Say
+) -> "Dataset":
+    """Return the dataset split as the checkpoints' runs did, or as it is where none of them used it."""
+    runs = [run for run in _list_runs(checkpoints) if _was_trained_on(dataset, data, run, wanted, say)]
+    if not runs:
+        return dataset
+    divided = divide(dataset, [read_sides(run) for run in runs])
+    if "val" not in divided.splits:
+        raise DataError(
+            f"No picture of {data!r} was kept apart by every run: measure on other pictures, or on these "
+            "with --split all."
+        )
+    if wanted is None:
+        names = " and ".join(repr(str(run)) for run in runs)
+        say(
+            f"{data!r} is what {names} was trained on: measuring the {len(divided.splits['val'])} pictures "
+            "that training kept apart (--split all takes all)."
+        )
+    return divided
+
+
+def divide(dataset: "Dataset", sides: list[Sides]) -> "Dataset":
+    """Return the dataset with its "all" or train split as train and val, where all of `sides` agree.
+
+    Pictures that are on different sides, or on none, are left out.
+    """
+    import numpy as np
+
+    drawn = _drawn_split(dataset)
+    found = [{part.get(path) for part in sides} for path in dataset.splits[drawn].paths]
+    places = {
+        name: np.array([i for i, names in enumerate(found) if names == {name}], np.int64)
+        for name in ("train", "val")
+    }
+    splits = {name: dataset.splits[drawn].take(rows) for name, rows in places.items() if len(rows)}
+    rest = {name: split for name, split in dataset.splits.items() if name != drawn}
+    return dataclasses.replace(dataset, splits={**splits, **rest})
+
+
+def read_sides(run: Path) -> Sides:
+    """Return which side each picture was on in a run, from its split.csv; {} where there is none.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = run / "split.csv"
+    if not path.exists():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return {row["path"]: row["split"] for row in csv.DictReader(file, strict=True)}
+    except (OSError, csv.Error, KeyError) as error:
+        raise DataError(
+            f"Cannot read {str(path)!r}, which says what the checkpoint was trained on ({error}): "
+            "mend it, or choose the pictures with --split all."
+        ) from error
+
+
+def _list_runs(checkpoints: Iterable[str]) -> list[Path]:
+    from ..runs.checkpoint import find_checkpoint
+
+    return list(dict.fromkeys(find_checkpoint(path).parent for path in checkpoints))
+
+
+def _drawn_split(dataset: "Dataset") -> str | None:
+    return next((name for name in ("all", "train") if name in dataset.splits), None)
+
+
+def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None, say: Say) -> bool:
+    """Tell whether a run drew its val from this data: by its path, or, if it moved, by its content."""
+    drawn, sides = _drawn_split(dataset), read_sides(run)
+    paths = dataset.splits[drawn].paths if drawn else []
+    known = sum(path in sides for path in paths)
+    if not known:
+        return False
+    if _trained_path(run) == Path(data).resolve() or _same_content(dataset, run, sides):
+        return True
+    many = 2 * known >= len(sides)
+    if many and wanted is None:
+        say(
+            f"Warning: {known} pictures of {data!r} have the names of those that {str(run)!r} was trained "
+            "with: if they are the same, measure with --split val, for this score is too good."
+        )
+    return many and wanted is not None
+
+
+def _trained_path(run: Path) -> Path | None:
+    try:
+        return Path(json.loads(read_text(run / "settings.json"))["data"]).resolve()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None  # then the content decides
+
+
+def _same_content(dataset: "Dataset", run: Path, sides: Sides) -> bool:
+    from ..data.digests import fingerprint
+    from ..runs.checkpoint import load_checkpoint
+
+    divided = divide(dataset, [sides])
+    try:
+        digest = load_checkpoint(run, "last.pt", resume=True)["data_fingerprint"]
+    except CatdogError:
+        return False
+    return len(divided) == digest["num_files"] and fingerprint(divided) == digest
+
+
+def _take_split(dataset: "Dataset", name: str, data: str) -> "Dataset":
+    if name == "all":
+        splits = {"all": _join(list(dataset.splits.values()))}
+    elif name in dataset.splits:
+        splits = {name: dataset.splits[name]}
+    else:
+        there = ", ".join(dataset.splits)
+        raise DataError(f"{data!r} has no split {name!r}, only {there}: choose another --split, or all.")
+    return dataclasses.replace(dataset, splits=splits)
+
+
+def _join(splits: list) -> object:
+    import numpy as np
+
+    if len(splits) == 1:
+        return splits[0]
+    first = splits[0]
+    return dataclasses.replace(
+        first,
+        paths=[path for split in splits for path in split.paths],
+        labels=np.concatenate([split.labels for split in splits]),
+        rows=None if first.rows is None else np.concatenate([split.rows for split in splits]),
+        keys=None if first.keys is None else [key for split in splits for key in split.keys],
+    )
+
+
+def _warn_of_scores(dataset: "Dataset", chosen: "Dataset", name: str, own: set[str], say: Say) -> None:
+    """Say which classes the split lacks, if the data as a whole has them, and where a score flatters."""
+    from ..data.dataset import classes_present
+
+    present = set(classes_present(chosen))
+    lacking = [repr(label) for label in classes_present(dataset) if label not in present]
+    if lacking:
+        say(f"Warning: {name} has no pictures of {', '.join(lacking)}: they cannot be measured.")
+    if name == "train" or (name == "all" and own & {"train"}):
+        say("Note: on pictures that a network was trained on, its score is too good.")

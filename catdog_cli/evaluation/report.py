@@ -1,0 +1,225 @@
+"""Writes an evaluation down: report.json for programs, report.txt for terminals, report.html for people.
+
+Numbers come from `metrics` and `calibration`; pictures are files that the caller has drawn.
+"""
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CatdogError
+from ..runtime.files import replacing
+from .report_html import build_page
+
+MOST_MISTAKES = 20  # listed in report.txt; report.json has all
+
+
+def write_report(
+    directory: Path | str,
+    metrics: dict[str, Any],
+    mistakes: list[dict[str, Any]],
+    calibration: dict[str, Any] | None = None,
+    pictures: dict[str, Path] | None = None,
+    title: str = "Evaluation",
+) -> list[Path]:
+    """Write report.json, report.txt and report.html into `directory`, made if missing; return their paths.
+
+    Args:
+        directory: where to write; reports of the same name are replaced.
+        metrics: what `full_metrics` returned.
+        mistakes: what `find_mistakes` returned.
+        calibration: what `measure_calibration` returned, if it was measured.
+        pictures: PNG files by the heading under which report.html shows them.
+        title: what was evaluated.
+
+    Raises:
+        CatdogError: `directory` cannot be written, or a picture cannot be read.
+    """
+    directory = Path(directory)
+    extra = {"calibration": calibration} if calibration else {}
+    document = {"title": title, "summary": summarize(metrics), **metrics, **extra, "mistakes": mistakes}
+    tables = list_numbers(metrics, calibration), list_classes(metrics), list_notes(metrics)
+    pngs = {heading: _read_picture(path) for heading, path in (pictures or {}).items()}
+    texts = {
+        "report.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
+        "report.txt": _build_text(title, document["summary"], *tables, mistakes),
+        "report.html": build_page(title, document["summary"], *tables, mistakes, pngs),
+    }
+    return [_write(directory / name, text) for name, text in texts.items()]
+
+
+def find_mistakes(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], paths: list[str]
+) -> list[dict[str, Any]]:
+    """Return the wrongly named pictures, the surest first, as dicts of plain values.
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,) class indices.
+        class_names: C names.
+        paths: N paths, as the user would write them.
+
+    Each has path, true, predicted, probability (of the predicted class) and probability_true.
+    """
+    predicted = probabilities.argmax(1)
+    wrong = np.flatnonzero(predicted != labels)
+    wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
+    return [
+        {
+            "path": str(paths[i]),
+            "true": class_names[labels[i]],
+            "predicted": class_names[predicted[i]],
+            "probability": float(probabilities[i, predicted[i]]),
+            "probability_true": float(probabilities[i, labels[i]]),
+        }
+        for i in wrong
+    ]
+
+
+def summarize(metrics: dict[str, Any]) -> str:
+    """Return the outcome in plain sentences: how many are right, how sure that is, where it is weakest."""
+    number = metrics["num_samples"]
+    right, share = round(metrics["accuracy"] * number), show_share(metrics["accuracy"])
+    low, high = metrics["intervals"]["accuracy"]
+    sentences = [
+        f"{right:,} of {number:,} picture{'s' * (number != 1)} ({share}) named right.",
+        f"The accuracy on pictures of this kind lies between {show_share(low)} and {show_share(high)}"
+        " (95 % interval).",
+    ]
+    shown = {name: row["recall"] for name, row in metrics["classes"].items() if row["support"]}
+    weakest = min(shown, key=shown.get)
+    if shown[weakest] < 1 and len(shown) > 1:
+        sentences.append(
+            f"The weakest class is {weakest!r}: {show_share(shown[weakest])} of its pictures are found."
+        )
+    if number < 100:
+        sentences.append("So few pictures say little: measure on a few hundred.")
+    return " ".join(sentences)
+
+
+def show_share(fraction: float | None) -> str:
+    """Return a fraction as a percentage with one decimal, "-" where there is none."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def list_numbers(
+    metrics: dict[str, Any], calibration: dict[str, Any] | None = None
+) -> list[tuple[str, str, str]]:
+    """Return (name, value, 95 % interval) rows of what a report shows at its top, as text."""
+    names = {
+        "accuracy": "accuracy",
+        "loss": "loss",
+        "auc": "area under the ROC curve",
+        "f1_macro": "F1, macro",
+    }
+    rows = [
+        (name, _show(metrics[key]), _show_pair(metrics["intervals"].get(key))) for key, name in names.items()
+    ]
+    rows += [(f"top-{k} accuracy", _show(value), "") for k, value in metrics["top_k"].items()]
+    rows.append(("Brier score", _show(metrics["brier"]), ""))
+    if not calibration or not calibration["after"]:
+        return [*rows, ("calibration error (ECE)", _show(metrics["ece"]), "")]
+    before, after = calibration["before"], calibration["after"]
+    return [
+        *rows,
+        ("calibration error (ECE), as trained", _show(before["ece"]), ""),
+        ("calibration error (ECE), calibrated", _show(after["ece"]), ""),
+        ("loss, as trained", _show(before["loss"]), ""),
+        ("loss, calibrated", _show(after["loss"]), ""),
+        ("temperature", _show(calibration["temperature"]), ""),
+    ]
+
+
+def list_classes(metrics: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return (name, precision, recall, F1, number of pictures) rows as text: each class, then the means."""
+    total = {"support": metrics["num_samples"]}
+    rows = [
+        *metrics["classes"].items(),
+        *((f"{name} mean", metrics[name] | total) for name in ("macro", "weighted")),
+    ]
+    columns = ("precision", "recall", "f1")
+    return [(name, *(_show(row[key]) for key in columns), f"{row['support']:,}") for name, row in rows]
+
+
+def list_notes(metrics: dict[str, Any]) -> list[str]:
+    """Return each reason why a value is missing, once, with the values that it is the reason for."""
+    reasons = {}
+    for name, reason in metrics["notes"].items():
+        reasons.setdefault(reason, []).append(name.replace("_", " "))
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _build_text(
+    title: str,
+    summary: str,
+    numbers: list[tuple[str, ...]],
+    classes: list[tuple[str, ...]],
+    notes: list[str],
+    mistakes: list[dict[str, Any]],
+) -> str:
+    wrong = [
+        (item["path"], item["true"], "taken for", item["predicted"], show_share(item["probability"]))
+        for item in mistakes[:MOST_MISTAKES]
+    ]
+    heading = f"Mistakes, the surest first ({len(wrong)} of {len(mistakes):,})" if mistakes else "No mistakes"
+    return "\n".join(
+        [
+            title,
+            "=" * len(title),
+            textwrap.fill(summary, 100),
+            "",
+            *_align([("", "value", "95 % interval"), *numbers]),
+            *notes,
+            "",
+            *_align([("", "precision", "recall", "F1", "pictures"), *classes]),
+            "",
+            heading,
+            *_align(wrong),
+            "",
+        ]
+    )
+
+
+def _align(rows: list[tuple[str, ...]]) -> list[str]:
+    rows = [tuple(" ".join(cell.split()) for cell in row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        [
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    )
+    return ["  ".join(line).rstrip() for line in lines]
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _show_pair(pair: list[float] | None) -> str:
+    return "" if pair is None else f"{pair[0]:.4f} to {pair[1]:.4f}"
+
+
+def _read_picture(path: Path | str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CatdogError(
+            f"Cannot read the picture {str(path)!r} for the report: {error.strerror}."
+        ) from error
+
+
+def _write(path: Path, text: str) -> Path:
+    # A path may hold bytes that are no text: they are written as \\udcff, not refused.
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished:
+            unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        reason = f"{error.strerror}; give another folder"
+        raise CatdogError(f"Cannot write the report {str(path)!r}: {reason}.") from error
+    return path

@@ -1,0 +1,1 @@
+"""What a frozen network makes of images: computed once, kept, handed out in batches."""

@@ -1,0 +1,127 @@
+"""Where a phase's batches come from: kept features, or pictures that pass through the prefix each time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..data.loaders import BadPicture, Pictures, load_batches
+from ..runtime.distributed import SOLO, Group
+from ..runtime.seeds import seed_of
+from .extractor import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix
+
+GATHERED_BYTES = 64 * 2**20
+ROWS_AT_ONCE = 256  # rows of pooled features; whole activations go in smaller batches
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the suffix gets: values (B, ...), labels (B,), places in the split (B,), unreadable pictures."""
+
+    values: torch.Tensor
+    labels: torch.Tensor
+    indices: torch.Tensor
+    bad: list[BadPicture]
+
+
+@dataclass(eq=False)
+class KeptFeatures:
+    """Batches from feature tables, one a view; epoch e looks through view e modulo their number.
+
+    Pooled features of some ten thousand pictures are gathered once, in order, as float32; more are read from
+    the cache as they are needed, so that memory does not grow with their number.
+    """
+
+    chosen: PictureSet
+    tables: list[FeatureTable]
+    device: torch.device
+
+    def __post_init__(self):
+        shape = self.tables[0].rows.shape
+        self.pooled = len(shape) == 2
+        if self.pooled and 4 * len(self.chosen) * shape[1] * len(self.tables) <= GATHERED_BYTES:
+            self.tables = [self._gather(table) for table in self.tables]
+
+    def _gather(self, table: FeatureTable) -> FeatureTable:
+        good = self.chosen.good_indices()
+        places = torch.full((len(self.chosen),), -1, dtype=torch.int64)
+        places[good] = torch.arange(len(good))
+        return FeatureTable(table.take(good).float().to(self.device), places)
+
+    def _take(self, table: FeatureTable, indices: torch.Tensor) -> torch.Tensor:
+        values = table.take(indices).to(self.device)
+        return values.float() if self.pooled else values
+
+    def batches(self, plan: list[torch.Tensor], epoch: int) -> Iterator[Inputs]:
+        """Yield the batches of `plan`, lists of places in the split, for an epoch (counted from 0), without
+        unreadable pictures."""
+        table = self.tables[epoch % len(self.tables)]
+        readable = table.places >= 0
+        if not readable.all():
+            plan = [planned[readable[planned]] for planned in plan]
+        # several batches of pooled features at once: a step of a head is short beside what looking up costs
+        ahead = max(1, ROWS_AT_ONCE // max([1, *map(len, plan)])) if self.pooled else 1
+        for start in range(0, len(plan), ahead):
+            parts = plan[start : start + ahead]
+            indices, sizes = torch.cat(parts), [len(part) for part in parts]
+            values = self._take(table, indices).split(sizes)
+            labels = self.chosen.labels[indices].to(self.device).split(sizes)
+            for batch in zip(values, labels, parts, strict=True):
+                yield Inputs(*batch, bad=[])
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
+        """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
+        table = self.tables[0]
+        size = ROWS_AT_ONCE if self.pooled else FORWARD_BATCH
+        for places in group.chunks(self.chosen.good_indices().tolist(), size):
+            indices = torch.tensor(places)
+            yield indices, function(self._take(table, indices))
+
+
+@dataclass(eq=False)
+class FreshPictures:
+    """Batches that are decoded, augmented and passed through the frozen prefix each time."""
+
+    chosen: PictureSet
+    prefix: FrozenPrefix
+    augment: str
+    views: int
+    seed: int
+    phase_index: int
+    workers: int
+
+    def batches(self, plan: list[torch.Tensor], epoch: int) -> Iterator[Inputs]:
+        """Yield the batches of `plan` for an epoch (counted from 0), without unreadable pictures."""
+        view = self.view(epoch)
+        pictures = Pictures(
+            self.chosen.pictures.dataset, self.chosen.pictures.split, self.prefix.spec, view.augment
+        )
+        seeded = [[(i, view.seed_for(self.chosen.keys[i])) for i in part.tolist()] for part in plan]
+        pin = self.prefix.device.type == "cuda"
+        for batch in load_batches(pictures, seeded, self.workers, pin):
+            values = self.prefix(batch.pictures) if len(batch.indices) else batch.pictures.float()
+            values = values.float() if values.dim() == 2 else values  # as those that are kept
+            labels = self.chosen.labels[batch.indices].to(self.prefix.device)
+            yield Inputs(values, labels, batch.indices, batch.bad)
+
+    def view(self, epoch: int) -> View:
+        """Return the epoch's view: a fresh one, or one of the fixed `views`."""
+        if self.augment == "none":
+            return View()
+        if self.views:
+            return fixed_view(self.augment, self.seed, epoch % self.views)
+        return View(self.augment, seed_of(self.seed, self.phase_index, epoch, "view"))
+
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
+        """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
+        chunks = group.chunks(self.chosen.good_indices().tolist(), self.prefix.batch)
+        places = [place for chunk in chunks for place in chunk]
+        for indices, values, bad in run_prefix(self.prefix, self.chosen, places, View(), function):
+            self.chosen.note_bad(bad)
+            if len(indices):
+                yield indices, values
+
+
+def fixed_view(augment: str, seed: int, number: int) -> View:
+    """Return view `number` (from 0) of the fixed ones; the first is plain, shared with evaluation."""
+    return View() if number == 0 else View(augment, seed_of(seed, "view", number))

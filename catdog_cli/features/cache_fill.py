@@ -1,0 +1,183 @@
+"""Fills the feature cache: computes what it lacks, alone or in shares; called by `setup` for each phase."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from ..data.loaders import BadPicture
+from ..runtime.distributed import SOLO, Group
+from .extractor import FeatureTable, FrozenPrefix, PictureSet, View, run_prefix, store_folder
+from .store import KEY_BYTES, Store, make_room
+
+APPEND_ROWS = 1024
+ROUND = 8  # batches that each process computes before all say how far they are
+Rows = list[tuple[list[str], torch.Tensor]]  # keys with values, a batch each
+
+
+def table_bytes(prefix: FrozenPrefix, num_rows: int) -> int:
+    """Return what a table of `num_rows` outputs weighs in the cache, with its keys."""
+    return num_rows * (torch.Size(prefix.output_shape).numel() * prefix.dtype.itemsize + KEY_BYTES)
+
+
+def claim_room(
+    prefix: FrozenPrefix, wanted: list[tuple[PictureSet, View]], limit_bytes: float, group: Group = SOLO
+) -> bool:
+    """Make room for the tables of a phase, all at once; say whether the cache then stays below its limit.
+
+    Stores of other networks and views go first, the least recently used one before the others; then, from
+    the stores that the phase uses, what they hold of pictures that it does not use. Two runs that fill the
+    cache at the same time do not know of each other's share.
+
+    Raises:
+        OSError: the cache cannot be written: no permission, or the disk is full.
+    """
+    keys: dict[Path, set[str]] = {}
+    for chosen, view in wanted:
+        readable = (chosen.keys[i] for i in chosen.good_indices().tolist())
+        keys.setdefault(store_folder(prefix.key, view), set()).update(readable)
+    return group.in_each(lambda: _claim_here(prefix, keys, limit_bytes))
+
+
+def _claim_here(prefix: FrozenPrefix, keys: dict[Path, set[str]], limit_bytes: float) -> bool:
+    """As `claim_room`, in this process's cache; `keys` are what each store is to hold."""
+    stores = [Store(folder, prefix.output_shape, prefix.dtype) for folder in keys]
+    needed = sum(store.entry_bytes * len(keys[store.folder] - store.rows.keys()) for store in stores)
+    over = make_room(needed, limit_bytes, keep=set(keys))
+    for store in stores:
+        if over > 0:
+            with contextlib.nullcontext() if needed else contextlib.suppress(OSError):  # complete: read it
+                over -= store.keep_only(keys[store.folder])
+    return over <= 0 or not needed
+
+
+def build_table(
+    prefix: FrozenPrefix,
+    chosen: PictureSet,
+    view: View,
+    report: Callable[[int, int], None],
+    group: Group = SOLO,
+) -> FeatureTable:
+    """Return the prefix's outputs for every picture of a set, computing what the cache does not hold.
+
+    `report(done, total)` is called as pictures pass. Unreadable pictures are noted in `chosen`. Several
+    processes compute shares; every one of them finds all rows in its own cache afterwards.
+
+    Raises:
+        OSError: the cache cannot be written: no permission, or the disk is full.
+    """
+    folder = store_folder(prefix.key, view)
+    store = group.in_each(lambda: Store(folder, prefix.output_shape, prefix.dtype))
+    missing = _missing_anywhere(store, chosen, group)
+    while missing:  # a second time only for what has the content of an unreadable picture
+        if group.size == 1:
+            _compute(prefix, chosen, view, store, missing, report)
+        else:
+            _compute_in_shares(prefix, chosen, view, store, missing, report, group)
+        missing = _missing_anywhere(store, chosen, group)
+    rows = group.in_each(store.open)
+    places = torch.tensor([store.rows.get(key, -1) for key in chosen.keys], dtype=torch.int64)
+    return FeatureTable(rows, places)
+
+
+def _compute(
+    prefix: FrozenPrefix,
+    chosen: PictureSet,
+    view: View,
+    store: Store,
+    missing: list[int],
+    report: Callable[[int, int], None],
+) -> None:
+    """Add the rows of the pictures at `missing`, and note those that cannot be read."""
+    waiting: Rows = []
+    done = 0
+    try:
+        for indices, outputs, bad in run_prefix(prefix, chosen, missing, view):
+            chosen.note_bad(bad)
+            if len(indices):
+                waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
+            done += len(indices) + len(bad)
+            report(done, len(missing))
+            if len(waiting) * prefix.batch >= APPEND_ROWS:
+                _flush(store, waiting)
+    finally:  # whoever stops the run has not waited for nothing
+        _flush(store, waiting)
+
+
+def _compute_in_shares(
+    prefix: FrozenPrefix,
+    chosen: PictureSet,
+    view: View,
+    store: Store,
+    missing: list[int],
+    report: Callable[[int, int], None],
+    group: Group,
+) -> None:
+    """As `_compute`, each process a part of the batches, in rounds behind which all know what all know.
+
+    The batches are those of one process, so that the rows are the same to the last bit.
+    """
+    mine = group.chunks(missing, prefix.batch)
+    passes = run_prefix(prefix, chosen, [place for chunk in mine for place in chunk], view)
+    rounds = -(-len(missing) // (prefix.batch * group.size * ROUND))
+    waiting: Rows = []
+    try:
+        for number in range(1, rounds + 1):
+            for bad in group.together(lambda: _advance(passes, chosen, waiting)):
+                chosen.note_bad(bad)
+            if number == rounds or number % (APPEND_ROWS // prefix.batch // ROUND) == 0:
+                _flush_everywhere(store, waiting, group)
+            report(min(len(missing), number * ROUND * group.size * prefix.batch), len(missing))
+    finally:
+        passes.close()
+        _flush(store, waiting)
+
+
+def _advance(passes: Iterator[tuple], chosen: PictureSet, waiting: Rows) -> list[BadPicture]:
+    """Compute one round's batches into `waiting`; return the unreadable pictures."""
+    found: list[BadPicture] = []
+    for _ in range(ROUND):
+        indices, outputs, bad = next(passes, ((), (), []))
+        found += bad
+        if len(indices):
+            waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
+    return found
+
+
+def _flush_everywhere(store: Store, waiting: Rows, group: Group) -> None:
+    """Append the rows; where the others' caches lie elsewhere, on other machines, they get them too."""
+    mine = list(waiting)
+    everyone = group.together(lambda: (_flush(store, waiting), [key for keys, _ in mine for key in keys])[1])
+    if not any(group.together(lambda: _lacks(store, everyone))):
+        return
+    for rows in group.together(lambda: mine):
+        rows = list(rows)
+        group.together(lambda rows=rows: _flush(store, rows))
+
+
+def _lacks(store: Store, everyone: list[list[str]]) -> bool:
+    store.refresh()
+    return any(key not in store.rows for keys in everyone for key in keys)
+
+
+def _missing_anywhere(store: Store, chosen: PictureSet, group: Group) -> list[int]:
+    """Return the places of pictures without a row in the cache of any process, in order."""
+    found = group.together(lambda: _missing(store, chosen))
+    return found[0] if len(found) == 1 else sorted(set().union(*found))
+
+
+def _missing(store: Store, chosen: PictureSet) -> list[int]:
+    """Return the places of pictures without a row, not known to be unreadable; a content once."""
+    first: dict[str, int] = {}
+    for index, key in enumerate(chosen.keys):
+        if key not in store.rows and index not in chosen.bad:
+            first.setdefault(key, index)
+    return list(first.values())
+
+
+def _flush(store: Store, waiting: Rows) -> None:
+    if waiting:
+        keys = [key for part, _ in waiting for key in part]
+        store.append(keys, torch.cat([outputs for _, outputs in waiting]))
+        waiting.clear()

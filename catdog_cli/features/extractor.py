@@ -1,0 +1,187 @@
+"""What the frozen prefix makes of every picture: computed once, in its fast form, and kept in the cache."""
+
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..data.digests import content_keys
+from ..data.loaders import BadPicture, Batch, Pictures, collate, map_in_order, usable_cores
+from ..images.transforms import normalise, pixel_versions
+from ..models.inference_form.inference_form import FastForm, form_name
+from ..runtime.devices import keep_busy, to_cpu
+from ..runtime.memory import Room
+from ..runtime.seeds import seed_of
+from ..settings import InputSpec
+from .store import KeptRows, cache_root, stored_shape
+
+# Pictures at once; the result depends on their number in the last bits at most. 8 to 16 stay in a processor's
+# cache; a GPU would spend more time on being told what to do than on doing it.
+FORWARD_BATCH = 16
+GPU_BATCH = 64
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at every picture: plain, or augmented with numbers drawn from `seed` and content."""
+
+    augment: str = "none"
+    seed: int = 0
+
+    def seed_for(self, key: str) -> int:
+        """Return the seed of one picture's view; 0 for the plain one."""
+        return 0 if self.augment == "none" else seed_of(self.seed, key)
+
+
+@dataclass(eq=False)
+class PictureSet:
+    """One split as the training sees it: pictures, labels, content keys, and those found unreadable."""
+
+    pictures: Pictures
+    keys: list[str]  # 32 hexadecimal digits each
+    bad: dict[int, BadPicture] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> torch.Tensor:
+        return self.pictures.labels
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def good_indices(self) -> torch.Tensor:
+        """Return the places of all pictures not known to be unreadable: int64."""
+        return torch.tensor([i for i in range(len(self)) if i not in self.bad], dtype=torch.int64)
+
+    def note_bad(self, found: list[BadPicture]) -> list[BadPicture]:
+        """Remember unreadable pictures; return those that are news."""
+        news = [picture for picture in found if picture.index not in self.bad]
+        self.bad.update({picture.index: picture for picture in news})
+        return news
+
+
+def picture_set(pictures: Pictures, contents: list[str] | None = None) -> PictureSet:
+    """Return the set of pictures, hashed where `contents`, what `content_keys` gives, is not at hand."""
+    if contents is None:
+        contents = content_keys(pictures.dataset, pictures.split)
+    return PictureSet(pictures, _sample_keys(pictures, contents))
+
+
+def _sample_keys(pictures: Pictures, keys: list[str]) -> list[str]:
+    """Return 32 hexadecimal digits for each picture, from what its pixels are made of."""
+    pixels = pictures.dataset.pixels
+    form = "" if pixels is None else f"{pixels.shape[1:]} {pixels.dtype} "
+    if not form and all(len(key) == 32 for key in keys):
+        return keys
+    texts = ((form + key).encode("utf-8", "surrogateescape") for key in keys)
+    return [hashlib.blake2b(text, digest_size=16).hexdigest() for text in texts]
+
+
+@dataclass(eq=False)
+class FeatureTable:
+    """A prefix's outputs: `take` gives rows for places in the split."""
+
+    rows: torch.Tensor | KeptRows  # (R, *shape)
+    places: torch.Tensor  # int64 (N,): the row of each picture, -1 where it is unreadable
+
+    def take(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for pictures `indices` (B,): (B, *shape)."""
+        places = self.places[indices]
+        # of a tensor, in half the time of indexing
+        return self.rows.index_select(0, places) if isinstance(self.rows, torch.Tensor) else self.rows[places]
+
+
+class FrozenPrefix:
+    """The blocks before the border in their fast form, with the key under which its outputs are kept."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: InputSpec,
+        dtype: torch.dtype,
+        device: torch.device,
+        room: Room | None = None,
+    ):
+        self.module, self.spec, self.dtype, self.device = module, spec, dtype, device
+        self.room = room or Room()
+        self.batch = FORWARD_BATCH if device.type == "cpu" else GPU_BATCH
+        self.key = _prefix_key(module, spec, dtype, device)
+
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for uint8 pictures (B, 3, size, size)."""
+        return self.room.run(self._forward, pictures)
+
+    def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.fast(normalise(pictures.to(self.device, non_blocking=True), self.spec, self.dtype))
+
+    @functools.cached_property
+    def fast(self) -> FastForm:
+        """The fast form; built when it is needed first, which is never where all outputs are kept."""
+        return FastForm(self.module, self.dtype, self.device)
+
+    @functools.cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """Return the shape of one picture's output, as a store says, or by trying it."""
+        known = stored_shape(store_folder(self.key, View()))
+        if known is not None:
+            return known
+        probe = torch.zeros(1, 3, self.spec.size, self.spec.size, dtype=torch.uint8)
+        return tuple(self(probe).shape[1:])
+
+
+def store_folder(key: str, view: View) -> Path:
+    """Return where the cache keeps a view's outputs of the prefix with this key."""
+    return cache_root() / f"{key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
+
+
+def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    capability = torch.backends.cpu.get_cpu_capability()
+    machine = f"{torch.__version__} {device.type} {platform.machine()} {capability} {form_name(device)}"
+    digest.update(json.dumps([spec.to_dict(), str(dtype), machine, pixel_versions()]).encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def run_prefix(
+    prefix: FrozenPrefix,
+    chosen: PictureSet,
+    indices: list[int],
+    view: View,
+    after: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[BadPicture]]]:
+    """Yield (indices (B,), outputs (B, ...) on the CPU, unreadable pictures) for the chosen places, in order.
+
+    `after` is applied to the prefix's outputs. On a CPU every core decodes and forwards its own batches; on
+    a GPU threads decode and copies go to and fro while it computes.
+    """
+    pictures = Pictures(chosen.pictures.dataset, chosen.pictures.split, prefix.spec, view.augment)
+    on_cpu = prefix.device.type == "cpu"
+    _ = prefix.fast  # built once, here, and not by every thread
+
+    def forward(batch: Batch) -> torch.Tensor:
+        if not len(batch.indices):
+            return torch.empty(0)
+        outputs = prefix(batch.pictures)
+        return outputs if after is None else after(outputs)
+
+    def load(places: list[int]) -> tuple[Batch, torch.Tensor | None]:
+        batch = collate([pictures[place, view.seed_for(chosen.keys[place])] for place in places])
+        if on_cpu:
+            return batch, forward(batch)
+        return batch.pin_memory() if prefix.device.type == "cuda" else batch, None
+
+    parts = [indices[start : start + prefix.batch] for start in range(0, len(indices), prefix.batch)]
+    loaded = map_in_order(load, parts, min(usable_cores(), len(parts)))
+    if on_cpu:
+        yield from ((batch.indices, outputs, batch.bad) for batch, outputs in loaded)
+        return
+    for batch, outputs in keep_busy((batch, to_cpu(forward(batch))) for batch, _ in loaded):
+        yield batch.indices, outputs, batch.bad

@@ -1,0 +1,1 @@
+"""What the headers of image formats say, and how their colour modes become RGB."""

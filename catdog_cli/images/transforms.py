@@ -1,0 +1,101 @@
+"""The one path from a picture to a network's input; training, evaluation, prediction and export share it.
+
+`load_picture` and `load_view` give uint8 pixels that caches and workers can hold cheaply; `normalise`
+turns a batch of them into the network's input on whichever device it runs.
+"""
+
+import random
+from typing import Any
+
+import PIL
+import torch
+
+from .. import __version__
+from ..errors import SettingsError
+from ..runtime.vision import torchvision
+from ..settings import InputSpec
+from .augment import build_augment, sharp_side, view_centre
+from .read import read_picture
+
+__all__ = ["build_augment", "load_picture", "load_view", "normalise", "pixel_versions"]
+
+
+def load_picture(source: Any, spec: InputSpec) -> torch.Tensor:
+    """Read a picture as evaluation sees it: shorter side resized (antialiased), centre cropped.
+
+    Args:
+        source: whatever `read_picture` takes.
+        spec: sides in px and the interpolation.
+
+    Returns:
+        uint8 (3, size, size), in memory as (size, size, 3): stack such pictures by
+        `torch.stack([p.permute(1, 2, 0) for p in ...]).permute(0, 3, 1, 2)` to get channels-last batches.
+
+    Raises:
+        PictureError: the picture cannot be read.
+    """
+    return view_centre(read_picture(source, spec.resize), spec)
+
+
+def load_view(source: Any, spec: InputSpec, augment: str, seed: int) -> torch.Tensor:
+    """Read a picture as one training step sees it; equals `load_picture` where `augment` is "none".
+
+    Random numbers come from `seed` (0 or more) alone: the same in any thread or process, and torch's own
+    generator is left untouched.
+
+    Returns:
+        uint8 (3, size, size), in memory as (size, size, 3).
+
+    Raises:
+        PictureError: the picture cannot be read.
+        SettingsError: `augment` is not one of settings.AUGMENTS.
+    """
+    view = build_augment(augment, spec)
+    return view(read_picture(source, sharp_side(augment, spec)), random.Random(seed))
+
+
+def pixel_versions() -> str:
+    """Return what, beside a file and a spec, its pixels depend on; for whoever keeps something of them."""
+    return f"catdog {__version__} torchvision {torchvision.__version__} Pillow {PIL.__version__}"
+
+
+def normalise(batch: torch.Tensor, spec: InputSpec, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Scale uint8 pixels to 0..1 and normalise each channel by the spec's mean and std.
+
+    Args:
+        batch: uint8 (B, 3, H, W) on any device.
+        dtype: of the result; computed in float32 in any case.
+
+    Returns:
+        (B, 3, H, W) of `dtype`, on the batch's device; channels-last on a CPU.
+
+    Raises:
+        SettingsError: the batch is not uint8, so its scale is unknown.
+    """
+    if batch.dtype != torch.uint8:
+        raise SettingsError(
+            f"A batch of {batch.dtype} pixels was given, but only torch.uint8 is known as 0..255."
+        )
+    # Not made on the device: that would wait for a GPU to have done all else.
+    mean, std = torch.tensor([spec.mean, spec.std]).to(batch.device, non_blocking=True)
+    # (pixel / 255 - mean) / std in one pass: a sub and a div take a third longer on a CPU
+    shift, scale = -mean / std, 1 / (255 * std)
+    if batch.device.type == "cpu":
+        return _normalise_rows(batch, shift, scale, dtype)
+    return torch.addcmul(shift.view(3, 1, 1), batch.float(), scale.view(3, 1, 1)).to(dtype)
+
+
+def _normalise_rows(
+    batch: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return shift + pixel * scale, channel by channel, twice as fast as over the whole batch at once.
+
+    A picture's floats stay in the processor's cache between the passes, and a row of pixels and channels
+    is one long row of numbers.
+    """
+    pixels = batch.permute(0, 2, 3, 1)
+    found = torch.empty(pixels.shape, dtype=dtype)
+    shift, scale = shift.repeat(pixels.shape[2]), scale.repeat(pixels.shape[2])
+    for picture, place in zip(pixels, found, strict=True):
+        place.flatten(1).copy_(torch.addcmul(shift, picture.flatten(1).float(), scale))
+    return found.permute(0, 3, 1, 2)

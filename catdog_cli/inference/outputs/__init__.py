@@ -1,0 +1,1 @@
+"""Predictions as files: CSV, JSON lines, Parquet, folders by class."""

@@ -1,0 +1,155 @@
+"""One file of predictions, a row for every input: new, replaced, or gone on with; called by `predict`."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ...errors import CatdogError, DataError, SettingsError
+from ..inputs import fetch_input, input_path, is_address
+from ..predictor import Predictor
+from . import parquet
+from .row_files import CsvForm, JsonForm, RowFile
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+SAME = 0.02  # the same checkpoint on another device, in another precision
+END = object()
+
+
+class Output:
+    """Where the rows of one call go; a context manager that leaves a file which can be gone on with.
+
+    Parquet cannot grow, so its rows are gathered in FILE.parquet.rows.csv and turned into it at the end.
+    """
+
+    def __init__(
+        self, path: str, predictor: Predictor, top_k: int, everything: bool, resume: bool, overwrite: bool
+    ):
+        """Open the file.
+
+        Raises:
+            SettingsError: the name has no known suffix, or the file is there and neither `resume` nor
+                `overwrite` was asked for.
+            CatdogError: it cannot be written, or pyarrow is missing.
+        """
+        self.path, self.predictor = path, predictor
+        self.suffix = check_suffix(path)
+        self.num_predictions = len(predictor.class_names) if everything else top_k
+        self.num_predictions = min(self.num_predictions, len(predictor.class_names))
+        self.form = (
+            JsonForm(self.num_predictions)
+            if self.suffix == ".jsonl"
+            else CsvForm(predictor.class_names, top_k, everything)
+        )
+        self.rows_path = f"{path}.rows.csv" if self.suffix == ".parquet" else path
+        found = [each for each in (self.rows_path, path) if os.path.lexists(each)]
+        if found and not (resume or overwrite):
+            raise SettingsError(
+                f"{found[0]!r} exists: go on with it by --resume, replace it by --overwrite, or give another "
+                "--output."
+            )
+        self.resuming = bool(found) and resume
+        mode = "wb" if overwrite and found else "r+b" if os.path.lexists(self.rows_path) else "xb"
+        self.file = RowFile(self.rows_path, self.form, mode)
+        if self.suffix == ".parquet" and self.resuming and self.rows_path not in found:
+            self._restore()
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, kind: type | None, error: Any, trace: Any) -> None:
+        try:
+            if kind is None or not issubclass(kind, CatdogError):
+                self.file.sync()
+            if kind is None and self.suffix == ".parquet":
+                self._convert()
+        finally:
+            self.file.close()
+
+    def keep(self, sources: Iterator[Any]) -> Iterator[dict[str, Any]]:
+        """Yield the rows that are there already, taking their inputs from `sources`; then new ones may come.
+
+        Raises:
+            DataError: the rows are not those of these inputs and this checkpoint.
+        """
+        last = None
+        if self.resuming:
+            for number, row in enumerate(self.file.read(), start=1):
+                source = next(sources, END)
+                self._check_input(row, source, number)
+                last = (row, source) if row["status"] == "ok" else last
+                yield row
+        if last is not None:
+            self._check_answer(*last)
+        self.file.start()
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append one row; see `RowFile.write`."""
+        self.file.write(row)
+
+    def _check_input(self, row: dict[str, Any], source: Any, number: int) -> None:
+        wanted = None if source is END else input_path(source)
+        if row["path"] != wanted:
+            problem = f"the input there is {wanted!r}" if source is not END else "there are fewer inputs"
+            raise DataError(
+                f"Cannot go on with {self.path!r}: its row {number:,} is of {row['path']!r}, but {problem}; "
+                "give the same inputs, or --overwrite."
+            )
+
+    def _check_answer(self, row: dict[str, Any], source: Any) -> None:
+        """Predict a row's picture anew, if it still is there: another checkpoint would mix two answers."""
+        if is_address(row["path"]):
+            return
+        answer = next(self.predictor.predict([source], fetch=fetch_input))
+        if answer.error is not None:
+            return
+        old = row["predictions"][0]
+        names = self.predictor.class_names
+        known = old["class"] in names
+        if not known or abs(answer.probabilities[names.index(old["class"])] - old["probability"]) > SAME:
+            raise DataError(
+                f"Cannot go on with {self.path!r}: for {row['path']!r} it says {old['class']!r} with "
+                f"{old['probability']:.3f}, which this checkpoint with these options does not; give those of "
+                "the run that wrote it, or --overwrite."
+            )
+
+    def _convert(self) -> None:
+        """Turn the rows into Parquet, then remove them."""
+        self.file.close()
+        with Path(self.rows_path).open("rb") as file:
+            records = self.file.records(file)
+            next(records)  # the header
+            parquet.write_parquet(map(self.form.decode_cells, records), self.form, Path(self.path))
+        Path(self.rows_path).unlink()
+
+    def _restore(self) -> None:
+        """Turn a finished Parquet file back into rows, to go on with it."""
+        self.file.start()
+        try:
+            for cells in parquet.read_parquet(Path(self.path), self.form):
+                self.file.append(self.form.encode_cells(cells))
+        except CatdogError:
+            Path(self.rows_path).unlink()
+            raise
+
+
+def check_suffix(path: str) -> str:
+    """Return the suffix of an output file.
+
+    Raises:
+        SettingsError: it is none that catdog writes.
+        CatdogError: it needs a package that is missing.
+    """
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
+    if suffix not in SUFFIXES:
+        raise SettingsError(f"--output is {path!r}, but must end in one of: {', '.join(SUFFIXES)}.")
+    if suffix == ".parquet":
+        parquet.check_parquet()
+    return suffix
+
+
+def check_apart(path: str, arguments: Iterable[str], what: str) -> None:
+    """Raise SettingsError if `path` is one of the files that the user gave: it would be replaced."""
+    for argument in arguments:
+        if os.path.exists(argument) and os.path.exists(path) and os.path.samefile(argument, path):  # noqa: PTH110, PTH121
+            raise SettingsError(f"{what} {path!r} is one of the inputs: give another name.")

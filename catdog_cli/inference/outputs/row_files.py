@@ -1,0 +1,232 @@
+"""Files of rows that only grow, so that a killed run goes on where it was; called by `output`.
+
+A form turns rows into bytes and back; `RowFile` appends them and, on resume, cuts a torn last one.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...errors import CatdogError, DataError
+
+SYNC_SECONDS = 5.0
+BASE = ("path", "status", "error", "class", "name", "probability")
+
+
+def column_names(class_names: list[str], top_k: int, everything: bool) -> list[str]:
+    """Return the columns of a table: the best class, then the next ones, or every class's probability."""
+    if everything:
+        return [*BASE, *(f"probability:{name}" for name in class_names)]
+    places = range(2, min(top_k, len(class_names)) + 1)
+    return [*BASE, *(f"{what}_{place}" for place in places for what in ("class", "name", "probability"))]
+
+
+class CsvForm:
+    """Comma-separated values, a header first; file names keep their bytes, quoted where they need it."""
+
+    def __init__(self, class_names: list[str], top_k: int, everything: bool):
+        self.class_names, self.everything = class_names, everything
+        self.columns = column_names(class_names, top_k, everything)
+        self.header = self.encode_cells(self.columns)
+
+    def encode(self, row: dict[str, Any]) -> bytes:
+        """Return a row of `make_row` as one record."""
+        cells = [row["path"], row["status"], row["error"]]
+        predictions = row["predictions"]
+        if not predictions:
+            cells += [None] * (len(self.columns) - len(cells))
+        elif self.everything:
+            values = {each["class"]: each["probability"] for each in predictions}
+            cells += [*predictions[0].values(), *(values[name] for name in self.class_names)]
+        else:
+            cells += [value for each in predictions for value in each.values()]
+        return self.encode_cells(cells)
+
+    def encode_cells(self, cells: list[Any]) -> bytes:
+        """Return cells as one record; \\r\\n while writing has lone \\r quoted as well as \\n."""
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\r\n").writerow(cells)
+        return (text.getvalue()[:-2] + "\n").encode("utf-8", "surrogateescape")
+
+    def decode_cells(self, record: bytes) -> list[str]:
+        """Return the cells of one record; ValueError if their number is wrong."""
+        text = io.StringIO(record.decode("utf-8", "surrogateescape"), newline="")
+        cells = next(csv.reader(text), [])
+        if len(cells) != len(self.columns):
+            raise ValueError(f"{len(cells)} cells instead of {len(self.columns)}")
+        return cells
+
+    def decode(self, record: bytes) -> dict[str, Any]:
+        """Return a record as a row of `make_row`, its best prediction alone."""
+        path, status, error, *best = self.decode_cells(record)[: len(BASE)]
+        if status != "ok":
+            return {"path": path, "status": status, "error": error, "predictions": []}
+        best = {"class": best[0], "name": best[1], "probability": float(best[2])}
+        return {"path": path, "status": status, "error": None, "predictions": [best]}
+
+    def ends(self, record: bytes) -> bool:
+        """Say whether `record`, which ends in a newline, is a whole one: its quotes are in pairs."""
+        return record.count(b'"') % 2 == 0
+
+
+class JsonForm:
+    """A JSON document a line, as --json prints them; lone bytes of file names stay as \\udcXX."""
+
+    header = b""
+
+    def __init__(self, num_predictions: int):
+        self.num_predictions = num_predictions
+
+    def encode(self, row: dict[str, Any]) -> bytes:
+        """Return a row of `make_row` as one record."""
+        return json.dumps(row).encode("ascii") + b"\n"
+
+    def decode(self, record: bytes) -> dict[str, Any]:
+        """Return a record as a row; ValueError if it is none, or has another number of predictions."""
+        row = json.loads(record)
+        if not isinstance(row, dict) or set(row) != {"path", "status", "error", "predictions"}:
+            raise ValueError("no row of predictions")
+        if not all(set(each) == {"class", "name", "probability"} for each in row["predictions"]):
+            raise ValueError("no predictions")
+        if row["predictions"] and len(row["predictions"]) != self.num_predictions:
+            raise ValueError(f"{len(row['predictions'])} predictions instead of {self.num_predictions}")
+        return row
+
+    def ends(self, record: bytes) -> bool:
+        """Say whether `record`, which ends in a newline, is a whole one."""
+        return True
+
+
+class RowFile:
+    """A file that rows are appended to, each in one piece, and synced every few seconds."""
+
+    def __init__(self, path: str, form: CsvForm | JsonForm, mode: str):
+        """Open it; mode is "xb" (new), "wb" (replace) or "r+b" (go on).
+
+        Raises:
+            CatdogError: it cannot be opened, or another process writes it.
+        """
+        self.path, self.form, self.rows = path, form, 0
+        with self._sentences("Cannot open"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self.file = Path(path).open(mode.replace("w", "a+"), buffering=0)  # noqa: SIM115
+            _lock(self.file, path)
+            if mode == "wb":
+                self.file.truncate(0)
+        self._synced = time.monotonic()
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Yield the whole rows that are there, then cut what is torn and stand ready to append.
+
+        Raises:
+            DataError: the file holds something else.
+        """
+        end = number = 0
+        with self._sentences("Cannot read"), Path(self.path).open("rb") as file:
+            for number, record in enumerate(self.records(file)):
+                if number or not self.form.header:
+                    yield self._decode(record, number + 1)
+                    self.rows += 1
+                elif record != self.form.header:
+                    raise self._foreign("its columns are others")
+                end += len(record)
+        with self._sentences("Cannot write"):
+            self.file.truncate(end)
+            self.file.seek(end)
+
+    def start(self) -> None:
+        """Write the header where the file is empty."""
+        with self._sentences("Cannot write"):
+            if self.form.header and self.file.seek(0, os.SEEK_END) == 0:
+                self.append(self.form.header)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append one row.
+
+        Raises:
+            CatdogError: the disk is full, or the file is gone; the rows before stay.
+        """
+        with self._sentences("Cannot write"):
+            self.append(self.form.encode(row))
+            self.rows += 1
+            if time.monotonic() > self._synced + SYNC_SECONDS:
+                self.sync()
+
+    def sync(self) -> None:
+        """Make the rows last through a power cut.
+
+        Raises:
+            CatdogError: somebody has removed or replaced the file.
+        """
+        with self._sentences("Cannot write"):
+            os.fsync(self.file.fileno())
+        if not _is_at(self.file, self.path):
+            raise CatdogError(f"{self.path!r} was removed or replaced while catdog wrote it: run this again.")
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Close it; what is there stays."""
+        self.file.close()
+
+    def append(self, record: bytes) -> None:
+        done = 0
+        while done < len(record):  # a disk that is filling up takes a part
+            done += self.file.write(record[done:])
+
+    def records(self, file: io.BufferedReader) -> Iterator[bytes]:
+        record = b""
+        for line in file:
+            record += line
+            if line.endswith(b"\n") and self.form.ends(record):
+                yield record
+                record = b""
+
+    def _decode(self, record: bytes, number: int) -> dict[str, Any]:
+        try:
+            return self.form.decode(record)
+        except (ValueError, IndexError, TypeError, RecursionError, csv.Error) as error:
+            raise self._foreign(f"record {number} is none of this run's: {str(error)[:200]}") from error
+
+    def _foreign(self, problem: str) -> DataError:
+        return DataError(
+            f"Cannot go on with {self.path!r} ({problem}): give the options and the checkpoint of the run "
+            "that wrote it, or --overwrite."
+        )
+
+    @contextlib.contextmanager
+    def _sentences(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            kept = f"; {self.rows:,} rows are kept: mend that and add --resume" if self.rows else ""
+            reason = error.strerror or error
+            raise CatdogError(
+                f"{what} {self.path!r} ({reason}){kept or ': give another --output'}."
+            ) from error
+
+
+def _is_at(file: Any, path: str) -> bool:
+    """Say whether `path` still names the open file; on Windows nobody can remove it."""
+    try:
+        there, here = os.stat(path), os.fstat(file.fileno())  # noqa: PTH116
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+def _lock(file: Any, path: str) -> None:
+    """Hold the file against a second catdog until it is closed; Windows does without."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CatdogError(f"{path!r} is being written by another process: wait for it.") from error

@@ -1,0 +1,83 @@
+"""Links to pictures, or copies, in a folder for each predicted class; called by `predict`."""
+
+import filecmp
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ...errors import CatdogError, SettingsError
+from ..inputs import is_address
+
+
+class Sorter:
+    """Puts each predicted picture under `folder`/CLASS; never moves one, never replaces a file.
+
+    Doing it twice changes nothing, so that a run can be gone on with. A second picture of the same name
+    gets eight digits of its path's digest behind its name.
+    """
+
+    def __init__(self, folder: str, copy: bool, class_names: list[str]):
+        """Check the folder's classes.
+
+        Raises:
+            SettingsError: a class has a name that leads out of the folder.
+        """
+        self.folder, self.copy, self.placed = Path(folder), copy, 0
+        for name in class_names:
+            if name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
+                raise SettingsError(f"The class {name!r} cannot be a folder's name: leave out --sort-into.")
+
+    def place(self, row: dict[str, Any]) -> bool:
+        """Put the picture of a row into its place; return whether it has one: errors and addresses do not.
+
+        Raises:
+            CatdogError: it cannot be linked or copied, or something else has taken its place.
+        """
+        if row["status"] != "ok" or is_address(row["path"]):
+            return False
+        source = Path(os.path.abspath(row["path"]))  # noqa: PTH100 - resolve would follow a link
+        folder = self.folder / row["predictions"][0]["class"]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:8]
+            for name in (source.name, f"{source.stem}-{digest}{source.suffix}"):
+                if self._put(source, folder / name):
+                    self.placed += 1
+                    return True
+        except OSError as error:
+            hint = "" if self.copy else ", or add --copy if links are not possible there"
+            raise CatdogError(
+                f"Cannot sort {row['path']!r} into {str(self.folder)!r} ({error.strerror or error}): mend "
+                f"that{hint}; what was written so far is kept."
+            ) from error
+        raise CatdogError(f"{str(folder / name)!r} is another file: give another folder to --sort-into.")
+
+    def _put(self, source: Path, target: Path) -> bool:
+        """Return whether `target` now is, or was already, the picture; False if something else is there."""
+        if os.path.lexists(target):
+            if self.copy:
+                same = target.is_file() and not target.is_symlink()
+                return same and filecmp.cmp(source, target, shallow=False)
+            return target.is_symlink() and os.readlink(target) == os.fspath(source)  # noqa: PTH115
+        if not self.copy:
+            target.symlink_to(source)
+            return True
+        unfinished = target.with_name(f".{os.getpid()}.tmp")
+        try:
+            shutil.copyfile(source, unfinished)
+            unfinished.rename(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return True
+
+
+def check_outside(folder: str, arguments: tuple[str, ...]) -> None:
+    """Raise SettingsError if `folder` lies in a folder that is searched: its links would be inputs too."""
+    own = Path(folder).resolve()
+    for argument in arguments:
+        if os.path.isdir(argument) and own.is_relative_to(Path(argument).resolve()):  # noqa: PTH112
+            raise SettingsError(
+                f"--sort-into {folder!r} lies in the input {argument!r}: give a folder outside."
+            )

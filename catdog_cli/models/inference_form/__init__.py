@@ -1,0 +1,1 @@
+"""The form of a frozen network that computes fastest."""

@@ -1,0 +1,156 @@
+"""Convolutions that apply what follows them before they write: one kernel instead of two or three.
+
+An activation after a convolution reads and writes all of its output again, which in bfloat16 costs as much
+as the convolution. oneDNN, which torch uses on x86, computes `activation(conv(x) + other)` in one go; torch
+offers it to its own compiler as `torch.ops.mkldnn._convolution_pointwise`, and needs no compiler for it.
+"""
+
+import functools
+import operator
+
+import torch
+from torch import fx, nn
+
+from ...runtime.vision import torchvision
+
+Activation = tuple[str, list[float], str]  # oneDNN's name, its numbers, its algorithm
+ADDITIONS = (operator.add, operator.iadd, torch.add)
+ACTIVATIONS = {
+    nn.ReLU: lambda module: ("relu", [], ""),
+    nn.ReLU6: lambda module: ("hardtanh", [0.0, 6.0], ""),
+    nn.Hardswish: lambda module: ("hardswish", [], ""),
+    nn.SiLU: lambda module: ("swish", [], ""),
+    nn.GELU: lambda module: ("gelu", [], module.approximate),
+}
+
+
+# oneDNN's activations make a number of NaN, as after an overflow, which must stay to be seen: a network with
+# larger weights than this, or none that are numbers, has gone wrong and runs as it is.
+LARGEST = 1e4
+NOTHING: Activation = ("none", [], "")
+
+
+class FusedConv(nn.Module):
+    """activation(conv(x) + other): x (B, C, H, W) channels-last on the CPU, `other` shaped as the output."""
+
+    def __init__(self, conv: nn.Conv2d, activation: Activation, dtype: torch.dtype):
+        super().__init__()
+        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        weight = conv.weight.detach().to(dtype)
+        # In oneDNN's own layout, and no parameter: such a tensor can be neither moved nor converted.
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry)
+        self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self.activation = activation
+
+    def forward(self, inputs: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
+        conv = (self.weight, self.bias, *self.geometry)
+        if other is None:
+            return torch.ops.mkldnn._convolution_pointwise(inputs, *conv, *self.activation)
+        activated = self.activation != NOTHING
+        if other.shape[2:] == (1, 1):  # torch 2.11 fails there
+            summed = torch.ops.mkldnn._convolution_pointwise(inputs, *conv, *NOTHING) + other
+            return summed.relu() if activated else summed  # a sum has no other activation
+        unary = self.activation if activated else (None, [], None)
+        return torch.ops.mkldnn._convolution_pointwise.binary(inputs, other, *conv, "add", 1.0, *unary)
+
+
+@functools.cache
+def can_fuse() -> bool:
+    """Return whether this torch has oneDNN's fused convolutions, and they compute what they should."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    conv = nn.Conv2d(16, 16, 1).requires_grad_(False)
+    nn.init.constant_(conv.weight, 0.25)
+    nn.init.zeros_(conv.bias)
+    inputs = torch.arange(-8.0, 8.0).view(1, 16, 1, 1).repeat(1, 1, 2, 2)
+    try:
+        alone = FusedConv(conv, ("hardtanh", [-1.0, 6.0], ""), torch.float32)(inputs)
+        summed = FusedConv(conv, ("relu", [], ""), torch.float32)(inputs, inputs)
+        return torch.equal(alone, torch.full_like(inputs, -1)) and torch.equal(summed, (inputs - 2).relu())
+    except (AttributeError, RuntimeError, TypeError):  # an operator that is not there, or is another one
+        return False
+
+
+def fuse_convolutions(traced: fx.GraphModule, dtype: torch.dtype) -> fx.GraphModule:
+    """Put a FusedConv for each convolution of a traced network, with the sum and the activation behind it.
+
+    For inference on the CPU, in `dtype`. `traced` is changed.
+    """
+    modules = dict(traced.named_modules())
+    _drop_identities(traced, modules)
+    for place, node in enumerate(list(traced.graph.nodes)):
+        conv = modules.get(node.target) if node.op == "call_module" else None
+        if _is_plain(conv):
+            _replace(traced, node, conv, modules, f"fused_{place}", dtype)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    return traced
+
+
+def _is_plain(conv: nn.Module | None) -> bool:
+    """Return whether a module is a convolution that oneDNN takes, with numbers that do not overflow."""
+    if type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        return False
+    numbers = [conv.weight] if conv.bias is None else [conv.weight, conv.bias]
+    return all(bool(each.abs().max() < LARGEST) for each in numbers)  # and not where one is NaN
+
+
+def _drop_identities(traced: fx.GraphModule, modules: dict[str, nn.Module]) -> None:
+    """Take out what does nothing in evaluation, so that a sum stands right behind its convolution."""
+    for node in list(traced.graph.nodes):
+        dropout = _is_module(node) and isinstance(modules.get(node.target), nn.Dropout)
+        if dropout or (node.op == "call_function" and node.target is torchvision.ops.stochastic_depth):
+            node.replace_all_uses_with(node.args[0])
+            traced.graph.erase_node(node)
+
+
+def _replace(
+    traced: fx.GraphModule,
+    node: fx.Node,
+    conv: nn.Conv2d,
+    modules: dict[str, nn.Module],
+    name: str,
+    dtype: torch.dtype,
+) -> None:
+    last, arguments = node, node.args
+    addition = _only_user(node)
+    if addition is not None and _adds(addition):
+        last, arguments = addition, (*node.args, _other(addition, node))
+    activation, user = _activation(last, modules), _only_user(last)
+    summed = last is not node
+    if activation[0] != "none" and (not summed or activation[0] == "relu"):  # a sum takes no other
+        replaced = (user, last, node) if summed else (user, node)
+    else:
+        activation, replaced = NOTHING, (last, node) if summed else (node,)
+    traced.add_submodule(name, FusedConv(conv, activation, dtype))
+    with traced.graph.inserting_before(replaced[0]):
+        fused = traced.graph.call_module(name, arguments)
+    replaced[0].replace_all_uses_with(fused)
+    for dead in replaced:
+        traced.graph.erase_node(dead)
+
+
+def _activation(node: fx.Node, modules: dict[str, nn.Module]) -> Activation:
+    """Return the activation that alone uses what `node` gives."""
+    user = _only_user(node)
+    module = modules.get(user.target) if _is_module(user) else None
+    return ACTIVATIONS[type(module)](module) if type(module) in ACTIVATIONS else NOTHING
+
+
+def _is_module(node: fx.Node | None) -> bool:
+    return node is not None and node.op == "call_module"
+
+
+def _only_user(node: fx.Node) -> fx.Node | None:
+    users = list(node.users)
+    return users[0] if len(users) == 1 else None
+
+
+def _adds(node: fx.Node) -> bool:
+    """Return whether `node` is the sum of two different tensors."""
+    operands = [each for each in node.args if isinstance(each, fx.Node)]
+    return node.op == "call_function" and node.target in ADDITIONS and len(set(operands)) == 2
+
+
+def _other(addition: fx.Node, node: fx.Node) -> fx.Node:
+    return next(operand for operand in addition.args if operand is not node)

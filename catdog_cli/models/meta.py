@@ -1,0 +1,71 @@
+"""Networks with shapes and names but without numbers: built at once and in no memory, whatever their size.
+
+Used to load checkpoints (their tensors take the places), to tell whose weights a file holds, and to
+describe networks.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ..errors import SettingsError
+from .classifier import with_versions
+from .zoo.registry import build_model, split_head
+
+FILLS = {
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.trunc_normal_,
+}
+# Up to here a picture's way through a network of zeros on the CPU is found out sooner than the meta device
+# imports sympy and torch's compiler.
+SMALL_PX, SMALL_PARAMETERS = 256, 30_000_000
+
+
+class _OnlyShapes(TorchFunctionMode):
+    """Leaves out random numbers, for which the meta device would import sympy, and small sums on the CPU.
+
+    RegNet computes the widths of its layers with tensors.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func in FILLS:
+            target = args[0] if args else kwargs["tensor"]
+            if target.is_meta:
+                return target
+        if func in (torch.arange, torch.tensor):
+            kwargs = {"device": "cpu", **(kwargs or {})}
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def empty_networks() -> Iterator[None]:
+    """Build every network in this context on torch's meta device."""
+    with torch.device("meta"), _OnlyShapes():
+        yield
+
+
+def check_image_size(arch: str, size: int) -> None:
+    """Raise SettingsError unless `arch` takes pictures of `size` x `size` px; costs well under a second."""
+    with empty_networks():
+        model = build_model(arch)
+        split_head(model, arch)
+    small = size <= SMALL_PX and sum(part.numel() for part in model.parameters()) <= SMALL_PARAMETERS
+    device = "cpu" if small else "meta"
+    try:
+        with torch.inference_mode():
+            if small:
+                zeros = {name: torch.zeros(t.shape, dtype=t.dtype) for name, t in model.state_dict().items()}
+                model.load_state_dict(with_versions(model, zeros), assign=True)
+            model.to(device).eval()(torch.zeros(1, 3, size, size, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:100].rstrip(".")
+        raise SettingsError(
+            f"{arch} takes no pictures of {size} px ({reason}): leave out --image-size, or give another."
+        ) from error

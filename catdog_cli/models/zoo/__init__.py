@@ -1,0 +1,1 @@
+"""Where networks come from: the registry, and a small network of our own."""

@@ -1,0 +1,72 @@
+"""What `catdog info` says of a network: its size, its input, and its layers as `--unfreeze` counts them.
+
+All from empty networks: no weights are read or downloaded.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from ...settings import HeadSpec
+from ..classifier import Classifier, build_classifier
+from ..meta import empty_networks
+from .registry import FIRST_CLASS, build_model, input_spec
+
+
+def describe_arch(arch: str) -> dict[str, Any]:
+    """Return a network's name, parameters (with torchvision's last Linear), feature_dim, input and counts.
+
+    Raises:
+        SettingsError: no such arch.
+    """
+    classifier = _build(arch)
+    with empty_networks():
+        whole = build_model(arch)
+    return {
+        "arch": arch,
+        "first_class": arch in FIRST_CLASS,
+        "parameters": count_parameters(whole.parameters()),
+        "feature_dim": classifier.feature_dim,
+        "input_spec": input_spec(arch, "imagenet").to_dict(),
+        "num_layers": len(classifier.layers()),
+        "num_blocks": len(classifier.blocks),
+        "imagenet_weights": arch != "simple_cnn",
+    }
+
+
+def list_layers(arch: str) -> list[dict[str, Any]]:
+    """Return the layers of a backbone from the first to the last, as `unfreeze` counts them from the end.
+
+    `--unfreeze N` trains the layer whose `unfreeze` is N and all after it: `trained` backbone parameters.
+
+    Raises:
+        SettingsError: no such arch.
+    """
+    classifier = _build(arch)
+    homes = {id(part): name for name, block in classifier.blocks for part in block.modules()}
+    rows, trained = [], 0
+    for count, (name, module) in enumerate(reversed(classifier.layers()), 1):
+        parameters = count_parameters(module.parameters(recurse=False))
+        trained += parameters
+        rows.append(
+            {
+                "unfreeze": count,
+                "block": homes.get(id(module), ""),
+                "name": name or arch,
+                "type": type(module).__name__,
+                "parameters": parameters,
+                "trained": trained,
+            }
+        )
+    return rows[::-1]
+
+
+def _build(arch: str) -> Classifier:
+    with empty_networks():
+        return build_classifier(arch, 2, HeadSpec())
+
+
+def count_parameters(parameters: Iterable[nn.Parameter]) -> int:
+    """Return how many numbers are trained."""
+    return sum(parameter.numel() for parameter in parameters)

@@ -1,0 +1,1 @@
+"""Run directories: checkpoints, the lock, comparing two runs."""

@@ -1,0 +1,260 @@
+"""The checkpoint file: one plain dict, saved atomically, loaded without running code.
+
+`last.pt` holds everything, `best.pt` only what predicting needs. Used by training (save, resume) and
+inference (load).
+"""
+
+import math
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from .. import __version__
+from ..errors import CheckpointError, SettingsError, quote
+from ..models.classifier import Classifier, build_classifier
+from ..models.meta import empty_networks
+from ..models.weights import load_plain
+from ..models.zoo.registry import check_arch
+from ..runtime.files import replacing
+from ..settings import HeadSpec, InputSpec, check_kind
+
+FORMAT_VERSION = 1
+PREDICT_KEYS = (
+    "format_version",
+    "arch",
+    "hidden_layers",
+    "dropout",
+    "class_to_idx",
+    "input_spec",
+    "state_dict",
+)
+KINDS = {
+    "arch": (str, "a text"),
+    "hidden_layers": (list, "a list"),
+    "class_to_idx": (dict, "names with numbers"),
+    "state_dict": (dict, "names with tensors"),
+}
+RESUME_KEYS = (
+    "epoch",
+    "phase",
+    "step",
+    "optimizer",
+    "scheduler",
+    "rng",
+    "best",
+    "patience",
+    "history",
+    "settings",
+    "data_fingerprint",
+    "versions",
+)
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Let `write` fill what becomes the file at `path`, whole or not at all.
+
+    Raises:
+        CheckpointError: the disk is full, read-only, or the folder is gone; what was at `path` is intact.
+    """
+    path = Path(path)
+    try:
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            write(file)
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+        reason = _reason(error)
+        there = "; what was saved before is intact." if any(path.parent.glob("*.pt")) else "."
+        raise CheckpointError(
+            f"Cannot write {str(path)!r} ({reason}): free space or choose another --output{there}"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the system said; torch hides it behind an error of its own."""
+    hidden = error
+    while hidden is not None and not isinstance(hidden, OSError):
+        hidden = hidden.__context__
+    return (hidden and hidden.strerror) or str(error).splitlines()[0]
+
+
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Save a dict of plain containers and tensors atomically."""
+    write_atomic(path, lambda file: torch.save(content, file))
+
+
+def describe_model(
+    classifier: Classifier, head: HeadSpec, class_names: list[str], spec: InputSpec
+) -> dict[str, Any]:
+    """Return the part of a checkpoint that predicting needs."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "arch": classifier.arch,
+        "hidden_layers": list(head.hidden_layers),
+        "dropout": head.dropout,
+        "class_to_idx": {name: index for index, name in enumerate(class_names)},
+        "input_spec": spec.to_dict(),
+        "state_dict": {name: tensor.cpu() for name, tensor in classifier.state_dict().items()},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result may depend on."""
+    from ..runtime.vision import torchvision
+
+    return {
+        "catdog": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # a class of its own, which a safe load refuses
+        "torchvision": str(torchvision.__version__),
+    }
+
+
+def find_checkpoint(path: str | Path, name: str = "best.pt") -> Path:
+    """Return the checkpoint file meant by `path`: a file itself, or `name` in a run directory.
+
+    Raises:
+        CheckpointError: nothing there.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            if (path / name).is_file():
+                return path / name
+            newest = newest_run(path)
+            hint = f"; did you mean {str(newest)!r}?" if newest and (newest / name).is_file() else "."
+            raise CheckpointError(
+                f"No {name} in {str(path)!r}: give a run directory or a checkpoint file{hint}"
+            )
+        if path.exists():
+            return path
+    except OSError as error:  # no permission to look, a name too long
+        raise CheckpointError(f"Cannot look for {str(path)!r} ({error.strerror}): check the path.") from error
+    raise CheckpointError(f"No checkpoint at {str(path)!r}: give a run directory or a .pt file.")
+
+
+def load_checkpoint(path: str | Path, name: str = "best.pt", resume: bool = False) -> dict[str, Any]:
+    """Load a checkpoint and check what it holds; with `resume`, all that going on needs.
+
+    Raises:
+        CheckpointError: missing, damaged, foreign, hostile, of a newer format, or with parts that do not fit.
+    """
+    path = find_checkpoint(path, name)
+    content = load_plain(path)
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise CheckpointError(
+            f"{str(path)!r} is not a catdog checkpoint: give a .pt file that `catdog train` wrote."
+        )
+    version = content["format_version"]
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise CheckpointError(
+            f"{str(path)!r} has checkpoint format {quote(version)}, this catdog reads up to "
+            f"{FORMAT_VERSION}: update catdog."
+        )
+    _require_keys(path, content, PREDICT_KEYS)
+    if resume and any(key not in content for key in RESUME_KEYS):
+        raise CheckpointError(
+            f"{str(path)!r} holds only what predicting needs: resume from last.pt in its run directory."
+        )
+    if resume:
+        _check_progress(path, content)
+    return content
+
+
+def _require_keys(path: Path, content: dict, keys: tuple[str, ...]) -> None:
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise CheckpointError(f"{str(path)!r} lacks {', '.join(missing)}: it is damaged; give another one.")
+
+
+def _check_progress(path: Path, content: dict[str, Any]) -> None:
+    """Raise CheckpointError unless the weights fit the network and the progress fits the settings."""
+    build_from_checkpoint(content, path)
+    settings = content["settings"]
+    phases = settings.get("phases") if isinstance(settings, dict) else None
+    counts = {key: content[key] for key in ("epoch", "phase", "step", "patience")}
+    wrong = [key for key, count in counts.items() if type(count) is not int or count < 0]
+    wrong += [] if isinstance(content["history"], list) else ["history"]
+    if not wrong and (not isinstance(phases, list) or content["phase"] >= len(phases)):
+        wrong = ["phase"]
+    if wrong:
+        raise CheckpointError(
+            f"The progress in {str(path)!r} makes no sense ({wrong[0]} is {quote(content[wrong[0]])}): it is "
+            f"damaged; give another one."
+        )
+
+
+@dataclass
+class LoadedModel:
+    """What predicting needs, built from a checkpoint; `class_names[i]` is the label of output i."""
+
+    classifier: Classifier
+    class_names: list[str]
+    input_spec: InputSpec
+    head: HeadSpec
+    temperature: float = 1.0
+
+
+def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedModel:
+    """Build the classifier that a loaded checkpoint describes.
+
+    Raises:
+        CheckpointError: its parts do not fit together.
+    """
+    try:
+        for key, (kind, wanted) in KINDS.items():
+            check_kind(key, content[key], kind, wanted)
+        check_arch(content["arch"])
+        head = HeadSpec(tuple(content["hidden_layers"]), content["dropout"])
+        spec = InputSpec.from_dict(content["input_spec"])
+        class_names = _class_names(content["class_to_idx"])
+        with empty_networks():  # no time for random weights that are replaced at once
+            classifier = build_classifier(content["arch"], len(class_names), head)
+        _assign(classifier, content["state_dict"])
+        temperature = _temperature(content)
+    except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"The parts of {str(path)!r} do not fit together ({reason}).") from error
+    return LoadedModel(classifier.eval(), class_names, spec, head, temperature)
+
+
+def _class_names(class_to_idx: dict[str, int]) -> list[str]:
+    if not all(isinstance(name, str) for name in class_to_idx):
+        raise ValueError("class_to_idx has a class whose name is no text")
+    names = sorted(class_to_idx, key=class_to_idx.__getitem__)
+    if [class_to_idx[name] for name in names] != list(range(len(names))) or not names:
+        raise ValueError("class_to_idx does not number the classes from 0 on")
+    for name in names:
+        name.encode("utf-8", "surrogateescape")  # a ValueError: half a character, which no file can hold
+    return names
+
+
+def _temperature(content: dict[str, Any]) -> float:
+    temperature = float(content.get("temperature", 1.0))
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature is {temperature}")
+    return temperature
+
+
+def _assign(classifier: Classifier, state_dict: dict[str, torch.Tensor]) -> None:
+    """Put the tensors in place of the empty ones, refusing other shapes, dtypes and numbers that are none."""
+    for name, tensor in classifier.state_dict().items():
+        given = state_dict.get(name)
+        if given is None:
+            continue  # load_state_dict names all that are missing
+        if given.shape != tensor.shape:  # before its numbers are looked at: a file can declare any shape
+            raise ValueError(f"{name} is {tuple(given.shape)} instead of {tuple(tensor.shape)}")
+        if given.dtype != tensor.dtype or given.layout != tensor.layout or given.is_meta:
+            raise ValueError(f"{name} is {given.dtype} on {given.device} instead of {tensor.dtype}")
+        if given.is_floating_point() and not torch.isfinite(given).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    classifier.load_state_dict(state_dict, strict=True, assign=True)
+
+
+def newest_run(folder: Path) -> Path | None:
+    """Return the run directory in `folder` whose trailing number is highest, by number, not by text."""
+    runs = [run for run in folder.glob("*") if run.is_dir() and re.search(r"\d+$", run.name)]
+    return max(runs, key=lambda run: int(re.search(r"\d+$", run.name).group()), default=None)

@@ -1,0 +1,1 @@
+"""Listeners that report a run elsewhere: MLflow, TensorBoard."""

@@ -1,0 +1,280 @@
+"""Following a run in MLflow: a listener to training's `report(kind, **facts)`; opened by `commands.train`.
+
+MLflow is told from a thread of its own; what it misses is kept in the run directory and sent later.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import CatdogError, InterruptedRunError, SettingsError
+from ..runs.checkpoint import write_atomic
+from ..settings import check_kind
+from .mlflow_check import look
+from .mlflow_store import ADDRESS, Store, StoreError, hide_password
+from .run_params import describe_run, hash_file, list_files, make_row, read_lines
+
+EXPERIMENT = "catdog"
+NOTE_FILE, PENDING_FILE = "mlflow.json", "mlflow-pending.jsonl"
+NOT_SENT = ("last.pt", NOTE_FILE, PENDING_FILE, "tensorboard")  # of use in the run directory alone
+RETRY_S = 30.0  # between attempts to reach MLflow while it does not answer
+Say = Callable[[str], None]
+
+
+def open_tracker(
+    run_dir: Path,
+    uri: str | None,
+    experiment: str | None,
+    model: str | None,
+    say: Say,
+    resuming: bool = False,
+) -> "Tracker | None":
+    """Return what follows a run in MLflow, or None where nobody asked for it.
+
+    The address is `uri`, else on resume that of the run so far, else the environment's MLFLOW_TRACKING_URI.
+
+    Raises:
+        StoreError: MLflow does not answer. On resume it may be away, if its address was not given anew.
+        SettingsError: a name makes no sense, or belongs to --mlflow alone.
+        CatdogError: mlflow is not installed.
+    """
+    note = _read_note(run_dir) if resuming else {}
+    chosen = _choose_address(uri, experiment, model, note)
+    if chosen is None:
+        return None
+    store = Store(chosen, experiment or note.get("experiment") or EXPERIMENT)
+    tracker = Tracker(store, run_dir, model or note.get("model"), say, note)
+    try:
+        store.check(tracker.model)
+    except StoreError as error:
+        if uri is not None or not note:
+            raise
+        tracker.lose(error)
+    return tracker
+
+
+def try_address(uri: str | None, experiment: str | None, model: str | None) -> dict[str, Any] | None:
+    """Return what a run that starts now would find in MLflow, as `mlflow_look.look` says; write nothing.
+
+    None where nobody asked for MLflow. Raises as `open_tracker` does.
+    """
+    chosen = _choose_address(uri, experiment, model, {})
+    return None if chosen is None else look(chosen, experiment or EXPERIMENT, model)
+
+
+def _choose_address(
+    uri: str | None, experiment: str | None, model: str | None, note: dict[str, Any]
+) -> str | None:
+    """Return the address that is given, noted or in the environment, once the names make sense."""
+    chosen = uri if uri is not None else note.get("uri") or os.environ.get(ADDRESS) or None
+    if chosen is not None:
+        _check_names(uri, experiment, model, note)
+    elif experiment or model:
+        raise SettingsError("--mlflow-experiment and --mlflow-model need --mlflow URI: add it.")
+    return chosen
+
+
+def _check_names(uri: str | None, experiment: str | None, model: str | None, note: dict[str, Any]) -> None:
+    for name, value in (("mlflow", uri), ("mlflow-experiment", experiment), ("mlflow-model", model)):
+        check_kind(f"--{name}", value, (str, type(None)), "a text")
+    if model is not None and (not model.strip() or "/" in model or ":" in model):
+        raise SettingsError(f"--mlflow-model {model!r} cannot be a name: it is empty, or holds / or :.")
+    if experiment is not None and not experiment.strip():
+        raise SettingsError("--mlflow-experiment is empty: give a name, or leave it out.")
+    if experiment and note.get("experiment", experiment) != experiment:
+        raise SettingsError(
+            f"--mlflow-experiment {experiment!r} cannot change on resume: the run is in "
+            f"{note['experiment']!r}. Leave it out."
+        )
+
+
+def _read_note(run_dir: Path) -> dict[str, Any]:
+    """Return mlflow.json, which says in what MLflow run this run goes on; {} if there is none."""
+    try:
+        note = json.loads((run_dir / NOTE_FILE).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CatdogError(
+            f"Cannot read {str(run_dir / NOTE_FILE)!r} ({error}): remove it to begin a new MLflow run."
+        ) from error
+    return note if isinstance(note, dict) else {}
+
+
+class Tracker:
+    """Sends one run to MLflow: parameters and metrics while it trains, files and the model at its end."""
+
+    def __init__(self, store: Store, run_dir: Path, model: str | None, say: Say, note: dict[str, Any]):
+        self.store, self.run_dir, self.model, self.say, self.note = store, run_dir, model, say, note
+        self.run_id: str | None = note.get("run_id")
+        self.known: set[int] | None = None if self.run_id else set()  # steps that MLflow has
+        self.step = 0  # epochs so far, over all phases
+        self.waiting: list[dict[str, Any]] = []  # to be sent: {"params"} or {"step", "time_ms", "metrics"}
+        self.num_kept = 0  # of them, in the pending file
+        self.class_names: list[str] = []
+        self.lost_at: float | None = None
+        self.told = False
+        self.news: list[str] = []  # said by the main thread, when it comes by
+        self.queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
+
+    def __call__(self, kind: str, **facts: Any) -> None:
+        handler = getattr(self, f"_on_{kind}", None)
+        if handler is not None:
+            handler(**facts)
+        self._tell_news()
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        """End the MLflow run where training ended early; `finish` does it otherwise."""
+        if kind is None or issubclass(kind, KeyboardInterrupt) or not self.thread.is_alive():
+            return  # a second Ctrl-C waits for nobody
+        self._stop_thread()
+        with contextlib.suppress(StoreError):  # the error that ended training is the one to hear of
+            if self._deliver(force=True):
+                self.store.close(self.run_id, "KILLED" if kind is InterruptedRunError else "FAILED")
+        self._tell_news()
+
+    def _on_resume(self, progress: Any, **facts: Any) -> None:
+        """Take up again what is in the history; `_deliver` leaves out what MLflow has of it."""
+        pending = {item["step"]: item for item in read_lines(self.run_dir / PENDING_FILE) if "step" in item}
+        self.step = len(progress.history)
+        self.waiting = [
+            pending.get(step) or make_row(step, row) for step, row in enumerate(progress.history, 1)
+        ]
+
+    def _on_setup(self, setup: Any, run_dir: Path) -> None:
+        self.class_names = setup.dataset.class_names
+        (run_dir / PENDING_FILE).unlink(missing_ok=True)
+        if self.run_id is None:
+            self._write_note(published=None)
+        self.queue.put({"params": describe_run(setup)})
+        self.thread.start()
+
+    def _on_epoch(self, row: dict[str, Any], **facts: Any) -> None:
+        self.step += 1
+        self.queue.put(make_row(self.step, row))
+
+    def finish(self, result: Any) -> None:
+        """Send what is left, the files of the run directory and the model; say where they are."""
+        self._stop_thread()
+        if self._deliver(force=True):
+            try:
+                self._publish(result)
+            except CatdogError as error:
+                self.lose(error)
+                self._keep([{"files": "all"}])
+        self._tell_news()
+
+    def _publish(self, result: Any) -> None:
+        if result.best is not None:
+            best = {f"best_{name}": value for name, value in result.best.items() if name.startswith("val_")}
+            self.store.send_rows(self.run_id, [make_row(self.step, best)])
+        self.store.upload(self.run_id, self.run_dir, list_files(self.run_dir, NOT_SENT))
+        checkpoint = self.run_dir / "best.pt"
+        said = ""
+        if checkpoint.exists():
+            published = {"sha256": hash_file(checkpoint), "name": self.model}
+            if self.note.get("published") != published:
+                version = self.store.publish(self.run_id, checkpoint, self.class_names, self.model)
+                self._write_note(published=published)
+                said = f"; model {self.model!r} version {version}" if version else ""
+        self.store.close(self.run_id, "FINISHED")
+        where = hide_password(self.store.uri)
+        self.news.append(
+            f"MLflow: run {self.run_id} of experiment {self.store.experiment!r} at {where}{said}"
+        )
+
+    def _work(self) -> None:
+        """The thread: send what comes, as much at once as there is, until None comes."""
+        while (item := self.queue.get()) is not None:
+            items = [item]
+            with contextlib.suppress(queue.Empty):
+                while (more := self.queue.get_nowait()) is not None:
+                    items.append(more)
+                self.queue.put(None)
+            self.waiting += items
+            self._deliver()
+
+    def _stop_thread(self) -> None:
+        self.queue.put(None)
+        self.thread.join()
+
+    def _deliver(self, force: bool = False) -> bool:
+        """Send all that waits, or keep it in the pending file; say whether MLflow has everything."""
+        resting = self.lost_at is not None and time.monotonic() - self.lost_at < RETRY_S
+        if resting and not force:
+            self._keep(self.waiting[self.num_kept :])
+            return False
+        try:
+            self._open_run()
+            for item in self.waiting:
+                if "params" in item:
+                    self.store.send_params(self.run_id, item["params"])
+            rows = [item for item in self.waiting if item.get("step", 0) not in {0, *self.known}]
+            self.store.send_rows(self.run_id, rows)
+        except CatdogError as error:  # StoreError, or the note cannot be written
+            self.known = None if self.run_id else set()  # what arrived in spite of it is asked for
+            self.lose(error)
+            self._keep(self.waiting[self.num_kept :])
+            return False
+        self.known.update(row["step"] for row in rows)
+        if self.num_kept:
+            self.news.append("MLflow answers again and has what it missed.")
+        self.waiting, self.num_kept, self.lost_at = [], 0, None
+        (self.run_dir / PENDING_FILE).unlink(missing_ok=True)
+        return True
+
+    def _open_run(self) -> None:
+        """Begin an MLflow run, or go on with the one of before; where that is gone, send all to a new one."""
+        if self.run_id is not None and self.known is None:
+            self.known = self.store.reopen(self.run_id)
+            if self.known is None:
+                self.news.append(f"MLflow does not have the run {self.run_id} any more: a new one is begun.")
+                self.run_id, self.known = None, set()
+        if self.run_id is None:
+            self.run_id = self.store.start(self.run_dir.name)
+            self._write_note(published=None)
+
+    def _write_note(self, published: dict[str, Any] | None) -> None:
+        self.note = {
+            "uri": hide_password(self.store.uri),
+            "experiment": self.store.experiment,
+            "model": self.model,
+            "run_id": self.run_id,
+            "published": published,
+        }
+        text = json.dumps(self.note, indent=1) + "\n"
+        write_atomic(self.run_dir / NOTE_FILE, lambda file: file.write(text.encode()))
+
+    def lose(self, error: CatdogError) -> None:
+        """Note that MLflow does not answer; the user hears of it once."""
+        self.lost_at = time.monotonic()
+        if not self.told:
+            self.told = True
+            self.news.append(
+                f"Warning: {error} Training goes on; what MLflow misses is kept in "
+                f"{str(self.run_dir / PENDING_FILE)!r} and sent at the end, or by "
+                f"`catdog train --resume {self.run_dir}`."
+            )
+
+    def _keep(self, items: list[dict[str, Any]]) -> None:
+        """Write items into the pending file, behind those that are there."""
+        try:
+            with (self.run_dir / PENDING_FILE).open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(item) + "\n" for item in items)
+            self.num_kept += len(items)
+        except OSError as error:
+            self.news.append(f"Warning: cannot write {PENDING_FILE} ({error.strerror}); a resume sends all.")
+
+    def _tell_news(self) -> None:
+        while self.news:
+            self.say(self.news.pop(0))

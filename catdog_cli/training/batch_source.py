@@ -1,0 +1,105 @@
+"""Where the pictures of a phase come from: kept features, or the files each time; called by `engine`."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..data.loaders import usable_cores
+from ..errors import SettingsError
+from ..features.batches import FreshPictures, KeptFeatures, fixed_view
+from ..features.cache_fill import build_table, claim_room, table_bytes
+from ..features.extractor import FrozenPrefix, PictureSet, View
+from ..features.store import cache_root
+from ..runtime.distributed import Group
+from ..settings import Phase, TrainSettings
+
+if TYPE_CHECKING:
+    from .setup import Setup
+
+SLOWER = "What the frozen blocks make of the pictures is computed anew in each epoch, which is slower"
+MEND_CACHE = "Set CATDOG_CACHE to another folder, or free space"
+
+
+def choose_sources(
+    setup: "Setup", phase: Phase, index: int, border: int, report
+) -> tuple[KeptFeatures | FreshPictures, KeptFeatures | FreshPictures]:
+    """Return where training and validation batches come from: the feature cache where that keeps the
+    meaning of the options, fits its limit and can be written, the pictures themselves otherwise."""
+    blocks = setup.classifier.prefix(border)
+    prefix = FrozenPrefix(blocks, setup.spec, setup.dtype, setup.device, setup.passes)
+    views = fixed_views(setup.settings, phase)
+    train, val = setup.sets["train"], setup.sets["val"]
+    fresh = phase.augment != "none" and not phase.views
+    limit_bytes = setup.settings.cache_limit * 1e9
+
+    def keep(chosen: PictureSet, views: list[View], name: str) -> KeptFeatures:
+        def passed(done: int, total: int) -> None:
+            report("features", name=name, done=done, total=total)
+
+        tables = [build_table(prefix, chosen, view, passed, setup.group) for view in views]
+        return KeptFeatures(chosen, tables, setup.device)
+
+    def pictures(chosen: PictureSet) -> FreshPictures:
+        workers = pick_workers(setup.settings.workers, setup.device)
+        return FreshPictures(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
+
+    wanted = [(val, View())] + ([] if fresh else [(train, view) for view in views])
+    if border and setup.settings.cache:
+        try:
+            if _fits(phase, prefix, wanted, limit_bytes, report, setup.group):
+                val_source = keep(val, [View()], "val")
+                return pictures(train) if fresh else keep(train, views, "train"), val_source
+        except OSError as error:
+            problem = f"the feature cache {str(cache_root())!r} cannot be used ({error.strerror or error})"
+            refuse_unkept(phase, problem, MEND_CACHE)
+            report("warning", text=f"{SLOWER}, for {problem}. {MEND_CACHE}.")
+    return pictures(train), pictures(val)
+
+
+def _fits(
+    phase: Phase,
+    prefix: FrozenPrefix,
+    wanted: list[tuple[PictureSet, View]],
+    limit_bytes: float,
+    report,
+    group: Group,
+) -> bool:
+    """Make room in the cache for the tables of a phase, or report that they do not fit; nothing is deleted
+    for what would not fit into an empty cache."""
+    needed_bytes = table_bytes(prefix, sum(len(chosen) for chosen, _ in wanted))
+    if needed_bytes <= limit_bytes and claim_room(prefix, wanted, limit_bytes, group):
+        return True
+    refuse_too_large(phase, needed_bytes, limit_bytes)
+    report("cache_too_small", needed_bytes=needed_bytes, limit_bytes=limit_bytes)
+    return False
+
+
+def refuse_too_large(phase: Phase, needed_bytes: float, limit_bytes: float) -> None:
+    """Raise SettingsError where a phase cannot do without features that outgrow the cache's limit."""
+    sizes = f"they take {needed_bytes / 1e9:.2g} GB, more than --cache-limit {limit_bytes / 1e9:g}"
+    refuse_unkept(phase, sizes, "Raise it" + (", or give fewer --views" if phase.views > 1 else ""))
+
+
+def refuse_unkept(phase: Phase, problem: str, cure: str) -> None:
+    """Raise SettingsError where a phase cannot do without kept features, saying why there are none."""
+    if phase.optimizer == "lbfgs":
+        cure = cure[0].lower() + cure[1:]
+        raise SettingsError(
+            f"--optimizer lbfgs needs the features of all pictures at hand, but {problem}: {cure}, or choose "
+            f"another --optimizer."
+        )
+
+
+def fixed_views(settings: TrainSettings, phase: Phase) -> list[View]:
+    """Return the fixed views that a phase looks through: a plain one without augmentation, none if fresh."""
+    if phase.augment == "none":
+        return [View()]
+    count = phase.views if phase.optimizer == "lbfgs" else min(phase.views, phase.epochs)
+    return [fixed_view(phase.augment, settings.seed, number) for number in range(count)]
+
+
+def pick_workers(workers: int, device: torch.device) -> int:
+    """Return the number of loading processes: as asked, or what suits the machine."""
+    if workers >= 0:
+        return workers
+    return min(8, usable_cores()) if device.type == "cuda" else min(2, usable_cores() // 2)

@@ -1,0 +1,202 @@
+"""What a run has reached: progress, best, patience and history, to and from `last.pt` and `best.pt`."""
+
+import copy
+import functools
+import json
+import math
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..evaluation.calibration import fit_temperature
+from ..models.classifier import Classifier
+from ..runs.checkpoint import describe_model, save_checkpoint, versions, write_atomic
+from ..runtime.distributed import SOLO, Group
+from ..runtime.memory import Room
+from ..settings import InputSpec, TrainSettings, save_interval
+
+SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
+MONITOR_MIN = ("loss",)  # the others are better when higher
+
+
+@dataclass
+class Progress:
+    """Where a run is. `epoch` counts finished epochs of the phase, `step` batches of the one under way."""
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Any] | None = None  # over all phases
+    phase_best: dict[str, Any] | None = None
+    patience: int = 0  # epochs since the phase's best improved
+    history: list[dict[str, Any]] = field(default_factory=list)
+    bad: list[list] = field(default_factory=list)  # unreadable: [split, place in it, path, reason]
+
+    def start_phase(self, phase: int) -> None:
+        """Move on to another phase: its best and its patience start anew."""
+        self.phase, self.epoch, self.step = phase, 0, 0
+        self.sums, self.phase_best, self.patience = {}, None, 0
+
+
+def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_delta: float = 0.0) -> bool:
+    """Say whether a row of the history improves on the best so far by more than `min_delta`.
+
+    Of two with the same value, which accuracies on a few hundred pictures often have, the one with the
+    lower loss is better.
+    """
+    if best is None:
+        return True
+    value, old = row[f"val_{monitor}"], best.get(f"val_{monitor}")
+    if old is None or math.isnan(old):
+        return True
+    if value == old and not min_delta:
+        return row["val_loss"] < best["val_loss"]
+    return (old - value if monitor in MONITOR_MIN else value - old) > min_delta
+
+
+@dataclass(eq=False)
+class RunState:
+    """A run directory and what goes into its checkpoints."""
+
+    run_dir: Path
+    settings: TrainSettings
+    classifier: Classifier
+    class_names: list[str]
+    input_spec: InputSpec
+    fingerprint: dict[str, Any]
+    progress: Progress = field(default_factory=Progress)
+    room: Room = field(default_factory=Room)
+    group: Group = SOLO  # its main process alone writes
+    best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
+    unsaved_best: bool = False
+    temperature: float = 1.0
+    _saved_at: float = field(default_factory=lambda: time.monotonic())
+    _save_cost_s: float = 0.0
+    _batches: int = 0  # since the last save
+    _rows_written: int = -1  # of the history; -1: what is there may be an older run's
+
+    def model_content(self) -> dict[str, Any]:
+        """Return the part of a checkpoint that predicting needs."""
+        return describe_model(self.classifier, self.settings.head, self.class_names, self.input_spec)
+
+    def note_best(self, row: dict[str, Any], monitor: str, improved: bool) -> None:
+        """Keep the weights if the epoch is the phase's best; they become best.pt if best over all."""
+        if not improved:
+            return
+        self.progress.phase_best = row
+        moving = self.classifier.moving_names()  # what is frozen stays one tensor, and is saved once
+        self.best_state = {
+            name: tensor.detach().cpu().clone() if name in moving else tensor.detach().cpu()
+            for name, tensor in self.classifier.state_dict().items()
+        }
+        best = self.progress.best
+        if better(row, best, monitor):
+            self.progress.best = row
+            self.unsaved_best = True
+
+    def save(self, optimizer, average, force: bool = False) -> bool:
+        """Write best.pt if it changed, then last.pt and the history; skip it where saves come too thick.
+
+        What is skipped is made again, bit for bit, by a run that resumes from the save before.
+        """
+        if not self.group.is_main:
+            return False
+        now = time.monotonic()
+        if not force and 0 <= now - self._saved_at < self._save_cost_s / SAVE_SHARE:
+            return False
+        if self.unsaved_best:
+            self.save_best()
+        save_checkpoint(self.resume_content(optimizer, average), self.run_dir / "last.pt")
+        self._write_history()
+        self._saved_at, self._batches = time.monotonic(), 0
+        self._save_cost_s = self._saved_at - now
+        return True
+
+    @functools.cached_property
+    def save_interval(self) -> tuple[float, float]:
+        """Seconds and batches between saves within an epoch."""
+        return save_interval(self.settings.save_every)
+
+    def is_save_due(self) -> bool:
+        """Count one more batch and say whether `save_every` wants a save in the middle of the epoch."""
+        if not self.group.is_main:
+            return False
+        self._batches += 1
+        seconds, batches = self.save_interval
+        passed_s = time.monotonic() - self._saved_at
+        late = seconds < math.inf and not 0 <= passed_s < seconds  # below 0: the clock was set back
+        return late or self._batches >= batches
+
+    def save_best(self) -> None:
+        """Write best.pt: the best weights so far, with only what predicting needs, and its metrics."""
+        content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.best}
+        content["temperature"] = self.temperature
+        save_checkpoint(content, self.run_dir / "best.pt")
+        self.unsaved_best = False
+
+    def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass."""
+        if not self.group.is_main:
+            return
+        content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.phase_best}
+        content["temperature"] = fit_temperature(logits.numpy(), labels.numpy())
+        name = phase_label(self.progress.phase, self.progress.phase_best["phase_name"])
+        save_checkpoint(content, self.run_dir / f"best-{name}.pt")
+
+    def resume_content(self, optimizer, average) -> dict[str, Any]:
+        """Return the whole content of last.pt: one dict of plain containers and tensors."""
+        progress = self.progress
+        return {
+            **self.model_content(),
+            "epoch": progress.epoch,
+            "phase": progress.phase,
+            "step": progress.step,
+            "sums": dict(progress.sums),
+            "optimizer": None if optimizer is None else optimizer.state_dict(),
+            "scheduler": {"name": self.settings.phases[progress.phase].scheduler, "stateless": True},
+            "rng": {"seed": self.settings.seed, "stateless": True},
+            "average": None if average is None else average.state_dict(),
+            "best": progress.best,
+            "phase_best": progress.phase_best,
+            "best_state": self.best_state,
+            "patience": progress.patience,
+            "history": copy.deepcopy(progress.history),
+            "bad": copy.deepcopy(progress.bad),
+            "micro_batch_size": self.room.size,
+            "settings": self.settings.to_dict(),
+            "data_fingerprint": self.fingerprint,
+            "versions": versions(),
+        }
+
+    def _write_history(self) -> None:
+        if len(self.progress.history) == self._rows_written:
+            return
+        self._rows_written = len(self.progress.history)
+        lines = "".join(json.dumps(row) + "\n" for row in self.progress.history)
+        write_atomic(self.run_dir / "history.jsonl", lambda file: file.write(lines.encode()))
+
+
+def phase_label(index: int, name: str) -> str:
+    """Return what a phase's files are called: its number from 1, and its name as a file can have it."""
+    written = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return f"{index + 1}-{written or 'phase'}"
+
+
+def restore_progress(content: dict[str, Any]) -> Progress:
+    """Rebuild the progress that a checkpoint of `RunState.resume_content` holds."""
+    return Progress(
+        phase=content["phase"],
+        epoch=content["epoch"],
+        step=content["step"],
+        sums=dict(content.get("sums", {})),
+        best=content["best"],
+        phase_best=content.get("phase_best"),
+        patience=content["patience"],
+        history=copy.deepcopy(content["history"]),
+        bad=copy.deepcopy(content.get("bad", [])),
+    )

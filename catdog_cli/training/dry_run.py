@@ -1,0 +1,129 @@
+"""`--dry-run`: what a training would do, and how long it would take, measured on a few batches."""
+
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+
+from ..data.dataset import class_counts
+from ..features.batches import FreshPictures
+from ..features.cache_fill import table_bytes
+from ..features.extractor import FrozenPrefix, View, run_prefix
+from ..settings import Phase, TrainSettings
+from .batch_source import fixed_views, refuse_too_large
+from .epoch import plan_epoch, train_batches
+from .phase_run import EpochSums
+from .setup import Setup, check_settings, open_phase, prepare_run
+
+MEASURED_BATCHES = 3
+MEASURED_PREFIX = 4  # batches
+
+
+def estimate_run(settings: TrainSettings, dataset: Any) -> dict[str, Any]:
+    """Return classes, counts, device, precision, memory (bytes) and seconds by phase; writes nothing.
+
+    Raises:
+        CatdogError: whatever would stop the training itself before its first epoch.
+    """
+    check_settings(settings)
+    setup = prepare_run(settings, dataset)
+    phases = [_estimate_phase(setup, phase, index) for index, phase in enumerate(settings.phases)]
+    splits = {
+        name: dict(zip(dataset.class_names, class_counts(dataset, name).tolist(), strict=True))
+        for name in dataset.splits
+    }
+    return {
+        "data": settings.data,
+        "classes": dataset.class_names,
+        "pictures": splits,
+        "arch": settings.arch,
+        "weights": settings.weights,
+        "image_size_px": setup.spec.size,
+        "device": setup.device.type,
+        "precision": str(setup.dtype).removeprefix("torch."),
+        "phases": phases,
+        "memory_bytes": _peak_memory(setup),
+        "seconds": sum(phase["seconds"] for phase in phases),
+    }
+
+
+def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
+    """Return what the phase trains, and its seconds: features once if they are kept, then its epochs."""
+    border = setup.classifier.unfreeze(phase.unfreeze)
+    prefix = FrozenPrefix(setup.classifier.prefix(border), setup.spec, setup.dtype, setup.device)
+    num_train, num_val = len(setup.sets["train"]), len(setup.sets["val"])
+    picture_s = _time_prefix(setup, prefix)
+    fresh = phase.augment != "none" and not phase.views
+    rows = num_val + num_train * len(fixed_views(setup.settings, phase))
+    needed = table_bytes(prefix, rows) if border else 0
+    limit_bytes = setup.settings.cache_limit * 1e9
+    if needed > limit_bytes:
+        refuse_too_large(phase, needed, limit_bytes)
+    kept = border > 0 and setup.settings.cache and needed <= limit_bytes
+    step_s = _time_steps(setup, phase, index, border, prefix)
+    train_s = num_train * step_s["train"] + (num_train * step_s["load"] if fresh or not kept else 0)
+    val_s = num_val * (step_s["train"] / 3 + (0 if kept else picture_s))
+    epochs_s = (1 if phase.optimizer == "lbfgs" else phase.epochs) * (train_s + val_s)
+    return {
+        "name": phase.name,
+        "epochs": phase.epochs,
+        "trainable_parameters": sum(p.numel() for _, p in setup.classifier.trainable_parameters()),
+        "total_parameters": sum(p.numel() for p in setup.classifier.parameters()),
+        "features_kept_bytes": needed if kept else 0,
+        "seconds": (rows * picture_s if kept else 0.0) + epochs_s,
+    }
+
+
+def _time_prefix(setup: Setup, prefix: FrozenPrefix) -> float:
+    """Return seconds a picture for decoding and the prefix, on all cores."""
+    places = list(range(min(MEASURED_PREFIX * prefix.batch, len(setup.sets["train"]))))
+    for _ in run_prefix(prefix, setup.sets["train"], places[: prefix.batch], View()):
+        pass  # the first batch pays for set-up
+    started = time.perf_counter()
+    for _, _, bad in run_prefix(prefix, setup.sets["train"], places, View()):
+        setup.sets["train"].note_bad(bad)
+    return (time.perf_counter() - started) / max(1, len(places))
+
+
+def _time_steps(
+    setup: Setup, phase: Phase, index: int, border: int, prefix: FrozenPrefix
+) -> dict[str, float]:
+    """Return seconds a picture of training steps ("train") and of loading for them ("load")."""
+    source = FreshPictures(
+        setup.sets["train"], prefix, phase.augment, phase.views, setup.settings.seed, index, 0
+    )
+    run = open_phase(setup, index, border, source, source)
+    plan = plan_epoch(run, 0)[: MEASURED_BATCHES + 1]
+    started = time.perf_counter()
+    batches = list(source.batches(plan, 0))
+    load_s = (time.perf_counter() - started) / sum(map(len, plan))
+    run.source = _Given(source.chosen, batches)
+    train_batches(run, 0, plan[:1], 0, EpochSums(), _ignore)  # the first batch pays for set-up
+    sums = EpochSums()
+    started = time.perf_counter()
+    train_batches(run, 0, plan, 0, sums, _ignore)
+    return {"train": (time.perf_counter() - started) / max(1, sums.seen), "load": load_s}
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+class _Given:
+    """A source of batches that are in memory already."""
+
+    def __init__(self, chosen: Any, batches: list):
+        self.chosen, self._batches = chosen, batches
+
+    def batches(self, plan: list[torch.Tensor], epoch: int) -> list:
+        return self._batches[: len(plan)]
+
+
+def _peak_memory(setup: Setup) -> int:
+    """Return the most memory that this measurement took: what a run takes, to a few per cent."""
+    if setup.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

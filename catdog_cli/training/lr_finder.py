@@ -1,0 +1,102 @@
+"""The learning-rate range test: raise the rate batch by batch, watch the loss."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import CatdogError, SettingsError
+from ..runtime.distributed import SOLO
+from .batch_source import choose_sources
+from .epoch import plan_epoch
+from .optimizers import set_rates
+from .phase_run import EpochSums, PhaseRun
+from .setup import Setup, fit_norm, open_phase
+from .train_step import train_step
+
+LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
+SMOOTHING = 0.9
+EXPLODED = 4.0  # times the least loss
+
+
+@dataclass(frozen=True)
+class RateTest:
+    """Rates and smoothed losses of each step; the suggestion and the rate of least loss."""
+
+    rates: list[float]
+    losses: list[float]
+    suggestion: float
+    steepest: float
+    least: float
+
+
+def find_rate(setup: Setup, index: int, report: Callable, steps: int = STEPS) -> RateTest:
+    """Run the test for one phase and leave the network as it was.
+
+    The rate rises exponentially from LOWEST until the smoothed loss explodes (Smith, arXiv 1506.01186,
+    3.3). Suggested is the rate of the steepest fall, or a tenth of the rate of least loss, where
+    that is smaller: the two rules of fastai's `lr_find`, of which the more careful is taken.
+
+    Raises:
+        CatdogError: the loss never fell.
+        SettingsError: the phase has no rate to find.
+    """
+    phase = setup.settings.phases[index]
+    if phase.optimizer == "lbfgs":
+        raise SettingsError("Optimizer lbfgs has no rate to find: choose another --optimizer.")
+    if not phase.learning_rate:
+        raise SettingsError("A rate of 0 cannot be scaled: leave out --learning-rate.")
+    border = setup.classifier.unfreeze(phase.unfreeze)
+    source, val_source = choose_sources(setup, phase, index, border, report)
+    if border == len(setup.classifier.blocks) and index == 0:
+        fit_norm(setup, source)
+    before = copy.deepcopy(setup.classifier.state_dict())
+    run = open_phase(setup, index, border, source, val_source)
+    try:
+        return _suggest(*_raise_rate(run, steps, report))
+    finally:
+        setup.classifier.load_state_dict(before)
+
+
+def _raise_rate(run: PhaseRun, steps: int, report: Callable) -> tuple[list[float], list[float]]:
+    run.classifier.train_unfrozen()
+    rates, losses, smooth, step, epoch = [], [], 0.0, 0, 0
+    while step < steps:
+        for inputs in run.source.batches(plan_epoch(run, epoch)[: steps - step], epoch):
+            if not len(inputs.indices):  # all of them unreadable
+                continue
+            rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
+            set_rates(run.optimizer, rate / run.phase.learning_rate)
+            sums = EpochSums()
+            try:
+                train_step(run, (epoch, step, 0), iter([inputs]), len(inputs.indices), sums, SOLO)
+            except CatdogError:  # not finite: it has exploded
+                return rates, losses
+            step += 1
+            smooth = SMOOTHING * smooth + (1 - SMOOTHING) * sums.loss / max(1, sums.seen)
+            rates.append(rate)
+            losses.append(smooth / (1 - SMOOTHING**step))
+            report("batch", done=step, total=steps, phase=run.phase, epoch=1, **sums.mean())
+            if losses[-1] > EXPLODED * min(losses) and step > steps // 5:
+                return rates, losses
+        epoch += 1
+        if not step:  # not one picture can be read
+            break
+    return rates, losses
+
+
+def _suggest(rates: list[float], losses: list[float]) -> RateTest:
+    skip = max(1, len(losses) // 10)  # the smoothed loss has not settled before
+    values = torch.tensor(losses[skip:])
+    if len(values) < 3 or values.min() >= values[0]:
+        raise CatdogError(
+            "The loss never fell while the rate rose, so no rate can be suggested: check the labels, or "
+            "choose --learning-rate yourself."
+        )
+    lowest = int(values.argmin())
+    slopes = torch.gradient(values, spacing=math.log(rates[1] / rates[0]))[0]
+    steepest = rates[skip + int(slopes[: lowest + 1].argmin())]
+    least = rates[skip + lowest]
+    return RateTest(rates, losses, min(steepest, least / 10), steepest, least)

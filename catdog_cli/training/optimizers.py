@@ -1,0 +1,144 @@
+"""Optimizers, their rates by block and by step, and weight averaging."""
+
+import functools
+import inspect
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from ..models.classifier import Classifier
+from ..runtime.vision import keep_compiler_out
+from ..settings import Phase
+
+SGD_MOMENTUM = 0.9
+STEP_DECAY = 0.1  # the step scheduler multiplies by this after each third of the epochs
+WARMUP_START = 0.01
+ONE_CYCLE_WARMUP = 0.3  # share of the steps; Smith and Topin, arXiv 1708.07120, as torch's OneCycleLR has it
+
+
+def build_optimizer(classifier: Classifier, phase: Phase) -> torch.optim.Optimizer:
+    """Build the phase's optimizer over the trainable parameters, one group a block.
+
+    With `layer_decay` below 1 a block's rate is learning_rate * layer_decay ** (blocks after it): earlier
+    blocks hold more general features and move less (Howard and Ruder, arXiv 1801.06146, 3.2). Biases and
+    norms are not decayed.
+    """
+    groups = list(_parameter_groups(classifier, phase))
+    fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
+    if phase.optimizer in ("sgd", "lbfgs"):  # lbfgs solves in one go (`solve`) and never steps this one
+        kind = _without_compiler(torch.optim.SGD)
+        return kind(groups, lr=phase.learning_rate, momentum=SGD_MOMENTUM, fused=fused)
+    kind = _without_compiler({"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer])
+    return kind(groups, lr=phase.learning_rate, fused=fused)
+
+
+@functools.cache
+def _without_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """Return `kind` as it is where steps are not compiled, which does not import torch's compiler.
+
+    Torch wraps `step` and four other methods in what a compiler has to know of them, and imports it (1.3 s)
+    when the first is called; `step` itself is no_grad once these are off, as it is with them.
+    """
+    for method in vars(torch.optim.Optimizer).values():
+        function = getattr(method, "__wrapped__", None)
+        if function is not None and not hasattr(function, "__dynamo_disable"):
+            function.__dynamo_disable = keep_compiler_out(function, wrapping=False)
+    return type(kind.__name__, (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+
+
+def _parameter_groups(classifier: Classifier, phase: Phase) -> Iterator[dict]:
+    parts = [*classifier.blocks, ("head", classifier.head)]
+    seen: set[int] = set()
+    for place, (name, part) in enumerate(parts):
+        rate = phase.learning_rate * phase.layer_decay ** (len(parts) - 1 - place)
+        fresh = [p for p in part.parameters() if p.requires_grad and id(p) not in seen]
+        seen.update(map(id, fresh))
+        for params, decay in (
+            ([p for p in fresh if p.ndim > 1], phase.weight_decay),
+            ([p for p in fresh if p.ndim <= 1], 0.0),
+        ):
+            if params:
+                yield {"params": params, "lr": rate, "base_lr": rate, "weight_decay": decay, "name": name}
+
+
+def rate_factor(phase: Phase, step: int, steps_per_epoch: int) -> float:
+    """Return what the rates are multiplied by at `step` (0-based, over the whole phase).
+
+    A pure function of the step, so that a resumed run has the rates of one that was never stopped.
+    """
+    warmup = round(phase.warmup_epochs * steps_per_epoch)
+    total = max(1, phase.epochs * steps_per_epoch)
+    if phase.scheduler == "one-cycle":
+        return _one_cycle(step, total)
+    if step < warmup:
+        return WARMUP_START + (1 - WARMUP_START) * step / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    if phase.scheduler == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    if phase.scheduler == "step":
+        third = max(1, math.ceil(phase.epochs / 3))
+        return STEP_DECAY ** (step // steps_per_epoch // third)
+    return 1.0
+
+
+def _one_cycle(step: int, total: int) -> float:
+    """Rise from 1/25 to 1, then fall to 1/250,000, along half cosines."""
+    top = max(1, ONE_CYCLE_WARMUP * total)
+    if step < top:
+        return 1 / 25 + (1 - 1 / 25) * 0.5 * (1 - math.cos(math.pi * step / top))
+    return 4e-6 + (1 - 4e-6) * 0.5 * (1 + math.cos(math.pi * min(1, (step - top) / max(1, total - top))))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give every group its base rate times `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
+
+
+class Average:
+    """An exponential moving average of a module's floating-point parameters and buffers.
+
+    Early steps use a smaller decay, (1 + step) / (10 + step), so that the start is forgotten
+    (as in TensorFlow's ExponentialMovingAverage).
+    """
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.decay, self.steps = decay, 0
+        self.live = {
+            name: tensor for name, tensor in module.state_dict().items() if tensor.is_floating_point()
+        }
+        self.kept = {name: tensor.detach().clone() for name, tensor in self.live.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the average towards the live values."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        torch._foreach_lerp_(list(self.kept.values()), list(self.live.values()), 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the averaged values into the module for the time of a `with` block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, tensor in self.live.items():
+            other = tensor.clone()
+            tensor.copy_(self.kept[name])
+            self.kept[name].copy_(other)
+
+    def state_dict(self) -> dict:
+        return {"steps": self.steps, "kept": {name: tensor.cpu() for name, tensor in self.kept.items()}}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.steps = state["steps"]
+        for name, tensor in state["kept"].items():
+            self.kept[name].copy_(tensor)

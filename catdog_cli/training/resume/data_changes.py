@@ -1,0 +1,168 @@
+"""Whether a run that goes on finds the pictures that it began with; called by `run`.
+
+A run's split.csv says which pictures are its own, on which side, and the digest of each file. Pictures that
+came later are no part of the run; those that are gone or hold something else would change its result.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.dataset import Dataset, Split
+from ...data.scan import scan_dataset
+from ...data.splits import read_keys, read_split, split_dataset, write_split
+from ...errors import CatdogError, DataError
+from ...settings import TrainSettings
+from ..setup import Setup
+
+SPLIT_FILE = "split.csv"
+SHOWN = 3  # names in a sentence
+TRAINED = ("train", "val")  # what a test split holds is of no concern to training
+
+
+@dataclass
+class DataChanges:
+    """What differs from the pictures that a run began with: paths, of train and val."""
+
+    added: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)  # another content
+    unknown: bool = False  # something differs; a run of an older catdog does not know what
+
+    @property
+    def harmful(self) -> bool:
+        """Whether going on gives another result than a run that was never stopped."""
+        return bool(self.removed or self.changed or self.unknown)
+
+    def describe(self) -> str:
+        """Return the counts with some names: 2 removed ('a.jpg', 'b.jpg'), 1 changed ('c.jpg')."""
+        kinds = {"removed": self.removed, "changed": self.changed, "added": self.added}
+        said = [f"{len(paths):,} {kind} ({_names(paths)})" for kind, paths in kinds.items() if paths]
+        return ", ".join(said) or "some with another content"
+
+
+def _names(paths: list[str]) -> str:
+    shown = ", ".join(repr(path) for path in paths[:SHOWN])
+    return shown + (", ..." if len(paths) > SHOWN else "")
+
+
+def own_split(settings: TrainSettings, run_dir: Path) -> tuple[Dataset, DataChanges]:
+    """Return what is left of the run's own split, in its order, and what was added or removed since.
+
+    The data may have moved as a whole, and be a folder, a manifest or a prepared folder, as before.
+
+    Raises:
+        CatdogError: the data is not there; of train or val nothing is left.
+    """
+    data = Path(settings.data)
+    if not data.exists():
+        raise CatdogError(
+            f"The data of this run, {settings.data!r}, is not there any more: if it moved, say where: "
+            f"`catdog train NEW_DATA --resume {run_dir}`."
+        )
+    scanned = None
+    with contextlib.suppress(CatdogError):  # what the run needs of it is looked at below
+        scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False)
+    if not (run_dir / SPLIT_FILE).exists():
+        scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
+        return split_dataset(scanned, settings.val_fraction, settings.seed), DataChanges()
+    root = data if data.is_dir() else data.parent
+    listed = read_split(run_dir / SPLIT_FILE, root, check_files=False)
+    return _what_is_left(listed, scanned)
+
+
+def _what_is_left(listed: Dataset, scanned: Dataset | None) -> tuple[Dataset, DataChanges]:
+    prepared = scanned is not None and scanned.images is not None
+    there = _places(scanned) if scanned is not None else {}
+    changes, splits = DataChanges(), {}
+    for name, split in listed.splits.items():
+        found = [
+            path in there if prepared else os.path.isfile(os.path.join(listed.root, path))  # noqa: PTH113, PTH118
+            for path in split.paths
+        ]
+        left = split.take(np.flatnonzero(found))
+        splits[name] = _take_rows(left, scanned, there) if prepared else left
+        if name in TRAINED:
+            changes.removed += [
+                path for path, is_there in zip(split.paths, found, strict=True) if not is_there
+            ]
+            if not len(left):
+                raise DataError(
+                    f"None of the {len(split)} pictures of {name} is in {str(listed.root)!r} any more, the "
+                    f"first was {split.paths[0]!r}: put them back, or say where they are now."
+                )
+    known = {path for split in listed.splits.values() for path in split.paths}
+    changes.added = [path for path in there if path not in known]
+    listed.splits, listed.images = splits, scanned.images if prepared else None
+    return listed, changes
+
+
+def _places(dataset: Dataset) -> dict[str, tuple[str, int]]:
+    """Return the split and the place in it of every path."""
+    return {
+        path: (name, place)
+        for name, split in dataset.splits.items()
+        for place, path in enumerate(split.paths)
+    }
+
+
+def _take_rows(split: Split, prepared: Dataset, there: dict[str, tuple[str, int]]) -> Split:
+    """Return a split with the rows and keys that its paths have in a prepared folder."""
+    parts = [(prepared.splits[name], place) for name, place in map(there.__getitem__, split.paths)]
+    rows = np.array([part.rows[place] for part, place in parts], dtype=np.int64)
+    return Split(split.paths, split.labels, rows, [part.keys[place] for part, place in parts])
+
+
+def settle_changes(
+    setup: Setup,
+    changes: DataChanges,
+    run_dir: Path,
+    old: dict[str, Any] | None,
+    accept: bool,
+    report: Callable[..., None],
+) -> None:
+    """Complete `changes` by what the files hold, and say or refuse them; what is accepted becomes the run's.
+
+    `old` is the fingerprint of before, where there is one.
+
+    Raises:
+        DataError: something differs, and nobody said to `accept` that.
+    """
+    keys = read_keys(run_dir / SPLIT_FILE) if (run_dir / SPLIT_FILE).exists() else {}
+    if keys:
+        changes.changed = list(_find_changed(setup, keys))
+    if not keys or setup.dataset.images is not None:  # a prepared folder's keys are those of its sources
+        changes.unknown = not changes.harmful and old not in (None, setup.fingerprint)
+    if (changes.harmful or changes.added) and not accept:
+        raise DataError(
+            f"The pictures of {setup.settings.data!r} are not those that this run began with: "
+            f"{changes.describe()}. {_advice(changes)}"
+        )
+    if changes.harmful or changes.added:
+        report("data_changed", changes=changes)
+    if changes.harmful or not keys:
+        write_split(setup.dataset, run_dir / SPLIT_FILE, keys=setup.contents)
+
+
+def _advice(changes: DataChanges) -> str:
+    if not changes.harmful:
+        return (
+            "Add --accept-changed-data to go on without the added ones, with the same result as ever, or "
+            "start a new run to train on them."
+        )
+    return (
+        "Put them back, or add --accept-changed-data to go on with what there is: removed ones leave the "
+        "run, added ones stay out, and the result is not that of a run in one go."
+    )
+
+
+def _find_changed(setup: Setup, keys: dict[str, str]) -> Iterator[str]:
+    for name in TRAINED:
+        for path, key in zip(setup.dataset.splits[name].paths, setup.contents[name], strict=True):
+            if keys.get(path) != key:
+                yield path

@@ -1,0 +1,89 @@
+"""Pictures at addresses, from a server in this process."""
+
+import http.server
+import io
+import threading
+import time
+
+import pytest
+
+from catdog_cli import Predictor
+from catdog_cli.images.read import PictureError
+from catdog_cli.inference.batch import predict_rows
+from catdog_cli.inference.urls import fetch_picture, is_address
+
+from ..conftest import draw_picture
+from .checkpoints import write_checkpoint
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers with a picture, a page, a redirect, too much, or too late."""
+
+    def do_GET(self):
+        redirects = {"/away": "file:///etc/hostname", "/ftp": "ftp://localhost/x", "/moved": "/photo.png"}
+        if self.path in redirects:
+            self.send_response(302)
+            self.send_header("Location", redirects[self.path])
+            self.end_headers()
+            return
+        if self.path == "/gone":
+            return self.send_error(404)
+        if self.path == "/slow":
+            time.sleep(1)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>" if self.path == "/page" else self.server.picture)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    data = io.BytesIO()
+    draw_picture(0, 1).save(data, "png")
+    server.picture = data.getvalue()
+    server.handle_error = lambda *args: None  # of a client that has hung up
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_address_gives_what_its_file_gives(site, tmp_path):
+    draw_picture(0, 1).save(tmp_path / "photo.png")
+    predictor = Predictor.load(write_checkpoint(tmp_path / "best.pt"), device="cpu")
+    sources = [f"{site}/photo.png", str(tmp_path / "photo.png"), f"{site}/moved", f"{site}/page"]
+    rows = [row for _, row in predict_rows(predictor, sources, 3)]
+    assert [row["path"] for row in rows] == sources
+    assert rows[0]["predictions"] == rows[1]["predictions"] == rows[2]["predictions"]
+    assert rows[3]["error"].startswith(f"Cannot read the picture '{site}/page': it is not a picture")
+
+
+@pytest.mark.parametrize(
+    ("path", "limits", "match"),
+    [
+        ("/gone", {}, "Not Found; check the address"),
+        ("/away", {}, "not allowed"),
+        ("/ftp", {}, "unknown url type: ftp"),
+        ("/photo.png", {"max_bytes": 100}, "it sends more than 0.0001 MB"),
+        ("/slow", {"max_seconds": 0.2}, "it took longer than 0.2 s"),
+    ],
+)
+def test_what_does_not_bring_a_picture(site, path, limits, match):
+    with pytest.raises(PictureError, match=match) as caught:
+        fetch_picture(site + path, **limits)
+    assert f"Cannot fetch the picture '{site}{path}'" in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://", "http://127.0.0.1:1/x.png", "http://a b/x", "https://[x"])
+def test_addresses_that_lead_nowhere(address):
+    with pytest.raises(PictureError, match="Cannot fetch the picture"):
+        fetch_picture(address, max_seconds=2)
+
+
+def test_only_http_is_an_address():
+    assert [is_address(text) for text in ("HTTPS://x", "http://x", "file:///x", "http.png")] == [True] * 2 + [
+        False
+    ] * 2

@@ -1,0 +1,88 @@
+"""The fused form computes what the network computes, and is what runs where oneDNN is there."""
+
+import pytest
+import torch
+from torch import nn
+
+from catdog_cli.models.classifier import build_classifier
+from catdog_cli.models.inference_form import inference_form as fast
+from catdog_cli.models.inference_form.inference_form import FastForm, form_name
+from catdog_cli.models.inference_form.onednn import FusedConv, can_fuse
+from catdog_cli.settings import HeadSpec
+
+CPU = torch.device("cpu")
+needs_onednn = pytest.mark.skipif(not can_fuse(), reason="this torch has no fused convolutions of oneDNN")
+
+
+def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return ((found.float() - wanted.float()).norm() / wanted.float().norm()).item()
+
+
+class Tangled(nn.Module):
+    """Convolutions whose outputs are used twice, summed with themselves, and activated after a sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+        self.odd = nn.Conv2d(3, 3, 3, padding="same")
+        self.relu, self.clip, self.drop = nn.ReLU(), nn.ReLU6(), nn.Dropout(0.5)
+
+    def forward(self, x):
+        first = self.first(x)
+        twice = self.relu(first) + first
+        second = self.second(twice)
+        third = self.clip(twice + self.drop(self.third(second + second)))
+        return self.relu(self.odd(third) + 1.0)
+
+
+@needs_onednn
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 0.02)])
+def test_fuses_only_what_may_be_fused(dtype, tolerance):
+    torch.manual_seed(0)
+    network, inputs = Tangled().eval(), torch.randn(2, 3, 16, 16)
+    form = FastForm(network, dtype, CPU)
+    assert form_name(CPU) == "onednn"
+    assert FusedConv in map(type, form.modules())
+    assert relative_error(form(inputs), network(inputs)) < tolerance
+    assert relative_error(form(inputs[:1]), network(inputs[:1])) < tolerance  # another shape than the first
+    inputs = inputs[:, :, :1, :1]
+    assert relative_error(form(inputs), network(inputs)) < tolerance
+
+
+@needs_onednn
+@pytest.mark.parametrize("arch", ["mobilenet_v2", "mobilenet_v3_small", "resnet18", "efficientnet_b0"])
+def test_all_convolutions_are_fused_and_answer_as_before(arch, monkeypatch):
+    classifier = build_classifier(arch, 2, HeadSpec()).eval()
+    prefix, inputs = classifier.prefix(len(classifier.blocks)), torch.randn(2, 3, 64, 64)
+    fused = FastForm(prefix, torch.float32, CPU)
+    kinds = [type(module) for module in fused.modules()]
+    assert FusedConv in kinds
+    assert not {nn.Conv2d, nn.BatchNorm2d, nn.ReLU6, nn.Dropout}.intersection(kinds)
+    monkeypatch.setattr(fast, "can_fuse", lambda: False)
+    plain = FastForm(prefix, torch.float32, CPU)
+    assert form_name(CPU) == "plain"
+    assert FusedConv not in map(type, plain.modules())
+    assert relative_error(fused(inputs), plain(inputs)) < 1e-4
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1e30])
+def test_what_is_no_number_stays_to_be_seen(wrong):
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3))
+    for conv in network[::2]:
+        nn.init.constant_(conv.weight, wrong)
+        conv.weight.data[::2] *= -1
+    assert not FastForm(network, torch.float32, CPU)(torch.randn(1, 3, 16, 16)).isfinite().all()
+
+
+def test_without_onednn_the_plain_form_is_taken(monkeypatch):
+    can_fuse.cache_clear()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert not can_fuse()
+    can_fuse.cache_clear()
+
+
+def test_an_operator_that_is_another_one_is_not_used(monkeypatch):
+    can_fuse.cache_clear()
+    monkeypatch.setattr(FusedConv, "forward", lambda self, inputs, other=None: inputs)
+    assert not can_fuse()
+    can_fuse.cache_clear()

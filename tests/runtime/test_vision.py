@@ -1,0 +1,131 @@
+"""torchvision comes without torch's compiler, and whoever compiles still gets the real one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from catdog_cli.models.classifier import build_classifier
+from catdog_cli.settings import HeadSpec, Phase
+from catdog_cli.training.optimizers import build_optimizer
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--cpu"]
+
+
+def say(code, cwd=ROOT):
+    """Return what a fresh Python prints when it runs `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+LOADED = "import sys; print(*{'torch._dynamo', 'torch._dynamo.utils', 'sympy'}.intersection(sys.modules))"
+
+
+def test_importing_torchvision_leaves_the_compiler_out():
+    assert say("import torchvision;" + LOADED) != []  # or this file is not needed any more
+    assert say("from catdog_cli.runtime.vision import torchvision as v; v.models.resnet18();" + LOADED) == []
+
+
+def test_training_and_predicting_leave_the_compiler_out(pets, tmp_path):
+    """Whatever the optimizer; lbfgs solves for the head alone."""
+    recipe = tmp_path / "recipe.toml"
+    phases = {"lbfgs": 0, "adam": 1, "adamw": 1, "sgd": 1}
+    recipe.write_text(
+        "".join(
+            f'[[phase]]\nname = "{name}"\nepochs = 1\noptimizer = "{name}"\nunfreeze = {layers}\n'
+            for name, layers in phases.items()
+        )
+    )
+    train = ["train", str(pets), *TINY, "--recipe", str(recipe), "--output", str(tmp_path / "run")]
+    predict = ["predict", str(next(pets.rglob("*.png"))), str(tmp_path / "run"), "--cpu"]
+    for command in (train, predict):
+        ran = f"from catdog_cli import cli; assert cli.run({command}) == 0; print('.');"
+        assert say(ran + LOADED)[-1] == "."
+
+
+AFTER = """
+import torch
+from catdog_cli.runtime.vision import keep_compiler_out, torchvision
+
+@keep_compiler_out
+def outside(x):
+    return x + torch.compiler.is_compiling()
+
+def inside(x):
+    return outside(x) + torch.compiler.is_compiling()
+
+print(outside(torch.zeros(1)).item())
+print(torch.compile(inside, backend="eager")(torch.zeros(1)).item())
+print(hasattr(torch._dynamo, "optimize"), torchvision.ops.roi_align.__module__)
+"""
+
+
+def test_the_real_compiler_is_there_for_whoever_compiles():
+    """Inside a compiled function is_compiling() counts 1; what the compiler is kept out of counts 0."""
+    assert say(AFTER) == ["0.0", "1.0", "True", "torchvision.ops.roi_align"]
+
+
+def test_what_the_stand_ins_lack_is_the_real_compilers():
+    code = (
+        "import sys, torch, catdog_cli.runtime.vision as vision\n"
+        "with vision._compiler_stands_by():\n"
+        "    assert not hasattr(sys.modules['torch._dynamo'], '__file__')\n"
+        "    from torch._dynamo.utils import counters\n"
+        "import torch._dynamo.utils as utils\n"
+        "print(utils.counters is counters, utils.is_compile_supported('cpu') in (True, False))"
+    )
+    assert say(code) == ["True", "True"]
+
+
+def test_a_torchvision_that_wants_more_of_the_compiler_gets_it(tmp_path):
+    for name in ("", "io", "transforms", "transforms/v2", "transforms/v2/functional"):
+        (tmp_path / "torchvision" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "torchvision" / name / "__init__.py").write_text("")
+    (tmp_path / "torchvision" / "__init__.py").write_text("import torch._dynamo.config\nmade = 'here'\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.path.insert(1, {str(ROOT)!r})\n"
+        "from catdog_cli.runtime.vision import torchvision; import torch\n"
+        "print(torchvision.made, hasattr(torch._dynamo, 'optimize'))"
+    )
+    assert say(code, tmp_path) == ["here", "True"]
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])
+def test_steps_without_the_compiler_are_torchs_own(name, kind, fused):
+    """Other devices than CPU and CUDA take the steps that are not fused, which need no_grad."""
+    ours, theirs = (_trained(name, kind, own, fused) for own in (True, False))
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_hooks_of_torch_are_called_once_a_step():
+    classifier = build_classifier("simple_cnn", 3, HeadSpec())
+    optimizer, called = build_optimizer(classifier, Phase("all", 1, 0.01, unfreeze="all")), []
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("behind"))
+    optimizer.step()
+    assert called == ["before", "behind"]
+
+
+def _trained(name, kind, own, fused):
+    torch.manual_seed(0)
+    classifier = build_classifier("simple_cnn", 3, HeadSpec())
+    optimizer = build_optimizer(classifier, Phase("all", 1, 0.01, unfreeze="all", optimizer=name))
+    assert type(optimizer).__name__ == kind
+    options = {key: value for key, value in optimizer.defaults.items() if key != "decoupled_weight_decay"}
+    groups = [{**group, "fused": fused, "foreach": False} for group in optimizer.param_groups]
+    optimizer = (type(optimizer) if own else getattr(torch.optim, kind))(
+        groups, **{**options, "fused": fused}
+    )
+    for _ in range(3):
+        optimizer.zero_grad()
+        classifier(torch.randn(4, 3, 32, 32)).square().sum().backward()
+        optimizer.step()
+        assert all(not parameter.requires_grad or parameter.is_leaf for parameter in classifier.parameters())
+    return [parameter.detach() for parameter in classifier.parameters()]
