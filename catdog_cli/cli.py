@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from . import __version__
-from .commands.output.terminal import printable, tell, tell_lines
+from .commands.output.terminal import echo, echo_lines, printable
 from .errors import CatdogError, InterruptedRunError
 
 COMMANDS = {  # name: (module under commands, one line for the list)
@@ -114,7 +114,7 @@ def run(arguments: list[str]) -> int:
         result = root.main(arguments, prog_name="catdog", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
-        tell("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         return 130
     except click.ClickException as error:
         if os.environ.get("RANK", "0") == "0":  # once, where a launcher started several of us
@@ -123,13 +123,13 @@ def run(arguments: list[str]) -> int:
             error.show()
         return error.exit_code
     except InterruptedRunError as error:
-        tell_lines(str(error), err=True)
+        echo_lines(str(error), err=True)
         return 130
     except CatdogError as error:
-        tell_lines(f"Error: {error}", err=True)
+        echo_lines(f"Error: {error}", err=True)
         return 1
     except KeyboardInterrupt:
-        tell("Interrupted.", err=True)
+        echo("Interrupted.", err=True)
         return 130
     except ReaderLeftError:  # it has seen enough
         for descriptor in (1, 2):
@@ -138,7 +138,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if type(error).__name__ not in ("OutOfMemoryError", "MemoryError"):  # torch's: not imported here
             raise
-        tell(f"Error: {_out_of_memory(error)}", err=True)
+        echo(f"Error: {_out_of_memory(error)}", err=True)
         return 1
 
 

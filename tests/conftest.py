@@ -50,7 +50,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def draw_picture(label: int, number: int, size: tuple[int, int] = (40, 32)) -> Image.Image:
+def draw_image(label: int, number: int, size: tuple[int, int] = (40, 32)) -> Image.Image:
     """Return a noisy RGB picture of `size` (width, height) px whose colour tells its label."""
     rng = np.random.default_rng([label, number])
     noise = rng.integers(0, 120, (size[1], size[0], 3))
@@ -58,7 +58,7 @@ def draw_picture(label: int, number: int, size: tuple[int, int] = (40, 32)) -> I
     return Image.fromarray(noise.astype(np.uint8))
 
 
-def write_pictures(root: Path, counts: dict[str, int], size: tuple[int, int] = (40, 32)) -> Path:
+def write_images(root: Path, counts: dict[str, int], size: tuple[int, int] = (40, 32)) -> Path:
     """Write `counts[folder]` PNGs under root/folder, its last name giving the label; return root."""
     names = sorted({Path(folder).name for folder in counts})
     for folder, count in counts.items():
@@ -66,7 +66,7 @@ def write_pictures(root: Path, counts: dict[str, int], size: tuple[int, int] = (
         target.mkdir(parents=True, exist_ok=True)
         for number in range(count):
             key = sum(folder.encode()) * 1000 + number  # other pictures in train than in val
-            draw_picture(names.index(Path(folder).name), key, size).save(target / f"{number}.png")
+            draw_image(names.index(Path(folder).name), key, size).save(target / f"{number}.png")
     return root
 
 
@@ -74,4 +74,4 @@ def write_pictures(root: Path, counts: dict[str, int], size: tuple[int, int] = (
 def pets(tmp_path) -> Path:
     """Return a data folder with train/ and val/ of two easily told classes: 24 and 12 pictures."""
     counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
-    return write_pictures(tmp_path / "pets", counts)
+    return write_images(tmp_path / "pets", counts)

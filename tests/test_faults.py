@@ -18,7 +18,7 @@ from catdog_cli.commands import phase_report
 from catdog_cli.commands.output.train_progress import TrainReport
 from catdog_cli.runs.checkpoint import load_checkpoint
 from catdog_cli.runs.compare_runs import compare_runs, find_damage
-from tests.conftest import one_thread, write_pictures
+from tests.conftest import one_thread, write_images
 
 TINY = ("--image-size", "32", "--cpu", "--workers", "0", "--batch-size", "5", "--save-every", "2")
 RECIPES = {
@@ -56,7 +56,7 @@ def place(_no_reports, _one_thread):
 
 def fill_place(folder: Path) -> Path:
     counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
-    write_pictures(folder / "data", counts)
+    write_images(folder / "data", counts)
     save_network_of_simple_cnn(folder / "weights.pth")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATDOG_CACHE", str(folder / "cache"))
@@ -96,9 +96,9 @@ def error_of(capsys, arguments: list[str]) -> str:
     """Run what must fail with exit code 1 and one sentence, and return that."""
     capsys.readouterr()
     assert run(arguments) == 1
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    return told[told.index("Error: ") :]
+    logged = capsys.readouterr().err
+    assert "Traceback" not in logged
+    return logged[logged.index("Error: ") :]
 
 
 def check_whole(run_dir: Path) -> None:
@@ -138,7 +138,7 @@ def fill(folder: Path, leave_bytes: int = 0) -> None:
             while True:
                 file.write(bytes(4096))
         except OSError:
-            file.truncate(max(0, file.tell() - leave_bytes))
+            file.truncate(max(0, file.echo() - leave_bytes))
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,11 @@ def fill(folder: Path, leave_bytes: int = 0) -> None:
 def test_a_full_disk(capsys, monkeypatch, place, small_disk, kind, number, leave_bytes):
     run_dir = small_disk / "run"
     at(monkeypatch, kind, number, lambda: fill(small_disk, leave_bytes))
-    told = error_of(capsys, words(place, "scratch", run_dir))
-    assert "pt' (No space left on device): free space or choose another --output" in told
+    logged = error_of(capsys, words(place, "scratch", run_dir))
+    assert "pt' (No space left on device): free space or choose another --output" in logged
     check_whole(run_dir)
     if kind != "setup":
-        assert "what was saved before is intact" in told
+        assert "what was saved before is intact" in logged
         load_checkpoint(run_dir, "last.pt", resume=True)
     (small_disk / "filler").unlink()
     check_goes_on(capsys, monkeypatch, place, "scratch", run_dir)
@@ -159,8 +159,8 @@ def test_a_full_disk(capsys, monkeypatch, place, small_disk, kind, number, leave
 
 def test_a_disk_that_is_full_before_it_begins(capsys, monkeypatch, place, small_disk):
     fill(small_disk)
-    told = error_of(capsys, words(place, "scratch", small_disk / "run"))
-    assert "split.csv' cannot be written (No space left on device)" in told
+    logged = error_of(capsys, words(place, "scratch", small_disk / "run"))
+    assert "split.csv' cannot be written (No space left on device)" in logged
     (small_disk / "filler").unlink()
     assert run(words(place, "scratch", small_disk / "run")) == 0
     assert compare_runs(place / "scratch", small_disk / "run") == []
@@ -172,9 +172,9 @@ def test_a_report_that_cannot_be_written_is_a_warning(capsys, monkeypatch, place
     monkeypatch.setattr(plots, "plot_curves", PLOT_CURVES)
     at(monkeypatch, "phase_end", 1, lambda: fill(small_disk))
     assert run(words(place, "scratch", run_dir)) == 0
-    told = capsys.readouterr().err
-    assert "Warning: no report of phase 'scratch': Cannot write the picture" in told
-    assert "Warning: no curves: Cannot write the picture" in told
+    logged = capsys.readouterr().err
+    assert "Warning: no report of phase 'scratch': Cannot write the picture" in logged
+    assert "Warning: no curves: Cannot write the picture" in logged
     check_whole(run_dir)
     (small_disk / "filler").unlink()
     shutil.rmtree(run_dir / "reports")
@@ -192,9 +192,9 @@ def test_event_files_that_cannot_be_written_are_a_warning(
     (run_dir / "tensorboard").symlink_to(small_disk / "tensorboard")
     at(monkeypatch, kind, number, lambda: fill(small_disk))
     assert run(words(place, "scratch", run_dir, "--tensorboard")) == 0
-    told = capsys.readouterr().err
-    assert "Warning: TensorBoard's files in " in told or kind == "epoch"  # one page may be left to write to
-    assert "Traceback" not in told
+    logged = capsys.readouterr().err
+    assert "Warning: TensorBoard's files in " in logged or kind == "epoch"  # one page may be left to write to
+    assert "Traceback" not in logged
     load_checkpoint(run_dir, "last.pt", resume=True)
 
 
@@ -205,10 +205,10 @@ def test_a_limit_of_the_size_of_files(capsys, monkeypatch, place, tmp_path, numb
     limited = (200_000, before[1])
     at(monkeypatch, "epoch", number, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limited))
     try:
-        told = error_of(capsys, words(place, "scratch", tmp_path / "run"))
+        logged = error_of(capsys, words(place, "scratch", tmp_path / "run"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "pt' (File too large): free space or choose another --output; what was saved before" in told
+    assert "pt' (File too large): free space or choose another --output; what was saved before" in logged
     check_whole(tmp_path / "run")
     check_goes_on(capsys, monkeypatch, place, "scratch", tmp_path / "run")
 
@@ -222,10 +222,12 @@ def test_a_disk_that_becomes_read_only(capsys, monkeypatch, place, small_disk):
         subprocess.run(["mount", "-o", "remount,ro,bind", str(run_dir)], check=True)
 
     at(monkeypatch, "epoch", 2, forbid)
-    told = error_of(capsys, words(place, "scratch", run_dir))
-    assert "pt' (Read-only file system): free space or choose another --output; what was saved" in told
-    told = error_of(capsys, ["train", "--resume", str(run_dir)])
-    assert f"Cannot write into '{run_dir}' (Read-only file system): choose another --output, or mend" in told
+    logged = error_of(capsys, words(place, "scratch", run_dir))
+    assert "pt' (Read-only file system): free space or choose another --output; what was saved" in logged
+    logged = error_of(capsys, ["train", "--resume", str(run_dir)])
+    assert (
+        f"Cannot write into '{run_dir}' (Read-only file system): choose another --output, or mend" in logged
+    )
     assert run(["info", str(run_dir)]) == 0
     subprocess.run(["umount", str(run_dir)], check=True)
     check_whole(run_dir)
@@ -249,10 +251,10 @@ def open_place(place):
 def test_a_permission_that_is_taken_away(capsys, monkeypatch, place, open_place):
     run_dir = open_place / "run"
     at(monkeypatch, "epoch", 2, lambda: os.seteuid(NOBODY))
-    told = error_of(capsys, words(place, "scratch", run_dir))
-    assert "pt' (Permission denied): free space or choose another --output; what was saved before" in told
-    told = error_of(capsys, ["train", "--resume", str(run_dir)])
-    assert f"Cannot write into '{run_dir}' (Permission denied)" in told
+    logged = error_of(capsys, words(place, "scratch", run_dir))
+    assert "pt' (Permission denied): free space or choose another --output; what was saved before" in logged
+    logged = error_of(capsys, ["train", "--resume", str(run_dir)])
+    assert f"Cannot write into '{run_dir}' (Permission denied)" in logged
     os.seteuid(0)
     check_whole(run_dir)
     check_goes_on(capsys, monkeypatch, place, "scratch", run_dir)
@@ -275,8 +277,8 @@ def test_a_folder_that_nobody_may_look_into(capsys, place, open_place):
 
 def test_a_run_directory_that_is_deleted(capsys, monkeypatch, place, tmp_path):
     at(monkeypatch, "epoch", 2, lambda: shutil.rmtree(tmp_path / "run"))
-    told = error_of(capsys, words(place, "scratch", tmp_path / "run"))
-    assert "(No such file or directory): free space or choose another --output." in told
+    logged = error_of(capsys, words(place, "scratch", tmp_path / "run"))
+    assert "(No such file or directory): free space or choose another --output." in logged
     assert not (tmp_path / "run").exists()
 
 
@@ -294,8 +296,8 @@ def test_a_cache_on_a_full_disk(capsys, monkeypatch, place, small_disk, tmp_path
     monkeypatch.setenv("CATDOG_CACHE", str(small_disk / "cache"))
     fill(small_disk, leave_bytes=12_000)
     assert run(words(place, "head", tmp_path / "run")) == 0
-    told = capsys.readouterr().err
-    assert "cannot be used (No space left on device). Set CATDOG_CACHE to another folder" in told
+    logged = capsys.readouterr().err
+    assert "cannot be used (No space left on device). Set CATDOG_CACHE to another folder" in logged
     assert compare_runs(place / "head", tmp_path / "run") == []
 
 
@@ -303,10 +305,10 @@ def test_pictures_that_are_deleted(capsys, monkeypatch, place, tmp_path):
     aside = place / "aside"
     at(monkeypatch, "epoch", 1, lambda: (place / "data").rename(aside))
     try:
-        told = error_of(capsys, words(place, "scratch", tmp_path / "run"))
+        logged = error_of(capsys, words(place, "scratch", tmp_path / "run"))
     finally:
         aside.rename(place / "data")
-    assert f"The data folder '{place / 'data'}' is not there any more: bring it back and go on" in told
+    assert f"The data folder '{place / 'data'}' is not there any more: bring it back and go on" in logged
     check_whole(tmp_path / "run")
     check_goes_on(capsys, monkeypatch, place, "scratch", tmp_path / "run")
 
@@ -316,10 +318,10 @@ def test_some_pictures_that_are_deleted(capsys, monkeypatch, place, tmp_path):
     content = [path.read_bytes() for path in gone]
     at(monkeypatch, "epoch", 1, lambda: [path.unlink() for path in gone])
     try:
-        told = error_of(capsys, words(place, "scratch", tmp_path / "run"))
+        logged = error_of(capsys, words(place, "scratch", tmp_path / "run"))
     finally:
         [path.write_bytes(data) for path, data in zip(gone, content, strict=True)]
-    assert "of 36 pictures cannot be read, more than --max-bad-fraction 0.01 allows" in told
+    assert "of 36 pictures cannot be read, more than --max-bad-fraction 0.01 allows" in logged
     check_whole(tmp_path / "run")
     check_goes_on(capsys, monkeypatch, place, "scratch", tmp_path / "run")
 
@@ -356,8 +358,8 @@ def test_any_step_of_writing_may_fail(capsys, monkeypatch, place, tmp_path, step
     at(monkeypatch, "setup", 1, lambda: monkeypatch.setattr(os, "fsync", fail_at(os.fsync)))
     at(monkeypatch, "phase", 1, lambda: monkeypatch.setattr(Path, "replace", fail_at(Path.replace)))
     code = run(words(place, "scratch", tmp_path / "run"))
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    assert code == 0 or f"({os.strerror(number)})" in told  # a folder that cannot be synced is let be
+    logged = capsys.readouterr().err
+    assert "Traceback" not in logged
+    assert code == 0 or f"({os.strerror(number)})" in logged  # a folder that cannot be synced is let be
     check_whole(tmp_path / "run")
     check_goes_on(capsys, monkeypatch, place, "scratch", tmp_path / "run")

@@ -34,8 +34,8 @@ def test_damaged_files_are_values_or_sentences(tmp_path, child, target):
     child.write_corpus(target, seeds)
     for number in range(INPUTS.get(target, 100)):
         name, data = child.make_input(target, 7, number, seeds)
-        outcome, told = child.try_input(target, child._place(target, name, data, seeds, tmp_path / "work"))
-        assert outcome != "finding", f"{target} {number}: {told}"
+        outcome, logged = child.try_input(target, child._place(target, name, data, seeds, tmp_path / "work"))
+        assert outcome != "finding", f"{target} {number}: {logged}"
         outcomes.add(outcome)
     assert "refused" in outcomes
     assert "value" in outcomes or target == "recipe"  # hardly a change leaves that one whole
@@ -62,8 +62,8 @@ FAILURES = {
 def test_a_reader_that_fails_is_found(tmp_path, child, monkeypatch, read, wanted):
     monkeypatch.setattr(child, "LIMIT_BYTES", 200 * 2**20)
     monkeypatch.setitem(child.TARGETS, "names", dataclasses.replace(child.TARGETS["names"], read=read))
-    outcome, told = child.try_input("names", tmp_path / "x")
-    assert (outcome, wanted in told) == ("finding", True)
+    outcome, logged = child.try_input("names", tmp_path / "x")
+    assert (outcome, wanted in logged) == ("finding", True)
 
 
 BAD_READER = """
@@ -103,6 +103,6 @@ def test_a_reader_that_dies_or_hangs_is_found_and_kept(tmp_path):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "2 findings, 2 different ones."), (
         done.stderr
     )
-    told = [(kept / f"names-0-{number}-names.json.txt").read_text() for number in (0, 1)]
-    assert ["died with -6" in told[0], "too slow" in told[1]] == [True, True]
+    logged = [(kept / f"names-0-{number}-names.json.txt").read_text() for number in (0, 1)]
+    assert ["died with -6" in logged[0], "too slow" in logged[1]] == [True, True]
     assert (kept / "names-0-1-names.json").exists()

@@ -26,7 +26,7 @@ from catdog_cli.data.sources.archives import unpack_archive
 from catdog_cli.errors import CatdogError, CheckpointError, DataError, quote
 from catdog_cli.evaluation.eval_split import _trained_path
 from catdog_cli.images.formats import color_modes as rgb
-from catdog_cli.images.read import PictureError, read_picture
+from catdog_cli.images.read import ImageError, read_image
 from catdog_cli.inference.outputs.row_files import JsonForm, RowFile
 from catdog_cli.recipes import load_recipe
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
@@ -105,7 +105,7 @@ LARGE = {  # what a megabyte or less unpacks to, and what it may take
 def test_large_pictures_are_read_in_little_more_than_their_own_memory(make, mb):
     data = make()
     with held(mb * MB):
-        assert min(read_picture(data, 256).shape[1:]) >= 512  # twice what is wanted, or all there is
+        assert min(read_image(data, 256).shape[1:]) >= 512  # twice what is wanted, or all there is
 
 
 def test_bands_give_the_pixels_of_the_whole(monkeypatch):
@@ -186,13 +186,13 @@ REFUSED = {
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
 def test_bombs_are_refused_in_one_sentence(make, message):
     data = make()
-    with held(150 * MB, 3), pytest.raises(PictureError, match=message):
-        read_picture(data, 256)
+    with held(150 * MB, 3), pytest.raises(ImageError, match=message):
+        read_image(data, 256)
 
 
 def test_honest_counts_pass():
-    assert read_picture(make_tiff(16)).shape == (3, 16, 16)
-    assert read_picture(make_scans(20), 100).shape == (3, 500, 500)
+    assert read_image(make_tiff(16)).shape == (3, 16, 16)
+    assert read_image(make_scans(20), 100).shape == (3, 500, 500)
 
 
 @pytest.mark.parametrize("value", [0, 9, 2**16 - 1])
@@ -200,7 +200,7 @@ def test_honest_counts_pass():
 def test_absurd_orientations_leave_the_picture_as_it_is(kind, value):
     exif = Image.Exif()
     exif[0x0112] = value
-    assert read_picture(as_bytes(Image.new("RGB", (9, 5)), kind, exif=exif)).shape == (3, 5, 9)
+    assert read_image(as_bytes(Image.new("RGB", (9, 5)), kind, exif=exif)).shape == (3, 5, 9)
 
 
 # --- texts: names, options, recipes, manifests

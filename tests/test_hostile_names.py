@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from catdog_cli.cli import run
-from catdog_cli.commands.output.terminal import printable, tell, tell_json
+from catdog_cli.commands.output.terminal import echo, echo_json, printable
 
-from .conftest import draw_picture, write_pictures
+from .conftest import draw_image, write_images
 from .inference.checkpoints import write_checkpoint
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"  # clears the screen, renames the window
@@ -57,7 +57,7 @@ def test_pictures_of_any_name_are_predicted(tmp_path, monkeypatch, ask, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / name).write_bytes(b"no picture")
-    draw_picture(0, 0).save(tmp_path / "good.png")
+    draw_image(0, 0).save(tmp_path / "good.png")
     (tmp_path / "good.png").rename(tmp_path / "p" / f"g{name[1:]}")
     write_checkpoint(tmp_path / "best.pt", CLASSES)
     code, out, err = ask("predict", "p", "best.pt", "--cpu", "--plot", "plot.png")
@@ -94,10 +94,10 @@ def odd(tmp_path) -> Path:
     root = tmp_path / f"data{ESCAPE}"
     for number, name in enumerate(CLASSES):
         for split, count in (("train", 4), ("val", 2)):
-            folder = write_pictures(root / split / name, {".": 0}).joinpath(f"sub{ESCAPE}")
+            folder = write_images(root / split / name, {".": 0}).joinpath(f"sub{ESCAPE}")
             folder.mkdir()
             for each, file in list(enumerate(NAMES.values()))[:count]:
-                draw_picture(number % 3, 100 * number + 10 * count + each).save(tmp_path / "x.png")
+                draw_image(number % 3, 100 * number + 10 * count + each).save(tmp_path / "x.png")
                 (tmp_path / "x.png").rename(folder / file)
     bad = root / "train" / CLASSES[0] / f"bad{ESCAPE}.png"
     bad.write_bytes(b"no picture")
@@ -143,13 +143,13 @@ def test_arguments_of_any_kind_are_one_sentence(tmp_path, ask, argument):
 def test_a_screen_that_knows_ascii_alone(monkeypatch):
     screen = io.TextIOWrapper(io.BytesIO(), "ascii")
     monkeypatch.setattr("sys.stdout", screen)
-    tell("caf\xe9 \U0001f638 \udcff \x1b")
+    echo("caf\xe9 \U0001f638 \udcff \x1b")
     assert screen.buffer.getvalue() == rb"caf\xe9 \U0001f638 \udcff \x1b" + b"\n"
 
 
 def test_json_never_holds_a_number_that_is_none(capsys):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        tell_json({"a": float("nan")})
+        echo_json({"a": float("nan")})
 
 
 @pytest.mark.parametrize("text", ["plain", "with space", "h\xe9", "\u732b"])
@@ -163,7 +163,7 @@ def test_honest_names_stay_as_they_are(text):
 @pytest.fixture
 def traps(tmp_path) -> Path:
     """Return a data folder with a picture in each of two classes, and all that is no file."""
-    root = write_pictures(tmp_path / "data", {"cats": 2, "dogs": 2})
+    root = write_images(tmp_path / "data", {"cats": 2, "dogs": 2})
     cats = root / "cats"
     os.mkfifo(cats / "pipe.png")
     (cats / "zero.png").symlink_to("/dev/zero")
@@ -216,7 +216,7 @@ def deep(tmp_path, monkeypatch):
     for _ in range(1200):
         Path("d").mkdir()
         os.chdir("d")
-    draw_picture(0, 0).save("a.png")
+    draw_image(0, 0).save("a.png")
     os.chdir(tmp_path)
     yield "d"
     subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
@@ -229,7 +229,7 @@ def test_folders_a_thousand_deep(tmp_path, deep, ask):
 
 
 def test_hidden_class_folders_and_empty_files_are_counted(tmp_path, ask):
-    root = write_pictures(tmp_path / "data", {"cats": 2, "dogs": 2, ".hidden": 2, "__MACOSX": 2})
+    root = write_images(tmp_path / "data", {"cats": 2, "dogs": 2, ".hidden": 2, "__MACOSX": 2})
     for number in range(500):
         (root / "cats" / f"empty{number}.png").touch()
     code, out, _ = ask("data", "check", root, "--json")

@@ -15,8 +15,8 @@ CLASSES = ("Cat", "Dog")
 def draw_face(label: str, number: int) -> Image.Image:
     """Return a picture of 48 x 40 px: a Cat has pointed ears, a Dog hanging ones, and its colour varies."""
     shade = 60 + 37 * number % 120
-    picture = Image.new("RGB", (48, 40), (shade, 255 - shade, 3 * shade % 255))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (48, 40), (shade, 255 - shade, 3 * shade % 255))
+    draw = ImageDraw.Draw(image)
     fill = (240, 230, 200) if number % 3 else (90, 60, 30)
     x = 20 + number % 7
     draw.ellipse((x - 12, 10, x + 12, 36), fill=fill)
@@ -26,7 +26,7 @@ def draw_face(label: str, number: int) -> Image.Image:
     else:
         draw.ellipse((x - 17, 14, x - 9, 34), fill=(20, 20, 20))
         draw.ellipse((x + 9, 14, x + 17, 34), fill=(20, 20, 20))
-    return picture
+    return image
 
 
 @pytest.fixture
@@ -134,6 +134,6 @@ def test_too_many_bad_pictures_stop_training_and_name_them(pet_images, tmp_path,
     """Without the exclude list the same folder is refused, for 4 of 86 are more than 1 %."""
     options = ("--arch", "simple_cnn", "--weights", "none", "--image-size", 32, "--cpu", "--epochs", 1)
     assert cli.run(["train", str(pet_images), *map(str, options), "--output", str(tmp_path / "run")]) == 1
-    told = capsys.readouterr().err
-    assert "4 of 86 pictures cannot be read" in told
-    assert all(name.split("/")[1] in told for name in BAD)
+    logged = capsys.readouterr().err
+    assert "4 of 86 pictures cannot be read" in logged
+    assert all(name.split("/")[1] in logged for name in BAD)

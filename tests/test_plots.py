@@ -42,7 +42,7 @@ def make_photo(width=40, height=30):
     return np.full((height, width, 3), 128, dtype=np.uint8)
 
 
-def read_picture(path):
+def read_image(path):
     with Image.open(path) as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB"))
@@ -67,7 +67,7 @@ def count_pixels(picture, colour):
 )
 def test_curves(tmp_path, history):
     plots.plot_curves(history, tmp_path / "curves.png")
-    assert read_picture(tmp_path / "curves.png").shape == (660, 1650, 3)
+    assert read_image(tmp_path / "curves.png").shape == (660, 1650, 3)
 
 
 def test_the_best_epoch_is_starred_where_it_is(tmp_path):
@@ -75,7 +75,7 @@ def test_the_best_epoch_is_starred_where_it_is(tmp_path):
     places = []
     for best in (0, 8):
         plots.plot_curves(history, tmp_path / "curves.png", best=best)
-        left_panel = read_picture(tmp_path / "curves.png")[:, :820].astype(int)
+        left_panel = read_image(tmp_path / "curves.png")[:, :820].astype(int)
         orange = abs(left_panel - [234, 88, 12]).max(2) < 12
         places.append(float(np.nonzero(orange)[1].mean()))
     assert places[1] - places[0] > 600
@@ -86,7 +86,7 @@ def test_the_best_epoch_is_the_most_accurate_then_the_lowest_loss(tmp_path):
     history[1]["val_accuracy"] = history[2]["val_accuracy"] = 0.95
     plots.plot_curves(history, tmp_path / "found.png")
     plots.plot_curves(history, tmp_path / "given.png", best=2)
-    assert (read_picture(tmp_path / "found.png") == read_picture(tmp_path / "given.png")).all()
+    assert (read_image(tmp_path / "found.png") == read_image(tmp_path / "given.png")).all()
 
 
 @pytest.mark.parametrize("number", [2, 10, 102])
@@ -97,17 +97,17 @@ def test_pictures_of_an_evaluation(tmp_path, number):
     plots.plot_roc(probabilities, labels, names, tmp_path / "r.png")
     found = measure_calibration(logits, labels)
     plots.plot_calibration(found["before"], found["after"], tmp_path / "k.png")
-    height, width, _ = read_picture(tmp_path / "c.png").shape
+    height, width, _ = read_image(tmp_path / "c.png").shape
     assert 700 < height < 3500
     assert 700 < width < 3500
-    assert read_picture(tmp_path / "r.png").shape[0] == 5.9 * DPI
-    assert read_picture(tmp_path / "k.png").shape == (7 * DPI, 6.4 * DPI, 3)
+    assert read_image(tmp_path / "r.png").shape[0] == 5.9 * DPI
+    assert read_image(tmp_path / "k.png").shape == (7 * DPI, 6.4 * DPI, 3)
 
 
 def test_confusion_shows_mistakes_in_orange(tmp_path):
     plots.plot_confusion([[9, 0], [0, 9]], ["cats", "dogs"], tmp_path / "right.png")
     plots.plot_confusion([[0, 9], [9, 0]], ["cats", "dogs"], tmp_path / "wrong.png")
-    right, wrong = (read_picture(tmp_path / f"{name}.png") for name in ("right", "wrong"))
+    right, wrong = (read_image(tmp_path / f"{name}.png") for name in ("right", "wrong"))
     assert count_pixels(right, "#2563eb") > 50_000
     assert count_pixels(right, "#ea580c") == 0
     assert count_pixels(wrong, "#ea580c") > 50_000
@@ -117,19 +117,19 @@ def test_confusion_shows_mistakes_in_orange(tmp_path):
 def test_confusion_of_150_classes_and_of_no_pictures(tmp_path):
     plots.plot_confusion(np.eye(150, dtype=int), [f"class {i}" for i in range(150)], tmp_path / "big.png")
     plots.plot_confusion(np.zeros((3, 3), dtype=int), ["a", "b", "c"], tmp_path / "empty.png")
-    assert max(read_picture(tmp_path / "big.png").shape) < 3500
-    assert count_pixels(read_picture(tmp_path / "empty.png"), "#2563eb") == 0
+    assert max(read_image(tmp_path / "big.png").shape) < 3500
+    assert count_pixels(read_image(tmp_path / "empty.png"), "#2563eb") == 0
 
 
 def test_roc_without_a_class_to_tell_apart_says_so(tmp_path):
     plots.plot_roc(np.array([[0.9, 0.1]]), np.array([0]), ["cats", "dogs"], tmp_path / "roc.png")
-    assert read_picture(tmp_path / "roc.png").shape == (3 * DPI, 6 * DPI, 3)
+    assert read_image(tmp_path / "roc.png").shape == (3 * DPI, 6 * DPI, 3)
 
 
 def test_calibration_before_alone_and_of_one_picture(tmp_path):
     found = reliability(np.array([[0.7, 0.3]]), np.array([0]))
     plots.plot_calibration(found, None, tmp_path / "one.png")
-    picture = read_picture(tmp_path / "one.png")
+    picture = read_image(tmp_path / "one.png")
     assert count_pixels(picture, "#ea580c") > 1000
     assert count_pixels(picture, "#2563eb") == 0
 
@@ -139,7 +139,7 @@ def test_predictions(tmp_path, number, size):
     names = AWKWARD[:5]
     item = {"image": make_photo(), "title": "ünï$cø\udcffde.jpg", "names": names, "probabilities": [0.2] * 5}
     plots.plot_predictions([item] * number, tmp_path / "p.png")
-    picture = read_picture(tmp_path / "p.png")
+    picture = read_image(tmp_path / "p.png")
     height, width, _ = picture.shape
     assert (picture[:, -8:] == 255).all()  # no percentage is cut off
     assert width == size[0]
@@ -151,14 +151,14 @@ def test_a_hundred_bars_and_a_huge_photo_stay_a_picture(tmp_path):
     names, probabilities = [f"class {i}" for i in range(100)], [0.01] * 100
     item = {"image": photo, "title": "panorama.jpg", "names": names, "probabilities": probabilities}
     plots.plot_predictions([item, item], tmp_path / "p.png")
-    assert read_picture(tmp_path / "p.png").shape[0] < 1500
+    assert read_image(tmp_path / "p.png").shape[0] < 1500
 
 
 @pytest.mark.parametrize("number", [0, 1, 6, 31])
 def test_mistakes(tmp_path, number):
     item = {"image": make_photo(), "true": AWKWARD[0], "predicted": AWKWARD[2], "probability": 0.97}
     plots.plot_mistakes([item] * number, tmp_path / "m.png", total=100 if number else None)
-    picture = read_picture(tmp_path / "m.png")
+    picture = read_image(tmp_path / "m.png")
     assert (count_pixels(picture, "#808080") > 10_000) == (number > 0)
     assert picture.shape[0] < 4000
 
@@ -167,7 +167,7 @@ def test_mistakes(tmp_path, number):
 def test_learning_rate_search(tmp_path, suggestion):
     losses = [0.7, 0.7, 0.5, 0.3, 2.0, float("nan"), float("inf")]
     plots.plot_lr_find([10.0**i for i in range(-5, 2)], losses, suggestion, tmp_path / "lr.png")
-    orange = count_pixels(read_picture(tmp_path / "lr.png"), "#ea580c")
+    orange = count_pixels(read_image(tmp_path / "lr.png"), "#ea580c")
     assert (orange > 500) == (suggestion is not None)
 
 

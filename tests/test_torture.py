@@ -42,10 +42,10 @@ def test_an_unknown_recipe_is_wrong_usage():
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """Return the directories of two equal runs."""
-    from tests.conftest import write_pictures
+    from tests.conftest import write_images
 
     folder = tmp_path_factory.mktemp("pair")
-    data = write_pictures(folder / "data", {"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2})
+    data = write_images(folder / "data", {"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2})
     for name in ("first", "second"):
         train(settings_for(data), folder / name)
     return folder

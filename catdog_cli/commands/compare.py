@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from ..evaluation.eval_split import SPLITS, choose_pictures
+from ..evaluation.eval_split import SPLITS, choose_images
 from . import options
 from .evaluate import build_table
-from .evaluation import Answers, ask_network, load_predictor, picture_path, say
-from .output.terminal import make_console, tell, tell_json
+from .evaluation import Answers, ask_network, image_path, load_predictor, log
+from .output.terminal import echo, echo_json, make_console
 
 LEVEL = 0.05  # chances below it count as evidence
 LEAST_SHOWN = 0.001  # a smaller chance is told as less than that
@@ -42,14 +42,14 @@ def compare(
     """
     predictors = [load_predictor(path, device, precision) for path in (first, second)]
     names = _join_names(predictors, (first, second))
-    dataset, split = choose_pictures(data, [first, second], names, split, say, exclude)
+    dataset, split = choose_images(data, [first, second], names, split, log, exclude)
     _refuse_unknown(dataset, predictors, (first, second))
-    say(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
+    log(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
     answers = [ask_network(predictor, dataset, split) for predictor in predictors]
     document = {"first": first, "second": second, "data": data, "split": split}
     document |= _measure(predictors, answers, names, dataset, split)
     if as_json:
-        tell_json(document)
+        echo_json(document)
     else:
         _print_table(document)
 
@@ -60,7 +60,7 @@ def _join_names(predictors: list[Any], paths: tuple[str, str]) -> list[str]:
     for own, other, path in ((known[0], known[1], paths[0]), (known[1], known[0], paths[1])):
         alone = ", ".join(repr(name) for name in sorted(own - other))
         if alone:
-            say(f"Warning: only {path!r} knows {alone}.")
+            log(f"Warning: only {path!r} knows {alone}.")
     first, second = (predictor.class_names for predictor in predictors)
     return [*first, *(name for name in second if name not in known[0])]
 
@@ -136,7 +136,7 @@ def _list_disagreements(
     paths = dataset.splits[split].paths
     return [
         {
-            "path": picture_path(dataset, paths[places[i]]),
+            "path": image_path(dataset, paths[places[i]]),
             "true": names[labels[i]],
             "first": names[first[i]],
             "second": names[second[i]],
@@ -197,8 +197,8 @@ def _print_table(document: dict[str, Any]) -> None:
     cells = *(f"{document[name]:,}" for name in counts), _show_p(document["mcnemar_p"])
     console.print(build_table(("of the pictures", "number"), list(zip(names, cells, strict=True))))
     if document["num_unreadable"]:
-        tell(f"{document['num_unreadable']:,} unreadable pictures were left out.")
-    tell(f"{document['num_samples']:,} pictures. {document['conclusion']}")
+        echo(f"{document['num_unreadable']:,} unreadable pictures were left out.")
+    echo(f"{document['num_samples']:,} pictures. {document['conclusion']}")
 
 
 def _span(pair: list[float] | None, scale: float, form: str) -> str:

@@ -12,7 +12,7 @@ import click
 from ..errors import DataError
 from .options import json_option
 from .output.check_table import describe_check
-from .output.terminal import tell, tell_json, tell_over
+from .output.terminal import echo, echo_json, echo_over
 
 NAMES = "cats-vs-dogs|cats-vs-dogs-filtered|pets|flowers102"
 seed_option = click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
@@ -73,7 +73,7 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
 
     source = describe_source(name)
     size = f"{source.num_bytes / 1e6:,.0f} MB"
-    tell(f"{source.title}; about {size} to download; licence: {source.licence}.", err=True)
+    echo(f"{source.title}; about {size} to download; licence: {source.licence}.", err=True)
     if not yes and sys.stdin.isatty():
         click.confirm("Download it?", default=True, abort=True, err=True)
     with _step_progress() as report:
@@ -121,10 +121,10 @@ def check(
     _print(found.to_dict(), as_json, *describe_check(found))  # first: a file that fails costs no answer
     if page is not None:
         write_page(found, page)
-        tell(f"Page with thumbnails: {page}", err=True)
+        echo(f"Page with thumbnails: {page}", err=True)
     if exclude_list is not None:
         write_exclude_list(found, exclude_list)
-        tell(f"{len(found.list_excluded())} paths to leave out: {exclude_list}", err=True)
+        echo(f"{len(found.list_excluded())} paths to leave out: {exclude_list}", err=True)
 
 
 @data.command()
@@ -157,7 +157,7 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
     drawn = _draw(scan_dataset(root, leaks=False), **given)
     write_split(drawn, manifest, root=Path(manifest).parent)
     for warning in drawn.warnings:
-        tell(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
     counts = {name: len(part) for name, part in drawn.splits.items()}
     text = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
     _print({"manifest": manifest, "counts": counts}, as_json, f"{manifest}: {text}.")
@@ -187,11 +187,11 @@ def prepare(
 
     dataset = scan_dataset(root, exclude=exclude_list)
     for warning in dataset.warnings:
-        tell(f"Warning: {warning}", err=True)
+        echo(f"Warning: {warning}", err=True)
     with _progress("preparing") as report:
         made = prepare_dataset(dataset, target, size, normalise, report)
     for path, reason in made.skipped:
-        tell(f"Skipped {path!r}: {reason}", err=True)
+        echo(f"Skipped {path!r}: {reason}", err=True)
     found = {
         "root": str(made.root),
         "num_pictures": made.num_pictures,
@@ -204,10 +204,10 @@ def prepare(
 
 def _print(found: dict[str, Any], as_json: bool, *lines: str) -> None:
     if as_json:
-        tell_json(found)
+        echo_json(found)
     else:
         for line in lines:
-            tell(line)
+            echo(line)
 
 
 def _load_predictor(checkpoint: str) -> Any:
@@ -242,7 +242,7 @@ def _check_fractions(val_fraction: float, test_fraction: float) -> None:
 
 def _draw(dataset: Any, val_fraction: float, test_fraction: float, group_by: str | None, seed: int) -> Any:
     """Return the dataset with its splits drawn anew, out of "all" or of train."""
-    from ..data.grouping import group_pictures
+    from ..data.grouping import group_images
     from ..data.splits import split_dataset
 
     taken = [name for name in ("val", "test") if name in dataset.splits and (name == "val" or test_fraction)]
@@ -253,7 +253,7 @@ def _draw(dataset: Any, val_fraction: float, test_fraction: float, group_by: str
     if drawn is None:
         return split_dataset(dataset, val_fraction, seed, test_fraction)  # says that there is no train
     with _progress("looking for look-alikes") as report:
-        groups = group_pictures(dataset, drawn, group_by, report)
+        groups = group_images(dataset, drawn, group_by, report)
     return split_dataset(dataset, val_fraction, seed, test_fraction, groups)
 
 
@@ -274,12 +274,12 @@ def _step_progress() -> Iterator[Callable[[str, int, int], None]]:
         if not sys.stderr.isatty() or (now - shown[0] < 0.1 and done != total):
             return
         text = f"{step}: {done / total:.0%} of {total:,}" if total else f"{step}: {done:,}"
-        tell_over(f"{text:<{shown[1]}}")
+        echo_over(f"{text:<{shown[1]}}")
         shown[:] = now, len(text)
 
     try:
         yield report
     finally:
         if shown[1]:
-            tell_over(" " * shown[1])
-            tell_over("")
+            echo_over(" " * shown[1])
+            echo_over("")

@@ -16,7 +16,7 @@ import click
 
 from ..errors import CatdogError, InterruptedRunError, LostProcessError
 from ..runtime.distributed import SOLO, Group, is_launched, open_group
-from .output.terminal import tell
+from .output.terminal import echo
 
 T = TypeVar("T")
 QUIET_S = 1.0  # a silent process ends a little later than the one that talks
@@ -56,7 +56,7 @@ def several(device: str | None) -> Iterator[Group]:
         raise
     except Exception:
         if group is not None:
-            group.takes_the_word()  # by a traceback
+            group.first_to_fail()  # by a traceback
         raise
     group.close()
 
@@ -76,9 +76,9 @@ def share_out(predictor: Any, work: Callable[[], T]) -> T | None:
     return None
 
 
-def tell_memory(size: int) -> None:
+def log_memory(size: int) -> None:
     """Say that prediction goes on with fewer pictures at once."""
-    tell(f"Out of memory: going on with at most {size} pictures at once.", err=True)
+    echo(f"Out of memory: going on with at most {size} pictures at once.", err=True)
 
 
 def _meet(device: str | None) -> Group:
@@ -105,7 +105,7 @@ def _may_talk(group: Group | None, error: BaseException) -> bool:
         return os.environ.get("RANK", "0") == "0"
     if isinstance(error, KeyboardInterrupt) and not group.is_main:  # the main process knows what is kept
         return False
-    return group.takes_the_word()
+    return group.first_to_fail()
 
 
 @contextlib.contextmanager

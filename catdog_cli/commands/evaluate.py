@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..evaluation.eval_split import SPLITS, choose_pictures
+from ..evaluation.eval_split import SPLITS, choose_images
 from . import options
 from .distributed import several, share_out
 from .evaluation import (
     Answers,
     ask_network,
     describe_calibration,
+    image_path,
     load_predictor,
+    log,
     photo_reader,
-    picture_path,
-    say,
     write_files,
 )
-from .output.terminal import make_console, printable, tell, tell_json
+from .output.terminal import echo, echo_json, make_console, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,17 +77,17 @@ def _report(
 ) -> None:
     """Measure and print; write the report where one is asked for."""
     data, checkpoint = given["data"], given["checkpoint"]
-    dataset, split = choose_pictures(data, [checkpoint], predictor.class_names, split, say, exclude)
+    dataset, split = choose_images(data, [checkpoint], predictor.class_names, split, log, exclude)
     if output is not None:
         _claim(output)
-    say(_introduce(predictor, len(dataset), split))
+    log(_introduce(predictor, len(dataset), split))
     answers = ask_network(predictor, dataset, split)
     document = {**given, "split": split, **_measure(predictor, dataset, split, answers)}
     document |= {"calibrated": predictor.calibrated, "tta": predictor.mirror}
     if output is not None:
         _write(Path(output), document, answers, dataset)
     if as_json:
-        tell_json(document)
+        echo_json(document)
     else:
         _print_tables(document)
 
@@ -113,7 +113,7 @@ def _measure(predictor: Any, dataset: Any, split: str, answers: Answers) -> dict
 
     names, paths = predictor.class_names, dataset.splits[split].paths
     probabilities = calibrate(answers.logits, predictor.temperature)
-    shown = [picture_path(dataset, paths[place]) for place in answers.places]
+    shown = [image_path(dataset, paths[place]) for place in answers.places]
     metrics = full_metrics(probabilities, answers.labels, names)
     if predictor.temperature != 1:
         metrics["notes"]["probabilities"] = f"Calibrated with temperature {predictor.temperature:.4f}."
@@ -134,7 +134,7 @@ def _write(output: Path, document: dict[str, Any], answers: Answers, dataset: An
     scores = calibrate(answers.logits, document["temperature"]), answers.labels
     read_photo = photo_reader(dataset, document["split"])
     files = write_files(output, title, document, scores, read_photo)
-    say(f"Report: {files[2]}")
+    log(f"Report: {files[2]}")
 
 
 def _print_tables(document: dict[str, Any]) -> None:
@@ -150,10 +150,10 @@ def _print_tables(document: dict[str, Any]) -> None:
         rows = [(name, *map(str, row)) for name, row in zip(names, document["confusion"], strict=True)]
         console.print(build_table(("true class \\ answer", *names), rows))
     for note in list_notes(document):
-        tell(note)
+        echo(note)
     if document["num_unreadable"]:
-        tell(f"{document['num_unreadable']:,} unreadable pictures were left out.")
-    tell(summarize(document))
+        echo(f"{document['num_unreadable']:,} unreadable pictures were left out.")
+    echo(summarize(document))
 
 
 def build_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> "Table":

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .distributed import tell_memory
-from .output.terminal import make_console, tell
+from .distributed import log_memory
+from .output.terminal import echo, make_console
 
 MOST_NAMED = 20  # unreadable pictures that are named one by one
 MOST_PHOTOS = 30  # on the sheet of mistakes
@@ -29,16 +29,16 @@ class Answers:
     unreadable: dict[str, str]
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print a line to stderr."""
-    tell(text, err=True)
+    echo(text, err=True)
 
 
 def load_predictor(path: str, device: str | None, precision: str | None, **options: Any) -> Any:
     """Load a checkpoint to measure; None leaves the choice of device and precision to catdog."""
     from ..inference.predictor import Predictor
 
-    chosen = {"device": device or "auto", "precision": precision or "auto", "tell": tell_memory}
+    chosen = {"device": device or "auto", "precision": precision or "auto", "on_shrink": log_memory}
     return Predictor.load(path, **chosen, **options)
 
 
@@ -78,9 +78,9 @@ def show_progress(answers: Iterable[Any], total: int, title: str) -> Iterator[tu
 def name_unreadable(unreadable: dict[str, str]) -> None:
     """Print which pictures were left out, and why, to stderr."""
     for reason in list(unreadable.values())[:MOST_NAMED]:
-        say(f"Skipped: {reason}")
+        log(f"Skipped: {reason}")
     if len(unreadable) > MOST_NAMED:
-        say(f"Skipped: {len(unreadable) - MOST_NAMED} more.")
+        log(f"Skipped: {len(unreadable) - MOST_NAMED} more.")
 
 
 def describe_calibration(logits: Any, labels: Any, temperature: float) -> dict[str, Any]:
@@ -129,22 +129,22 @@ def write_files(
     plots.plot_calibration(calibration["before"], calibration["after"], paths[2], dpi)
     items = [{**item, "image": _to_image(read_photo(item))} for item in mistakes[:MOST_PHOTOS]]
     plots.plot_mistakes(items, paths[3], len(mistakes), dpi)
-    pictures = dict(zip(HEADINGS, paths, strict=True))
-    return [*write_report(directory, document, mistakes, calibration, pictures, title), *paths]
+    images = dict(zip(HEADINGS, paths, strict=True))
+    return [*write_report(directory, document, mistakes, calibration, images, title), *paths]
 
 
 def photo_reader(dataset: Any, split: str) -> Callable[[dict[str, Any]], Any]:
-    """Return a function that reads the picture of a mistake, whose "path" is `picture_path`'s."""
-    from ..images.read import read_picture
+    """Return a function that reads the picture of a mistake, whose "path" is `image_path`'s."""
+    from ..images.read import read_image
 
-    places = {picture_path(dataset, path): i for i, path in enumerate(dataset.splits[split].paths)}
-    return lambda item: read_picture(dataset.source(split, places[item["path"]]), PHOTO_PX)
+    places = {image_path(dataset, path): i for i, path in enumerate(dataset.splits[split].paths)}
+    return lambda item: read_image(dataset.source(split, places[item["path"]]), PHOTO_PX)
 
 
-def picture_path(dataset: Any, path: str) -> str:
+def image_path(dataset: Any, path: str) -> str:
     """Return a picture's path as the user would write it."""
     return str(Path(dataset.root) / path)
 
 
-def _to_image(picture: Any) -> Any:
-    return picture.permute(1, 2, 0).numpy()
+def _to_image(image: Any) -> Any:
+    return image.permute(1, 2, 0).numpy()

@@ -7,7 +7,7 @@ import click
 
 from .options import json_option
 from .output import info_text
-from .output.terminal import tell, tell_json
+from .output.terminal import echo, echo_json
 
 
 @click.command()
@@ -40,27 +40,27 @@ def info(
             "ARCH or CKPT, --all, --recipes and the cache are different questions: ask one at a time."
         )
     if clear_cache:
-        _print(_clear_cache(), as_json, info_text.tell_cleared)
+        _print(_clear_cache(), as_json, info_text.format_cleared)
     elif cache:
-        _print(_describe_cache(), as_json, info_text.tell_cache)
+        _print(_describe_cache(), as_json, info_text.format_cache)
     elif recipes:
-        _print(_describe_recipes(), as_json, info_text.tell_recipes)
+        _print(_describe_recipes(), as_json, info_text.format_recipes)
     elif target is None:
-        _print(_describe_archs(all_archs), as_json, info_text.tell_archs)
+        _print(_describe_archs(all_archs), as_json, info_text.format_archs)
     elif _is_arch(target):
-        _print(_describe_arch(target), as_json, info_text.tell_arch)
+        _print(_describe_arch(target), as_json, info_text.format_arch)
     else:
         from .info_checkpoint import describe_checkpoint
 
-        _print(describe_checkpoint(target), as_json, info_text.tell_checkpoint)
+        _print(describe_checkpoint(target), as_json, info_text.format_checkpoint)
 
 
 def _print(facts: dict[str, Any], as_json: bool, describe: Any) -> None:
     if as_json:
-        tell_json(facts)
+        echo_json(facts)
     else:
         for line in describe(facts):
-            tell(line)
+            echo(line)
 
 
 def _is_arch(target: str) -> bool:

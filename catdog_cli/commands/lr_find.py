@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import options
-from .output.terminal import tell, tell_json
+from .output.terminal import echo, echo_json
 from .output.train_progress import TrainReport
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ def lr_find(
         found = find_rate(prepare_run(settings, run.read_data(settings, report)), phase - 1, report)
     _print(found, phase, plot, as_json)  # before the picture, which may not be writable: it took minutes
     plot_lr_find(found.rates, found.losses, found.suggestion, plot, found.steepest)
-    tell(f"Curve: {plot}", err=True)
+    echo(f"Curve: {plot}", err=True)
 
 
 def _print(found: "RateTest", phase: int, plot: str, as_json: bool) -> None:
     if as_json:
         facts = {"suggestion": found.suggestion, "steepest": found.steepest, "least": found.least}
-        tell_json({**facts, "plot": plot})
+        echo_json({**facts, "plot": plot})
         return
     option = "--learning-rate" if phase == 1 else "--fine-tune-learning-rate"
-    tell(f"{option} {found.suggestion:.1e}")
-    tell(
+    echo(f"{option} {found.suggestion:.1e}")
+    echo(
         f"The loss falls most steeply at {found.steepest:.1e} and is least at {found.least:.1e}; suggested "
         f"is the smaller of the first and a tenth of the second (Smith, arXiv 1506.01186).",
         err=True,

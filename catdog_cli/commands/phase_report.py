@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .evaluation import photo_reader, picture_path, write_files
+from .evaluation import image_path, photo_reader, write_files
 
 DPI = 100  # a report at the end of a training of one second should not take another one
 
@@ -49,7 +49,7 @@ def _measure(setup: Any, facts: dict[str, Any]) -> tuple[dict[str, Any], tuple[A
     logits, labels = facts["logits"].double().cpu().numpy(), facts["labels"].cpu().numpy()
     names, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
     probabilities = calibrate(logits)
-    shown = [picture_path(setup.dataset, paths[place]) for place in facts["indices"].tolist()]
+    shown = [image_path(setup.dataset, paths[place]) for place in facts["indices"].tolist()]
     document = {
         **full_metrics(probabilities, labels, names),
         "calibration": measure_calibration(logits, labels),

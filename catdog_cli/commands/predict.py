@@ -10,8 +10,8 @@ from ..errors import SettingsError, quote
 from ..runtime.distributed import Group
 from ..runtime.files import read_text
 from . import options
-from .distributed import several, share_out, tell_memory
-from .output.terminal import printable, tell
+from .distributed import log_memory, several, share_out
+from .output.terminal import echo, printable
 
 NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 
@@ -137,7 +137,7 @@ def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> Any:
         category_names=names,
         mirror=given["tta"],
         group=group,
-        tell=tell_memory,
+        on_shrink=log_memory,
     )
     _report_missing_names(given["category_names"], names, predictor.class_names)
     return predictor
@@ -186,7 +186,7 @@ def _report_missing_names(path: str | None, names: dict[str, str], class_names: 
     if path is None or not missing:
         return
     shown = ", ".join(map(printable, missing[:5])) + (" ..." if len(missing) > 5 else "")
-    tell(
+    echo(
         f"{path!r} has no name for {len(missing)} of {len(class_names)} classes ({shown}): "
         "their folder names are shown.",
         err=True,

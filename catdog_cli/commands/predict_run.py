@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InterruptedRunError, LostProcessError
 from .output.predict_output import Drawing, Tally, print_json, print_text
-from .output.terminal import counted, make_console, printable, tell, tell_json
+from .output.terminal import counted, echo, echo_json, make_console, printable
 
 HERE = "-"  # the argument that means stdin
 
@@ -43,12 +43,12 @@ class Bar:
             speed = self.done / max(time.monotonic() - self.started, 1e-9)
             self.bar.update(self.task, advance=1, speed=speed)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line on stderr, above the bar."""
         if self.bar:
             self.bar.console.print(printable(text))
         else:
-            tell(text, err=True)
+            echo(text, err=True)
 
 
 def _count(inputs: tuple[str, ...]) -> int | None:
@@ -76,7 +76,7 @@ def show_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) ->
         drawing.save()
     if given["summary"]:
         _print_summary(tally, predictor, err=given["as_json"])
-    _tell_sorted(sorter)
+    _log_sorted(sorter)
     return tally.finish()
 
 
@@ -93,7 +93,7 @@ def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -
     with Output(given["output"], predictor, given["top_k"], given["all_classes"], **choice) as output:
         try:
             with Bar(inputs, show=True) as bar:
-                tally = Tally(bar.say)
+                tally = Tally(bar.log)
                 drawing = Drawing(given["plot"]) if given["plot"] else None
                 kept = _fill(output, predictor, inputs, tally, bar, sorter, drawing)
         except (KeyboardInterrupt, LostProcessError) as error:
@@ -104,7 +104,7 @@ def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -
     if drawing:
         drawing.save()
     _report(tally, predictor, given, kept, time.monotonic() - started)
-    _tell_sorted(sorter)
+    _log_sorted(sorter)
     return tally.finish()
 
 
@@ -126,7 +126,7 @@ def _fill(
         bar.step(fresh=False)
     kept = tally.total
     if kept:
-        bar.say(f"Going on after {counted(kept, 'row')}.")
+        bar.log(f"Going on after {counted(kept, 'row')}.")
     rows = _sort(tally.watch(predict_rows(predictor, sources, output.num_predictions)), sorter)
     for row in drawing.watch(rows) if drawing else rows:
         output.write(row)
@@ -156,10 +156,10 @@ def _sort(rows: Iterable[dict[str, Any]], sorter: Any) -> Iterator[dict[str, Any
         yield row
 
 
-def _tell_sorted(sorter: Any) -> None:
+def _log_sorted(sorter: Any) -> None:
     if sorter:
         how = "copied" if sorter.copy else "linked"
-        tell(f"{counted(sorter.placed, 'picture')} {how} by class: {sorter.folder}", err=True)
+        echo(f"{counted(sorter.placed, 'picture')} {how} by class: {sorter.folder}", err=True)
 
 
 def _top_k(predictor: Any, given: dict[str, Any]) -> int:
@@ -170,11 +170,11 @@ def _report(tally: Tally, predictor: Any, given: dict[str, Any], kept: int, seco
     if given["as_json"]:
         counts = {name: tally.by_class.get(name, 0) for name in predictor.class_names}
         facts = {"output": given["output"], "total": tally.total, "errors": tally.errors, "classes": counts}
-        tell_json({**facts, "seconds": round(seconds, 3)})
+        echo_json({**facts, "seconds": round(seconds, 3)})
     elif given["summary"]:
         _print_summary(tally, predictor, err=False)
     speed = (tally.total - kept) / max(seconds, 1e-9)
-    tell(
+    echo(
         f"{counted(tally.total, 'row')} in {printable(given['output'])!r}, {seconds:.1f} s, "
         f"{speed:.0f} pictures/s",
         err=True,
@@ -188,6 +188,6 @@ def _print_summary(tally: Tally, predictor: Any, err: bool) -> None:
     width = max(map(len, names.values()))
     for key, name in names.items():
         count = tally.by_class.get(key, 0)
-        tell(f"{name:{width}}  {count:>9,}  {100 * count / good:6.2f} %", err=err)
+        echo(f"{name:{width}}  {count:>9,}  {100 * count / good:6.2f} %", err=err)
     if tally.errors:
-        tell(f"{'(errors)':{width}}  {tally.errors:>9,}", err=err)
+        echo(f"{'(errors)':{width}}  {tally.errors:>9,}", err=err)

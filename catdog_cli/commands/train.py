@@ -15,7 +15,7 @@ from ..errors import CatdogError, SettingsError
 from ..runtime.distributed import Group
 from . import options
 from .distributed import several
-from .output.terminal import tell_json, tell_lines
+from .output.terminal import echo_json, echo_lines
 from .output.train_progress import TrainReport
 
 RESUMABLE = frozenset(
@@ -90,7 +90,7 @@ def train(
         else:
             result = _train(data, config, output, dry_run, given, as_json, group)
         if result is not None and as_json:
-            tell_json(_document(result))
+            echo_json(_document(result))
 
 
 def _train(
@@ -149,7 +149,7 @@ def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) 
     if followed is not None:
         facts["mlflow"] = followed
     if as_json:
-        tell_json(facts)
+        echo_json(facts)
     else:
         report.show_plan(facts)
 
@@ -185,12 +185,12 @@ def _follow(
         with _stop_on_signals(aloud=False) as should_stop:
             return start(lambda kind, **facts: None, should_stop, group)
     from ..tracking.mlflow import open_tracker
-    from ..tracking.tensorboard import open_board, tee
+    from ..tracking.tensorboard import open_event_writer, tee
 
     with contextlib.ExitStack() as stack:
-        board = open_board(run_dir, tracking["tensorboard"], report.say, resuming)
+        board = open_event_writer(run_dir, tracking["tensorboard"], report.log, resuming)
         names = (tracking["mlflow"], tracking["mlflow_experiment"], tracking["mlflow_model"])
-        tracker = open_tracker(run_dir, *names, report.say, resuming)
+        tracker = open_tracker(run_dir, *names, report.log, resuming)
         followers = [stack.enter_context(each) for each in (board, tracker) if each is not None]
         should_stop = stack.enter_context(_stop_on_signals(aloud=group.size == 1))
         result = report.finish(start(tee(report, *followers), should_stop, group))
@@ -217,7 +217,7 @@ def _stop_on_signals(aloud: bool = True) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(now)
         if aloud:
-            tell_lines("\nStopping after this batch; once more to stop at once.", err=True)
+            echo_lines("\nStopping after this batch; once more to stop at once.", err=True)
 
     old = {}
     with contextlib.suppress(ValueError):  # not in the main thread: somebody else handles signals

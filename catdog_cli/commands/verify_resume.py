@@ -10,7 +10,7 @@ import click
 from ..errors import CatdogError, SettingsError
 from ..runtime.files import read_text
 from . import options
-from .output.terminal import counted, tell, tell_json
+from .output.terminal import counted, echo, echo_json
 
 if TYPE_CHECKING:
     from ..settings import TrainSettings
@@ -52,12 +52,12 @@ def verify_resume(
 
     check_settings(settings)
     with tempfile.TemporaryDirectory(prefix="catdog-verify-", ignore_cleanup_errors=True) as folder:
-        verdict = verify(settings, Path(folder), kills, pictures or 0, lambda text: tell(text, err=True))
+        verdict = verify(settings, Path(folder), kills, pictures or 0, lambda text: echo(text, err=True))
     if as_json:
-        tell_json(_document(verdict))
+        echo_json(_document(verdict))
     else:
         for line in _sentences(verdict):
-            tell(line)
+            echo(line)
     return int(bool(verdict.differences))
 
 

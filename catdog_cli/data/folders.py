@@ -78,10 +78,10 @@ def _scan_classes(walk: _Walk, parent: str, split: str, folders: list[str], loos
     classes = walk.files.setdefault(split, {})
     for folder in folders:
         relative = f"{parent}/{folder}" if parent else folder
-        classes.setdefault(class_name(folder), []).extend(_pictures(walk, relative))
+        classes.setdefault(class_name(folder), []).extend(_images(walk, relative))
 
 
-def _pictures(walk: _Walk, folder: str) -> list[str]:
+def _images(walk: _Walk, folder: str) -> list[str]:
     """Return the sorted paths of the pictures under a class folder, sub-folders included."""
     found, waiting, seen = [], [folder], set()
     while waiting:

@@ -10,7 +10,7 @@ from .quality.check import look_at_all, pair_similar
 from .quality.near_duplicates import join_pairs, pair_equals
 
 
-def group_pictures(
+def group_images(
     dataset: Dataset,
     split: str,
     pattern: str | None = None,

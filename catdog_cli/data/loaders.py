@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from ..images.read import PictureError
-from ..images.transforms import load_picture, load_view
+from ..images.read import ImageError
+from ..images.transforms import load_image, load_view
 from ..settings import InputSpec
 from .dataset import Dataset
 
 
 @dataclass(frozen=True)
-class BadPicture:
+class CorruptImage:
     """A picture that could not be read: its place in the split, its path, and why."""
 
     index: int
@@ -54,7 +54,7 @@ def map_in_order(function: Callable, items: Iterable, threads: int) -> Iterator[
 
 
 @dataclass(eq=False)
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     """One split as a map from (index, seed) to a uint8 (3, size, size) picture or a BadPicture."""
 
     dataset: Dataset
@@ -70,51 +70,51 @@ class Pictures(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.dataset.splits[self.split])
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[int, torch.Tensor | BadPicture]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[int, torch.Tensor | CorruptImage]:
         index, seed = item
         try:
             source = self.dataset.source(self.split, index)
             if self.augment == "none":
-                return index, load_picture(source, self.spec)
+                return index, load_image(source, self.spec)
             return index, load_view(source, self.spec, self.augment, seed)
-        except PictureError as error:
-            return index, BadPicture(index, self.dataset.splits[self.split].paths[index], str(error))
+        except ImageError as error:
+            return index, CorruptImage(index, self.dataset.splits[self.split].paths[index], str(error))
 
 
 @dataclass(frozen=True)
 class Batch:
     """Readable pictures (B, 3, size, size) uint8, their places in the split (B,), and the unreadable ones."""
 
-    pictures: torch.Tensor
+    images: torch.Tensor
     indices: torch.Tensor
-    bad: list[BadPicture]
+    bad: list[CorruptImage]
 
     def pin_memory(self) -> "Batch":
         """Return the batch in memory that a GPU reads by itself; a DataLoader asks for it by this name."""
-        return dataclasses.replace(self, pictures=self.pictures.pin_memory()) if len(self.indices) else self
+        return dataclasses.replace(self, images=self.images.pin_memory()) if len(self.indices) else self
 
 
-def collate(items: list[tuple[int, torch.Tensor | BadPicture]]) -> Batch:
+def collate(items: list[tuple[int, torch.Tensor | CorruptImage]]) -> Batch:
     """Stack the readable pictures of a batch in channels-last order; the others are named in `bad`."""
-    good = [(index, picture) for index, picture in items if not isinstance(picture, BadPicture)]
-    bad = [picture for _, picture in items if isinstance(picture, BadPicture)]
+    good = [(index, image) for index, image in items if not isinstance(image, CorruptImage)]
+    bad = [image for _, image in items if isinstance(image, CorruptImage)]
     if not good:
         return Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), bad)
-    stacked = torch.stack([picture for _, picture in good])
+    stacked = torch.stack([image for _, image in good])
     return Batch(
         stacked.contiguous(memory_format=torch.channels_last), torch.tensor([i for i, _ in good]), bad
     )
 
 
 def load_batches(
-    pictures: Pictures, plan: list[list[tuple[int, int]]], workers: int, pin_memory: bool = False
+    images: Images, plan: list[list[tuple[int, int]]], workers: int, pin_memory: bool = False
 ) -> Iterable[Batch]:
     """Load the batches of `plan`, lists of (index, seed), in worker processes; 0 loads in this one.
 
     The result does not depend on `workers`: every picture's random numbers come from its seed alone.
     """
     return torch.utils.data.DataLoader(
-        pictures,
+        images,
         batch_sampler=plan,
         num_workers=workers,
         collate_fn=collate,

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import DataError
-from ..images.read import PictureError
-from ..images.transforms import load_picture
+from ..images.read import ImageError
+from ..images.transforms import load_image
 from ..settings import InputSpec
 from .dataset import Dataset
 from .digests import content_keys, fingerprint, map_threads
@@ -177,16 +177,16 @@ def _write_batch(
 
     def load(item: tuple[str, int]) -> np.ndarray | str:
         try:
-            return load_picture(dataset.source(*item), spec).permute(1, 2, 0).numpy()
-        except PictureError as error:
+            return load_image(dataset.source(*item), spec).permute(1, 2, 0).numpy()
+        except ImageError as error:
             return str(error)
 
     bad = []
-    for place, picture in enumerate(map_threads(load, batch, 4)):
-        if isinstance(picture, str):
-            bad.append([place, picture])
+    for place, image in enumerate(map_threads(load, batch, 4)):
+        if isinstance(image, str):
+            bad.append([place, image])
             continue
-        scaled = picture if plan.dtype == "uint8" else picture.astype(np.float32) / np.float32(255)
+        scaled = image if plan.dtype == "uint8" else image.astype(np.float32) / np.float32(255)
         images.write(scaled.tobytes())
     images.flush()
     os.fsync(images.fileno())

@@ -72,10 +72,8 @@ def write_split(
     writer.writerow(COLUMNS if keys is None else (*COLUMNS, "key"))
     for name, split in dataset.splits.items():
         own = [()] * len(split) if keys is None else [(key,) for key in keys.get(name, [""] * len(split))]
-        for picture, label, key in zip(
-            _rebase(dataset, split, root), split.labels.tolist(), own, strict=True
-        ):
-            writer.writerow((picture, dataset.class_names[label], name, *key))
+        for image, label, key in zip(_rebase(dataset, split, root), split.labels.tolist(), own, strict=True):
+            writer.writerow((image, dataset.class_names[label], name, *key))
     write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
 
@@ -91,8 +89,8 @@ def read_split(path: str | Path, root: str | Path | None = None, check_files: bo
     class_names = sorted({row[1] for row in rows}, key=natural_key)
     index = {name: number for number, name in enumerate(class_names)}
     members = defaultdict(list)
-    for picture, label, split, _ in rows:
-        members[split].append((picture, index[label]))
+    for image, label, split, _ in rows:
+        members[split].append((image, index[label]))
     splits = {
         split: Split([row[0] for row in pairs], np.array([row[1] for row in pairs], dtype=np.int64))
         for split, pairs in members.items()

@@ -22,12 +22,12 @@ Say = Callable[[str], None]
 Sides = dict[str, str]  # a picture's path: train or val
 
 
-def choose_pictures(
+def choose_images(
     data: str,
     checkpoints: list[str],
     class_names: list[str],
     wanted: str | None,
-    say: Say,
+    log: Say,
     exclude: str | None = None,
 ) -> tuple["Dataset", str]:
     """Return a dataset with the one split to measure on, and the name of that split.
@@ -47,21 +47,21 @@ def choose_pictures(
 
     dataset = scan_dataset(data, class_names, exclude)
     for warning in dataset.warnings:
-        say(f"Warning: {warning}")
+        log(f"Warning: {warning}")
     own = set(dataset.splits)
     if wanted != "all" and not own & {"val", *([] if wanted else ["test"])}:
-        dataset = _divide_as_trained(dataset, data, checkpoints, wanted, say)
+        dataset = _divide_as_trained(dataset, data, checkpoints, wanted, log)
     name = wanted or next((name for name in ("test", "val") if name in dataset.splits), "all")
     chosen = _take_split(dataset, name, data)
-    _warn_of_scores(dataset, chosen, name, own, say)
+    _warn_of_scores(dataset, chosen, name, own, log)
     return chosen, name
 
 
 def _divide_as_trained(
-    dataset: "Dataset", data: str, checkpoints: list[str], wanted: str | None, say: Say
+    dataset: "Dataset", data: str, checkpoints: list[str], wanted: str | None, log: Say
 ) -> "Dataset":
     """Return the dataset split as the checkpoints' runs did, or as it is where none of them used it."""
-    runs = [run for run in _list_runs(checkpoints) if _was_trained_on(dataset, data, run, wanted, say)]
+    runs = [run for run in _list_runs(checkpoints) if _was_trained_on(dataset, data, run, wanted, log)]
     if not runs:
         return dataset
     divided = divide(dataset, [read_sides(run) for run in runs])
@@ -72,7 +72,7 @@ def _divide_as_trained(
         )
     if wanted is None:
         names = " and ".join(repr(str(run)) for run in runs)
-        say(
+        log(
             f"{data!r} is what {names} was trained on: measuring the {len(divided.splits['val'])} pictures "
             "that training kept apart (--split all takes all)."
         )
@@ -126,7 +126,7 @@ def _drawn_split(dataset: "Dataset") -> str | None:
     return next((name for name in ("all", "train") if name in dataset.splits), None)
 
 
-def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None, say: Say) -> bool:
+def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None, log: Say) -> bool:
     """Tell whether a run drew its val from this data: by its path, or, if it moved, by its content."""
     drawn, sides = _drawn_split(dataset), read_sides(run)
     paths = dataset.splits[drawn].paths if drawn else []
@@ -137,7 +137,7 @@ def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None
         return True
     many = 2 * known >= len(sides)
     if many and wanted is None:
-        say(
+        log(
             f"Warning: {known} pictures of {data!r} have the names of those that {str(run)!r} was trained "
             "with: if they are the same, measure with --split val, for this score is too good."
         )
@@ -189,13 +189,13 @@ def _join(splits: list) -> object:
     )
 
 
-def _warn_of_scores(dataset: "Dataset", chosen: "Dataset", name: str, own: set[str], say: Say) -> None:
+def _warn_of_scores(dataset: "Dataset", chosen: "Dataset", name: str, own: set[str], log: Say) -> None:
     """Say which classes the split lacks, if the data as a whole has them, and where a score flatters."""
     from ..data.dataset import classes_present
 
     present = set(classes_present(chosen))
     lacking = [repr(label) for label in classes_present(dataset) if label not in present]
     if lacking:
-        say(f"Warning: {name} has no pictures of {', '.join(lacking)}: they cannot be measured.")
+        log(f"Warning: {name} has no pictures of {', '.join(lacking)}: they cannot be measured.")
     if name == "train" or (name == "all" and own & {"train"}):
-        say("Note: on pictures that a network was trained on, its score is too good.")
+        log("Note: on pictures that a network was trained on, its score is too good.")

@@ -22,7 +22,7 @@ def write_report(
     metrics: dict[str, Any],
     mistakes: list[dict[str, Any]],
     calibration: dict[str, Any] | None = None,
-    pictures: dict[str, Path] | None = None,
+    images: dict[str, Path] | None = None,
     title: str = "Evaluation",
 ) -> list[Path]:
     """Write report.json, report.txt and report.html into `directory`, made if missing; return their paths.
@@ -42,7 +42,7 @@ def write_report(
     extra = {"calibration": calibration} if calibration else {}
     document = {"title": title, "summary": summarize(metrics), **metrics, **extra, "mistakes": mistakes}
     tables = list_numbers(metrics, calibration), list_classes(metrics), list_notes(metrics)
-    pngs = {heading: _read_picture(path) for heading, path in (pictures or {}).items()}
+    pngs = {heading: _read_png(path) for heading, path in (images or {}).items()}
     texts = {
         "report.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
         "report.txt": _build_text(title, document["summary"], *tables, mistakes),
@@ -204,7 +204,7 @@ def _show_pair(pair: list[float] | None) -> str:
     return "" if pair is None else f"{pair[0]:.4f} to {pair[1]:.4f}"
 
 
-def _read_picture(path: Path | str) -> bytes:
+def _read_png(path: Path | str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:

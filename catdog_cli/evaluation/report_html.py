@@ -36,7 +36,7 @@ def build_page(
     classes: Iterable[Sequence[str]],
     notes: Iterable[str],
     mistakes: list[dict[str, Any]],
-    pictures: dict[str, bytes],
+    images: dict[str, bytes],
 ) -> str:
     """Return the page as HTML text; whatever came from the user is escaped.
 
@@ -54,7 +54,7 @@ def build_page(
         f'<p class="summary">{escape(summary)}</p>',
         _build_table(("", "value", "95 % interval"), numbers),
         *(f'<p class="note">{escape(note)}</p>' for note in notes),
-        *(_build_figure(heading, data) for heading, data in pictures.items()),
+        *(_build_figure(heading, data) for heading, data in images.items()),
         "<h2>Classes</h2>",
         _build_table(("class", "precision", "recall", "F1", "pictures"), classes),
         *_build_mistakes(mistakes),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ..data.loaders import BadPicture, Pictures, load_batches
+from ..data.loaders import CorruptImage, Images, load_batches
 from ..runtime.distributed import SOLO, Group
 from ..runtime.seeds import seed_of
-from .extractor import FORWARD_BATCH, FeatureTable, FrozenPrefix, PictureSet, View, run_prefix
+from .extractor import FORWARD_BATCH, FeatureTable, FrozenPrefix, ImageSet, View, run_prefix
 
 GATHERED_BYTES = 64 * 2**20
 ROWS_AT_ONCE = 256  # rows of pooled features; whole activations go in smaller batches
@@ -21,7 +21,7 @@ class Inputs:
     values: torch.Tensor
     labels: torch.Tensor
     indices: torch.Tensor
-    bad: list[BadPicture]
+    bad: list[CorruptImage]
 
 
 @dataclass(eq=False)
@@ -32,7 +32,7 @@ class KeptFeatures:
     the cache as they are needed, so that memory does not grow with their number.
     """
 
-    chosen: PictureSet
+    chosen: ImageSet
     tables: list[FeatureTable]
     device: torch.device
 
@@ -79,10 +79,10 @@ class KeptFeatures:
 
 
 @dataclass(eq=False)
-class FreshPictures:
+class FreshImages:
     """Batches that are decoded, augmented and passed through the frozen prefix each time."""
 
-    chosen: PictureSet
+    chosen: ImageSet
     prefix: FrozenPrefix
     augment: str
     views: int
@@ -93,13 +93,11 @@ class FreshPictures:
     def batches(self, plan: list[torch.Tensor], epoch: int) -> Iterator[Inputs]:
         """Yield the batches of `plan` for an epoch (counted from 0), without unreadable pictures."""
         view = self.view(epoch)
-        pictures = Pictures(
-            self.chosen.pictures.dataset, self.chosen.pictures.split, self.prefix.spec, view.augment
-        )
+        images = Images(self.chosen.images.dataset, self.chosen.images.split, self.prefix.spec, view.augment)
         seeded = [[(i, view.seed_for(self.chosen.keys[i])) for i in part.tolist()] for part in plan]
         pin = self.prefix.device.type == "cuda"
-        for batch in load_batches(pictures, seeded, self.workers, pin):
-            values = self.prefix(batch.pictures) if len(batch.indices) else batch.pictures.float()
+        for batch in load_batches(images, seeded, self.workers, pin):
+            values = self.prefix(batch.images) if len(batch.indices) else batch.images.float()
             values = values.float() if values.dim() == 2 else values  # as those that are kept
             labels = self.chosen.labels[batch.indices].to(self.prefix.device)
             yield Inputs(values, labels, batch.indices, batch.bad)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from ..data.loaders import BadPicture
+from ..data.loaders import CorruptImage
 from ..runtime.distributed import SOLO, Group
-from .extractor import FeatureTable, FrozenPrefix, PictureSet, View, run_prefix, store_folder
+from .extractor import FeatureTable, FrozenPrefix, ImageSet, View, run_prefix, store_folder
 from .store import KEY_BYTES, Store, make_room
 
 APPEND_ROWS = 1024
@@ -22,7 +22,7 @@ def table_bytes(prefix: FrozenPrefix, num_rows: int) -> int:
 
 
 def claim_room(
-    prefix: FrozenPrefix, wanted: list[tuple[PictureSet, View]], limit_bytes: float, group: Group = SOLO
+    prefix: FrozenPrefix, wanted: list[tuple[ImageSet, View]], limit_bytes: float, group: Group = SOLO
 ) -> bool:
     """Make room for the tables of a phase, all at once; say whether the cache then stays below its limit.
 
@@ -54,7 +54,7 @@ def _claim_here(prefix: FrozenPrefix, keys: dict[Path, set[str]], limit_bytes: f
 
 def build_table(
     prefix: FrozenPrefix,
-    chosen: PictureSet,
+    chosen: ImageSet,
     view: View,
     report: Callable[[int, int], None],
     group: Group = SOLO,
@@ -83,7 +83,7 @@ def build_table(
 
 def _compute(
     prefix: FrozenPrefix,
-    chosen: PictureSet,
+    chosen: ImageSet,
     view: View,
     store: Store,
     missing: list[int],
@@ -107,7 +107,7 @@ def _compute(
 
 def _compute_in_shares(
     prefix: FrozenPrefix,
-    chosen: PictureSet,
+    chosen: ImageSet,
     view: View,
     store: Store,
     missing: list[int],
@@ -119,26 +119,26 @@ def _compute_in_shares(
     The batches are those of one process, so that the rows are the same to the last bit.
     """
     mine = group.chunks(missing, prefix.batch)
-    passes = run_prefix(prefix, chosen, [place for chunk in mine for place in chunk], view)
+    forward_batch = run_prefix(prefix, chosen, [place for chunk in mine for place in chunk], view)
     rounds = -(-len(missing) // (prefix.batch * group.size * ROUND))
     waiting: Rows = []
     try:
         for number in range(1, rounds + 1):
-            for bad in group.together(lambda: _advance(passes, chosen, waiting)):
+            for bad in group.gather(lambda: _advance(forward_batch, chosen, waiting)):
                 chosen.note_bad(bad)
             if number == rounds or number % (APPEND_ROWS // prefix.batch // ROUND) == 0:
                 _flush_everywhere(store, waiting, group)
             report(min(len(missing), number * ROUND * group.size * prefix.batch), len(missing))
     finally:
-        passes.close()
+        forward_batch.close()
         _flush(store, waiting)
 
 
-def _advance(passes: Iterator[tuple], chosen: PictureSet, waiting: Rows) -> list[BadPicture]:
+def _advance(forward_batch: Iterator[tuple], chosen: ImageSet, waiting: Rows) -> list[CorruptImage]:
     """Compute one round's batches into `waiting`; return the unreadable pictures."""
-    found: list[BadPicture] = []
+    found: list[CorruptImage] = []
     for _ in range(ROUND):
-        indices, outputs, bad = next(passes, ((), (), []))
+        indices, outputs, bad = next(forward_batch, ((), (), []))
         found += bad
         if len(indices):
             waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))
@@ -148,12 +148,12 @@ def _advance(passes: Iterator[tuple], chosen: PictureSet, waiting: Rows) -> list
 def _flush_everywhere(store: Store, waiting: Rows, group: Group) -> None:
     """Append the rows; where the others' caches lie elsewhere, on other machines, they get them too."""
     mine = list(waiting)
-    everyone = group.together(lambda: (_flush(store, waiting), [key for keys, _ in mine for key in keys])[1])
-    if not any(group.together(lambda: _lacks(store, everyone))):
+    everyone = group.gather(lambda: (_flush(store, waiting), [key for keys, _ in mine for key in keys])[1])
+    if not any(group.gather(lambda: _lacks(store, everyone))):
         return
-    for rows in group.together(lambda: mine):
+    for rows in group.gather(lambda: mine):
         rows = list(rows)
-        group.together(lambda rows=rows: _flush(store, rows))
+        group.gather(lambda rows=rows: _flush(store, rows))
 
 
 def _lacks(store: Store, everyone: list[list[str]]) -> bool:
@@ -161,13 +161,13 @@ def _lacks(store: Store, everyone: list[list[str]]) -> bool:
     return any(key not in store.rows for keys in everyone for key in keys)
 
 
-def _missing_anywhere(store: Store, chosen: PictureSet, group: Group) -> list[int]:
+def _missing_anywhere(store: Store, chosen: ImageSet, group: Group) -> list[int]:
     """Return the places of pictures without a row in the cache of any process, in order."""
-    found = group.together(lambda: _missing(store, chosen))
+    found = group.gather(lambda: _missing(store, chosen))
     return found[0] if len(found) == 1 else sorted(set().union(*found))
 
 
-def _missing(store: Store, chosen: PictureSet) -> list[int]:
+def _missing(store: Store, chosen: ImageSet) -> list[int]:
     """Return the places of pictures without a row, not known to be unreadable; a content once."""
     first: dict[str, int] = {}
     for index, key in enumerate(chosen.keys):

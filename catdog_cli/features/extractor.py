@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from ..data.digests import content_keys
-from ..data.loaders import BadPicture, Batch, Pictures, collate, map_in_order, usable_cores
+from ..data.loaders import Batch, CorruptImage, Images, collate, map_in_order, usable_cores
 from ..images.transforms import normalise, pixel_versions
-from ..models.inference_form.inference_form import FastForm, form_name
+from ..models.inference_form.inference_form import InferenceForm, form_name
 from ..runtime.devices import keep_busy, to_cpu
-from ..runtime.memory import Room
+from ..runtime.memory import MicroBatch
 from ..runtime.seeds import seed_of
 from ..settings import InputSpec
 from .store import KeptRows, cache_root, stored_shape
@@ -40,16 +40,16 @@ class View:
 
 
 @dataclass(eq=False)
-class PictureSet:
+class ImageSet:
     """One split as the training sees it: pictures, labels, content keys, and those found unreadable."""
 
-    pictures: Pictures
+    images: Images
     keys: list[str]  # 32 hexadecimal digits each
-    bad: dict[int, BadPicture] = field(default_factory=dict)
+    bad: dict[int, CorruptImage] = field(default_factory=dict)
 
     @property
     def labels(self) -> torch.Tensor:
-        return self.pictures.labels
+        return self.images.labels
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -58,23 +58,23 @@ class PictureSet:
         """Return the places of all pictures not known to be unreadable: int64."""
         return torch.tensor([i for i in range(len(self)) if i not in self.bad], dtype=torch.int64)
 
-    def note_bad(self, found: list[BadPicture]) -> list[BadPicture]:
+    def note_bad(self, found: list[CorruptImage]) -> list[CorruptImage]:
         """Remember unreadable pictures; return those that are news."""
-        news = [picture for picture in found if picture.index not in self.bad]
-        self.bad.update({picture.index: picture for picture in news})
+        news = [image for image in found if image.index not in self.bad]
+        self.bad.update({image.index: image for image in news})
         return news
 
 
-def picture_set(pictures: Pictures, contents: list[str] | None = None) -> PictureSet:
+def image_set(images: Images, contents: list[str] | None = None) -> ImageSet:
     """Return the set of pictures, hashed where `contents`, what `content_keys` gives, is not at hand."""
     if contents is None:
-        contents = content_keys(pictures.dataset, pictures.split)
-    return PictureSet(pictures, _sample_keys(pictures, contents))
+        contents = content_keys(images.dataset, images.split)
+    return ImageSet(images, _sample_keys(images, contents))
 
 
-def _sample_keys(pictures: Pictures, keys: list[str]) -> list[str]:
+def _sample_keys(images: Images, keys: list[str]) -> list[str]:
     """Return 32 hexadecimal digits for each picture, from what its pixels are made of."""
-    pixels = pictures.dataset.pixels
+    pixels = images.dataset.pixels
     form = "" if pixels is None else f"{pixels.shape[1:]} {pixels.dtype} "
     if not form and all(len(key) == 32 for key in keys):
         return keys
@@ -105,24 +105,24 @@ class FrozenPrefix:
         spec: InputSpec,
         dtype: torch.dtype,
         device: torch.device,
-        room: Room | None = None,
+        micro_batch: MicroBatch | None = None,
     ):
         self.module, self.spec, self.dtype, self.device = module, spec, dtype, device
-        self.room = room or Room()
+        self.micro_batch = micro_batch or MicroBatch()
         self.batch = FORWARD_BATCH if device.type == "cpu" else GPU_BATCH
         self.key = _prefix_key(module, spec, dtype, device)
 
-    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the outputs for uint8 pictures (B, 3, size, size)."""
-        return self.room.run(self._forward, pictures)
+        return self.micro_batch.run(self._forward, images)
 
-    def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.fast(normalise(pictures.to(self.device, non_blocking=True), self.spec, self.dtype))
+    def _forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fast(normalise(images.to(self.device, non_blocking=True), self.spec, self.dtype))
 
     @functools.cached_property
-    def fast(self) -> FastForm:
+    def fast(self) -> InferenceForm:
         """The fast form; built when it is needed first, which is never where all outputs are kept."""
-        return FastForm(self.module, self.dtype, self.device)
+        return InferenceForm(self.module, self.dtype, self.device)
 
     @functools.cached_property
     def output_shape(self) -> tuple[int, ...]:
@@ -142,7 +142,9 @@ def store_folder(key: str, view: View) -> Path:
 def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:
     digest = hashlib.blake2b(digest_size=12)
     capability = torch.backends.cpu.get_cpu_capability()
-    machine = f"{torch.__version__} {device.type} {platform.machine()} {capability} {form_name(device)}"
+    machine = (
+        f"{torch.__version__} {device.type} {platform.machine()} {capability} {form_name(device, dtype)}"
+    )
     digest.update(json.dumps([spec.to_dict(), str(dtype), machine, pixel_versions()]).encode())
     for name, tensor in module.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
@@ -152,28 +154,28 @@ def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: 
 
 def run_prefix(
     prefix: FrozenPrefix,
-    chosen: PictureSet,
+    chosen: ImageSet,
     indices: list[int],
     view: View,
     after: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[BadPicture]]]:
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[CorruptImage]]]:
     """Yield (indices (B,), outputs (B, ...) on the CPU, unreadable pictures) for the chosen places, in order.
 
     `after` is applied to the prefix's outputs. On a CPU every core decodes and forwards its own batches; on
     a GPU threads decode and copies go to and fro while it computes.
     """
-    pictures = Pictures(chosen.pictures.dataset, chosen.pictures.split, prefix.spec, view.augment)
+    images = Images(chosen.images.dataset, chosen.images.split, prefix.spec, view.augment)
     on_cpu = prefix.device.type == "cpu"
     _ = prefix.fast  # built once, here, and not by every thread
 
     def forward(batch: Batch) -> torch.Tensor:
         if not len(batch.indices):
             return torch.empty(0)
-        outputs = prefix(batch.pictures)
+        outputs = prefix(batch.images)
         return outputs if after is None else after(outputs)
 
     def load(places: list[int]) -> tuple[Batch, torch.Tensor | None]:
-        batch = collate([pictures[place, view.seed_for(chosen.keys[place])] for place in places])
+        batch = collate([images[place, view.seed_for(chosen.keys[place])] for place in places])
         if on_cpu:
             return batch, forward(batch)
         return batch.pin_memory() if prefix.device.type == "cuda" else batch, None

@@ -32,7 +32,7 @@ ERASED = (0.02, 0.2)  # share of the view's area
 
 
 def build_augment(name: str, spec: InputSpec) -> View:
-    """Return `view(picture, rng=None)`: uint8 (3, H, W) in, uint8 (3, size, size) out.
+    """Return `view(image, rng=None)`: uint8 (3, H, W) in, uint8 (3, size, size) out.
 
     `rng` is a `random.Random`; without one, a seed is drawn from torch's generator.
 
@@ -50,21 +50,19 @@ def sharp_side(name: str, spec: InputSpec) -> int:
     )
 
 
-def view_centre(picture: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+def view_centre(image: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     """Resize the shorter side to `spec.resize` px and keep the central size x size px."""
-    picture = _as_pixels(_trim_long_side(picture))
-    picture = F.resize(picture, [spec.resize], interpolation=_mode(spec), antialias=True)
-    top, left = (round((side - spec.size) / 2) for side in picture.shape[1:])
-    return _as_pixels(picture[:, top : top + spec.size, left : left + spec.size])
+    image = _as_pixels(_trim_long_side(image))
+    image = F.resize(image, [spec.resize], interpolation=_mode(spec), antialias=True)
+    top, left = (round((side - spec.size) / 2) for side in image.shape[1:])
+    return _as_pixels(image[:, top : top + spec.size, left : left + spec.size])
 
 
-def _view(
-    name: str, spec: InputSpec, picture: torch.Tensor, rng: random.Random | None = None
-) -> torch.Tensor:
+def _view(name: str, spec: InputSpec, image: torch.Tensor, rng: random.Random | None = None) -> torch.Tensor:
     if name == "none":
-        return view_centre(picture, spec)
+        return view_centre(image, spec)
     rng = rng or random.Random(int(torch.randint(2**62, ())))
-    view = _crop(picture, spec, SMALLEST_CROP[name], rng)
+    view = _crop(image, spec, SMALLEST_CROP[name], rng)
     if rng.random() < 0.5:
         view = F.horizontal_flip(view)
     if name == "standard":
@@ -83,25 +81,25 @@ def _fill(spec: InputSpec) -> list[float]:
     return [255 * channel for channel in spec.mean]
 
 
-def _as_pixels(picture: torch.Tensor) -> torch.Tensor:
+def _as_pixels(image: torch.Tensor) -> torch.Tensor:
     """Return (3, H, W) laid out in memory as (H, W, 3), where torch resizes fastest."""
-    return picture.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    return image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
-def _trim_long_side(picture: torch.Tensor) -> torch.Tensor:
+def _trim_long_side(image: torch.Tensor) -> torch.Tensor:
     """Cut both ends of a very long picture: 1 x 5000 px would else grow to 256 x 1,280,000."""
-    height, width = picture.shape[1:]
+    height, width = image.shape[1:]
     keep = LONGEST_SIDES * min(height, width) + 4  # 4: what bicubic weights reach beyond the crop
     cut = max(0, (max(height, width) - keep) // 2)  # equal at both ends: the centre stays
-    return picture[:, cut : height - cut] if height > width else picture[:, :, cut : width - cut]
+    return image[:, cut : height - cut] if height > width else image[:, :, cut : width - cut]
 
 
-def _crop(picture: torch.Tensor, spec: InputSpec, smallest: float, rng: random.Random) -> torch.Tensor:
+def _crop(image: torch.Tensor, spec: InputSpec, smallest: float, rng: random.Random) -> torch.Tensor:
     """Cut a random rectangle and resize it to the input size (Inception, arXiv 1409.4842)."""
-    height, width = _draw_crop(*picture.shape[1:], smallest, rng)
-    top = int(rng.random() * (picture.shape[1] - height + 1))
-    left = int(rng.random() * (picture.shape[2] - width + 1))
-    cut = _as_pixels(picture[:, top : top + height, left : left + width])
+    height, width = _draw_crop(*image.shape[1:], smallest, rng)
+    top = int(rng.random() * (image.shape[1] - height + 1))
+    left = int(rng.random() * (image.shape[2] - width + 1))
+    cut = _as_pixels(image[:, top : top + height, left : left + width])
     return F.resize(cut, [spec.size, spec.size], interpolation=_mode(spec), antialias=True)
 
 

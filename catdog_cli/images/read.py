@@ -55,11 +55,11 @@ PLUGINS = {
 PILLOW_WARNINGS = r"PIL\."
 
 
-class PictureError(DataError):
+class ImageError(DataError):
     """One picture cannot be read; the message quotes its path and says what is wrong."""
 
 
-def read_picture(source: Any, shorter_side: int | None = None) -> torch.Tensor:
+def read_image(source: Any, shorter_side: int | None = None) -> torch.Tensor:
     """Read a picture upright (Exif orientation applied) as RGB.
 
     Alpha and transparent colours are laid over white; 16-bit grey is scaled by 1/257, floats by what
@@ -110,9 +110,9 @@ def _guard(name: str, read: Any, *args: Any) -> Any:
         raise _refuse(name, f"its data are damaged ({error or type(error).__name__})") from error
 
 
-def _refuse(name: str, problem: str) -> PictureError:
+def _refuse(name: str, problem: str) -> ImageError:
     problem = " ".join(problem.split()).rstrip(".")
-    return PictureError(f"Cannot read the picture {name}: {problem}; replace it or leave it out.")
+    return ImageError(f"Cannot read the picture {name}: {problem}; replace it or leave it out.")
 
 
 def _read_file(name: str, path: Path) -> bytearray:
@@ -156,13 +156,13 @@ def _decode_jpeg(data: bytearray, header: JpegHeader, shorter_side: int | None) 
     wanted_px = 2 * shorter_side if shorter_side else MAX_SIDE_PX
     reducible = min(header.width, header.height) >= 2 * wanted_px
     with _in_turn(header.width * header.height):
-        picture = None if reducible or not header.plain else _decode_fast(data)
-        if picture is None:
+        image = None if reducible or not header.plain else _decode_fast(data)
+        if image is None:
             _silence_pillow()
-            with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as image:
-                image.draft("RGB", (wanted_px, wanted_px))
-                picture = to_rgb(image)
-    return _turn_upright(picture, header.orientation)
+            with JpegImagePlugin.JpegImageFile(io.BytesIO(data)) as opened:
+                opened.draft("RGB", (wanted_px, wanted_px))
+                image = to_rgb(opened)
+    return _turn_upright(image, header.orientation)
 
 
 @contextlib.contextmanager
@@ -232,25 +232,25 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _turn_upright(picture: torch.Tensor, orientation: int) -> torch.Tensor:
+def _turn_upright(image: torch.Tensor, orientation: int) -> torch.Tensor:
     """Undo an Exif orientation (1..8); 5 to 8 swap the sides."""
     if orientation in (5, 6, 7, 8):
-        picture = picture.transpose(1, 2)
+        image = image.transpose(1, 2)
     flips = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation)
-    return picture.flip(flips) if flips else picture
+    return image.flip(flips) if flips else image
 
 
 def _convert_array(array: np.ndarray) -> torch.Tensor:
     right = array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
     if not right or 0 in array.shape:
         wanted = "uint8 (H, W), (H, W, 3) or (H, W, 4)"
-        raise PictureError(f"A picture was given as {array.dtype} {array.shape}, but must be {wanted}.")
+        raise ImageError(f"A picture was given as {array.dtype} {array.shape}, but must be {wanted}.")
     return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
 
 
-def _check_tensor(picture: torch.Tensor) -> torch.Tensor:
-    right = picture.dtype == torch.uint8 and picture.ndim == 3 and picture.shape[0] == 3
-    if not right or 0 in picture.shape:
-        given = f"{picture.dtype} {tuple(picture.shape)}"
-        raise PictureError(f"A picture was given as {given}, but must be torch.uint8 (3, H, W).")
-    return picture.cpu()
+def _check_tensor(image: torch.Tensor) -> torch.Tensor:
+    right = image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == 3
+    if not right or 0 in image.shape:
+        given = f"{image.dtype} {tuple(image.shape)}"
+        raise ImageError(f"A picture was given as {given}, but must be torch.uint8 (3, H, W).")
+    return image.cpu()

@@ -1,6 +1,6 @@
 """The one path from a picture to a network's input; training, evaluation, prediction and export share it.
 
-`load_picture` and `load_view` give uint8 pixels that caches and workers can hold cheaply; `normalise`
+`load_image` and `load_view` give uint8 pixels that caches and workers can hold cheaply; `normalise`
 turns a batch of them into the network's input on whichever device it runs.
 """
 
@@ -15,16 +15,16 @@ from ..errors import SettingsError
 from ..runtime.vision import torchvision
 from ..settings import InputSpec
 from .augment import build_augment, sharp_side, view_centre
-from .read import read_picture
+from .read import read_image
 
-__all__ = ["build_augment", "load_picture", "load_view", "normalise", "pixel_versions"]
+__all__ = ["build_augment", "load_image", "load_view", "normalise", "pixel_versions"]
 
 
-def load_picture(source: Any, spec: InputSpec) -> torch.Tensor:
+def load_image(source: Any, spec: InputSpec) -> torch.Tensor:
     """Read a picture as evaluation sees it: shorter side resized (antialiased), centre cropped.
 
     Args:
-        source: whatever `read_picture` takes.
+        source: whatever `read_image` takes.
         spec: sides in px and the interpolation.
 
     Returns:
@@ -34,11 +34,11 @@ def load_picture(source: Any, spec: InputSpec) -> torch.Tensor:
     Raises:
         PictureError: the picture cannot be read.
     """
-    return view_centre(read_picture(source, spec.resize), spec)
+    return view_centre(read_image(source, spec.resize), spec)
 
 
 def load_view(source: Any, spec: InputSpec, augment: str, seed: int) -> torch.Tensor:
-    """Read a picture as one training step sees it; equals `load_picture` where `augment` is "none".
+    """Read a picture as one training step sees it; equals `load_image` where `augment` is "none".
 
     Random numbers come from `seed` (0 or more) alone: the same in any thread or process, and torch's own
     generator is left untouched.
@@ -51,7 +51,7 @@ def load_view(source: Any, spec: InputSpec, augment: str, seed: int) -> torch.Te
         SettingsError: `augment` is not one of settings.AUGMENTS.
     """
     view = build_augment(augment, spec)
-    return view(read_picture(source, sharp_side(augment, spec)), random.Random(seed))
+    return view(read_image(source, sharp_side(augment, spec)), random.Random(seed))
 
 
 def pixel_versions() -> str:
@@ -96,6 +96,6 @@ def _normalise_rows(
     pixels = batch.permute(0, 2, 3, 1)
     found = torch.empty(pixels.shape, dtype=dtype)
     shift, scale = shift.repeat(pixels.shape[2]), scale.repeat(pixels.shape[2])
-    for picture, place in zip(pixels, found, strict=True):
-        place.flatten(1).copy_(torch.addcmul(shift, picture.flatten(1).float(), scale))
+    for image, place in zip(pixels, found, strict=True):
+        place.flatten(1).copy_(torch.addcmul(shift, image.flatten(1).float(), scale))
     return found.permute(0, 3, 1, 2)

@@ -43,7 +43,7 @@ def dismiss(group: Group) -> None:
 def _answer_round(predictor: "Predictor", some: list[Any], fetch: Fetch) -> list[list["Answer"]]:
     """Return the answers of each process to its parts."""
     mine = [source for part in predictor.group.chunks(some, predictor.batches[-1]) for source in part]
-    return predictor.group.together(lambda: list(predictor.predict_here(mine, fetch)))
+    return predictor.group.gather(lambda: list(predictor.predict_here(mine, fetch)))
 
 
 def _merge(found: list[list["Answer"]], group: Group, count: int, length: int) -> Iterator["Answer"]:

@@ -22,8 +22,8 @@ import numpy as np
 from ..data.dataset import Dataset
 from ..data.prepared import is_prepared, open_prepared
 from ..errors import DataError, quote
-from ..images.read import PICTURE_SUFFIXES, PictureError
-from .urls import fetch_picture, is_address
+from ..images.read import PICTURE_SUFFIXES, ImageError
+from .urls import fetch_image, is_address
 
 LIST_SUFFIXES = (".txt", ".csv")
 BLOCK_BYTES = 1 << 16
@@ -38,7 +38,7 @@ class Unusable:
 
 
 @dataclass(frozen=True)
-class PreparedPicture:
+class PreparedImage:
     """A picture of a prepared folder; `path` is the file that it was made from, as files.csv says."""
 
     path: str
@@ -51,7 +51,7 @@ class PreparedPicture:
         return _find_prepared, (str(self.dataset.images.parent), self.path, self.split, self.index)
 
 
-Input = str | Unusable | PreparedPicture
+Input = str | Unusable | PreparedImage
 
 
 def input_path(source: Input) -> str:
@@ -66,10 +66,10 @@ def fetch_input(source: Input) -> str | bytes | np.ndarray:
         PictureError: the input stands for no picture, or its address does not answer with one.
     """
     if isinstance(source, Unusable):
-        raise PictureError(source.reason)
-    if isinstance(source, PreparedPicture):
+        raise ImageError(source.reason)
+    if isinstance(source, PreparedImage):
         return source.dataset.source(source.split, source.index)
-    return fetch_picture(source) if is_address(source) else source
+    return fetch_image(source) if is_address(source) else source
 
 
 def describe_error(source: Input, error: str) -> str:
@@ -111,18 +111,18 @@ def _expand_path(path: str) -> Iterator[Input]:
         yield path
 
 
-def _expand_prepared(folder: Path) -> Iterator[PreparedPicture]:
+def _expand_prepared(folder: Path) -> Iterator[PreparedImage]:
     dataset = open_prepared(folder)
     for name, split in dataset.splits.items():
         for index, path in enumerate(split.paths):
-            yield PreparedPicture(path, dataset, name, index)
+            yield PreparedImage(path, dataset, name, index)
 
 
 _open_once = functools.lru_cache(maxsize=4)(open_prepared)
 
 
-def _find_prepared(folder: str, path: str, split: str, index: int) -> PreparedPicture:
-    return PreparedPicture(path, _open_once(Path(folder)), split, index)
+def _find_prepared(folder: str, path: str, split: str, index: int) -> PreparedImage:
+    return PreparedImage(path, _open_once(Path(folder)), split, index)
 
 
 def _or_unusable(inputs: Iterator[str | Unusable], path: str, problem: str) -> Iterator[str | Unusable]:
@@ -159,7 +159,7 @@ def _walk(folder: str) -> Iterator[str | Unusable]:
         folder, above = waiting.pop()
         try:
             status = os.stat(folder)  # noqa: PTH116
-            folders, pictures = _list_folder(folder)
+            folders, images = _list_folder(folder)
         except OSError as error:
             yield Unusable(folder, f"The folder {folder!r} cannot be opened ({error.strerror}): check it.")
             continue
@@ -169,7 +169,7 @@ def _walk(folder: str) -> Iterator[str | Unusable]:
             continue
         if is_link:
             linked.add(identity)
-        yield from (os.path.join(folder, name) for name in pictures)  # noqa: PTH118
+        yield from (os.path.join(folder, name) for name in images)  # noqa: PTH118
         inner = [os.path.join(folder, name) for name in reversed(folders)]  # noqa: PTH118
         waiting += [(name, (identity, above)) for name in inner]
 
@@ -183,7 +183,7 @@ def _is_above(identity: tuple[int, int], above: tuple) -> bool:
 
 
 def _list_folder(folder: str) -> tuple[list[str], list[str]]:
-    folders, pictures = [], []
+    folders, images = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -191,8 +191,8 @@ def _list_folder(folder: str) -> tuple[list[str], list[str]]:
             if _is_folder(entry):
                 folders.append(entry.name)
             elif entry.name.lower().endswith(PICTURE_SUFFIXES):
-                pictures.append(entry.name)
-    return _sort(folders), _sort(pictures)
+                images.append(entry.name)
+    return _sort(folders), _sort(images)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from .predictor import Answer, Predictor
 
 
-class PictureModel:
+class ImageModel:
     """What MLflow calls: rows with a picture in, one answer a row out."""
 
     def __init__(self, predictor: Predictor):
@@ -43,5 +43,5 @@ def _source(row: dict[str, Any]) -> str | bytes:
     return path if isinstance(path, (str, os.PathLike)) else b""
 
 
-def _load_pyfunc(path: str) -> PictureModel:
-    return PictureModel(Predictor.load(path))
+def _load_pyfunc(path: str) -> ImageModel:
+    return ImageModel(Predictor.load(path))

@@ -11,13 +11,13 @@ import torch
 
 from ..data.loaders import map_in_order, usable_cores
 from ..errors import SettingsError
-from ..images.read import PictureError
-from ..images.transforms import load_picture, normalise
-from ..models.inference_form.inference_form import FastForm, form_name
+from ..images.read import ImageError
+from ..images.transforms import load_image, normalise
+from ..models.inference_form.inference_form import InferenceForm, form_name
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
-from ..runtime.memory import Room
+from ..runtime.memory import MicroBatch
 from .distributed import predict_in_shares
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
@@ -63,9 +63,9 @@ class Predictor:
         category_names: dict[str, str] | None = None,
         mirror: bool = False,
         group: Group = SOLO,
-        tell: Callable[[int], None] = lambda size: None,
+        on_shrink: Callable[[int], None] = lambda size: None,
     ):
-        self.group, self.room = group, Room(tell=tell)
+        self.group, self.micro_batch = group, MicroBatch(on_shrink=on_shrink)
         self.class_names, self.input_spec = model.class_names, model.input_spec
         self.names = [(category_names or {}).get(name, name) for name in self.class_names]
         self.device = pick_device(device)
@@ -75,8 +75,8 @@ class Predictor:
         self.temperature = model.temperature if calibrated else 1.0
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
-        self.batches = BATCHES[form_name(self.device)] if on_cpu else GPU_BATCHES
-        self.backbone = FastForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
+        self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
+        self.backbone = InferenceForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
         self.head = classifier.head.to(self.device).eval()
 
     @classmethod
@@ -138,8 +138,8 @@ class Predictor:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
         for loaded, rows in self._run(sources, self._embed, None, False):
             each = iter(rows)
-            for _, picture in loaded:
-                yield None if isinstance(picture, str) else next(each)
+            for _, image in loaded:
+                yield None if isinstance(image, str) else next(each)
 
     def _run(
         self,
@@ -153,7 +153,7 @@ class Predictor:
 
         def load(part: list[Any]) -> tuple[list, torch.Tensor]:
             loaded = [self._load(source, fetch, raise_errors) for source in part]
-            rows = self._stack([picture for _, picture in loaded if isinstance(picture, torch.Tensor)])
+            rows = self._stack([image for _, image in loaded if isinstance(image, torch.Tensor)])
             return loaded, self._forward(rows, network) if on_cpu else rows
 
         parts = _batches(sources, self.batches[-1])
@@ -163,24 +163,24 @@ class Predictor:
         if not on_cpu:
             found = keep_busy((loaded, to_cpu(self._forward(rows, network))) for loaded, rows in found)
         for loaded, rows in found:
-            yield loaded, rows[: sum(isinstance(picture, torch.Tensor) for _, picture in loaded)]
+            yield loaded, rows[: sum(isinstance(image, torch.Tensor) for _, image in loaded)]
 
     def _load(
         self, source: Any, fetch: Callable[[Any], Any] | None, raise_errors: bool
     ) -> tuple[Any, torch.Tensor | str]:
         try:
-            return source, load_picture(fetch(source) if fetch else source, self.input_spec)
-        except PictureError as error:
+            return source, load_image(fetch(source) if fetch else source, self.input_spec)
+        except ImageError as error:
             if raise_errors:
                 raise
             return source, str(error)
 
-    def _stack(self, pictures: list[torch.Tensor]) -> torch.Tensor:
+    def _stack(self, images: list[torch.Tensor]) -> torch.Tensor:
         """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3)."""
-        side, count = self.input_spec.size, next(size for size in (0, *self.batches) if size >= len(pictures))
+        side, count = self.input_spec.size, next(size for size in (0, *self.batches) if size >= len(images))
         rows = torch.zeros(count, side, side, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        for row, picture in zip(rows, pictures, strict=False):
-            row.copy_(picture.permute(1, 2, 0))
+        for row, image in zip(rows, images, strict=False):
+            row.copy_(image.permute(1, 2, 0))
         return rows
 
     @torch.no_grad()
@@ -191,7 +191,7 @@ class Predictor:
             batch = rows.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
             return network(normalise(batch, self.input_spec, self.dtype))
 
-        return self.room.run(run, rows) if len(rows) else torch.empty(0, 1)
+        return self.micro_batch.run(run, rows) if len(rows) else torch.empty(0, 1)
 
     def _embed(self, batch: torch.Tensor) -> torch.Tensor:
         return self.backbone(batch).float()
@@ -209,9 +209,9 @@ class Predictor:
     def _answers(self, loaded: list, logits: torch.Tensor) -> Iterator[Answer]:
         probabilities = torch.from_numpy(_softmax(logits.double().numpy() / self.temperature))
         row = 0
-        for source, picture in loaded:
-            if isinstance(picture, str):
-                yield Answer(source, error=picture)
+        for source, image in loaded:
+            if isinstance(image, str):
+                yield Answer(source, error=image)
             else:
                 yield Answer(source, logits[row], probabilities[row])
                 row += 1

@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 
-from ..images.read import PictureError
+from ..images.read import ImageError
 
 MAX_BYTES = 50_000_000
 MAX_SECONDS = 20.0
@@ -18,7 +18,7 @@ def is_address(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def fetch_picture(address: str, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> bytes:
+def fetch_image(address: str, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> bytes:
     """Return the bytes at an http(s) address, held to a size and a time.
 
     Raises:
@@ -52,8 +52,8 @@ def _receive(response: http.client.HTTPResponse, deadline: float, max_bytes: int
     return b"".join(parts)
 
 
-def _refuse(address: str, problem: str) -> PictureError:
-    return PictureError(f"Cannot fetch the picture {address!r}: {problem}; check the address.")
+def _refuse(address: str, problem: str) -> ImageError:
+    return ImageError(f"Cannot fetch the picture {address!r}: {problem}; check the address.")
 
 
 @functools.cache

@@ -35,16 +35,16 @@ class Classifier(nn.Module):
     def blocks(self) -> tuple[tuple[str, nn.Module], ...]:
         return self._blocks
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.head(self.backbone(pictures))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(images))
 
-    def prefix(self, border: int) -> nn.Sequential:
-        """Return the blocks before `border` as one module that shares their parameters."""
-        return nn.Sequential(*(block for _, block in self.blocks[:border]))
+    def prefix(self, split_at: int) -> nn.Sequential:
+        """Return the blocks before `split_at` as one module that shares their parameters."""
+        return nn.Sequential(*(block for _, block in self.blocks[:split_at]))
 
-    def suffix(self, border: int) -> "Suffix":
-        """Return the blocks from `border` on and the head as one module to train, with their parameters."""
-        suffix = Suffix(*(block for _, block in self.blocks[border:]), self.head)
+    def suffix(self, split_at: int) -> "Suffix":
+        """Return the blocks from `split_at` on and the head as one module to train, with their parameters."""
+        suffix = Suffix(*(block for _, block in self.blocks[split_at:]), self.head)
         for module in suffix.modules():
             if isinstance(module, COPIED_FIRST):
                 module.inplace = False

@@ -45,7 +45,7 @@ class _OnlyShapes(TorchFunctionMode):
 
 
 @contextlib.contextmanager
-def empty_networks() -> Iterator[None]:
+def meta_networks() -> Iterator[None]:
     """Build every network in this context on torch's meta device."""
     with torch.device("meta"), _OnlyShapes():
         yield
@@ -53,7 +53,7 @@ def empty_networks() -> Iterator[None]:
 
 def check_image_size(arch: str, size: int) -> None:
     """Raise SettingsError unless `arch` takes pictures of `size` x `size` px; costs well under a second."""
-    with empty_networks():
+    with meta_networks():
         model = build_model(arch)
         split_head(model, arch)
     small = size <= SMALL_PX and sum(part.numel() for part in model.parameters()) <= SMALL_PARAMETERS

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import CatdogError, CheckpointError
 from .classifier import Classifier, with_versions
-from .meta import empty_networks
+from .meta import meta_networks
 from .zoo.registry import arch_names, build_model, linear_path
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -194,7 +194,7 @@ def _find_arch(state_dict: dict[str, torch.Tensor]) -> str | None:
     """Return the arch whose backbone has exactly these names and shapes; first-class ones are tried first."""
     size = len([name for name in state_dict if not name.startswith(_AUXILIARY)])
     for arch in arch_names():
-        with empty_networks():
+        with meta_networks():
             model = build_model(arch)
         dropped = (linear_path(model, arch) + ".", *_AUXILIARY)
         wanted = {k: v for k, v in model.state_dict().items() if not k.startswith(dropped)}

@@ -17,7 +17,7 @@ import torch
 from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
 from ..models.classifier import Classifier, build_classifier
-from ..models.meta import empty_networks
+from ..models.meta import meta_networks
 from ..models.weights import load_plain
 from ..models.zoo.registry import check_arch
 from ..runtime.files import replacing
@@ -211,7 +211,7 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
         head = HeadSpec(tuple(content["hidden_layers"]), content["dropout"])
         spec = InputSpec.from_dict(content["input_spec"])
         class_names = _class_names(content["class_to_idx"])
-        with empty_networks():  # no time for random weights that are replaced at once
+        with meta_networks():  # no time for random weights that are replaced at once
             classifier = build_classifier(content["arch"], len(class_names), head)
         _assign(classifier, content["state_dict"])
         temperature = _temperature(content)

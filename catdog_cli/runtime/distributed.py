@@ -30,8 +30,8 @@ class Group:
     rank: int = 0
     size: int = 1
     device: "torch.device | None" = None
-    talk: Any = None  # for what is said at every step
-    patient: Any = None  # for waiting on the main process
+    cpu_group: Any = None  # for what is said at every step
+    slow_group: Any = None  # for waiting on the main process
 
     @property
     def is_main(self) -> bool:
@@ -53,7 +53,7 @@ class Group:
         every = [items[start : start + length] for start in range(0, len(items), length)]
         return every[self.rank :: self.size]
 
-    def together(self, function: Callable[[], T]) -> list[T]:
+    def gather(self, function: Callable[[], T]) -> list[T]:
         """Call `function`, which must not wait for the others, in every process; return what each returned.
 
         Raises:
@@ -71,7 +71,7 @@ class Group:
             error = raised
         found: list[Any] = [None] * self.size
         with self._notice_loss():
-            distributed.all_gather_object(found, (value, self._portable(error)), group=self.talk)
+            distributed.all_gather_object(found, (value, self._portable(error)), group=self.cpu_group)
         if error is not None:
             raise error
         for _, other in found:
@@ -80,9 +80,9 @@ class Group:
         return [each for each, _ in found]
 
     def in_each(self, function: Callable[[], T]) -> T:
-        """As `together`, but return only what the function returned here."""
+        """As `gather`, but return only what the function returned here."""
         own: list[T] = []
-        self.together(lambda: own.append(function()))
+        self.gather(lambda: own.append(function()))
         return own[0]
 
     def from_main(self, function: Callable[[], T]) -> T:
@@ -99,7 +99,7 @@ class Group:
                 error = raised
         box = [(value, self._portable(error))]
         with self._notice_loss():
-            distributed.broadcast_object_list(box, src=0, group=self.patient)
+            distributed.broadcast_object_list(box, src=0, group=self.slow_group)
         if error is not None or box[0][1] is not None:
             raise error or box[0][1]
         return value if self.is_main else box[0][0]
@@ -112,7 +112,7 @@ class Group:
 
         raised = torch.tensor([int(flag)])
         with self._notice_loss():
-            torch.distributed.all_reduce(raised, torch.distributed.ReduceOp.MAX, group=self.talk)
+            torch.distributed.all_reduce(raised, torch.distributed.ReduceOp.MAX, group=self.cpu_group)
         return bool(raised.item())
 
     def add(self, tensors: "list[torch.Tensor]") -> None:
@@ -139,7 +139,7 @@ class Group:
                 torch.distributed.broadcast(flat, src=0, group=self._route(flat))
             _unpack(flat, chosen)
 
-    def takes_the_word(self) -> bool:
+    def first_to_fail(self) -> bool:
         """Say whether this process is the first that ends with an error, and should name it."""
         if self.size == 1:
             return True
@@ -159,7 +159,7 @@ class Group:
 
     def _route(self, tensor: "torch.Tensor") -> Any:
         """Return who carries a tensor: NCCL knows only those on GPUs."""
-        return self.talk if tensor.device.type == "cpu" else None
+        return self.cpu_group if tensor.device.type == "cpu" else None
 
     def _portable(self, error: Exception | None) -> Exception | None:
         """Return an error as the other processes shall raise it."""
@@ -215,9 +215,9 @@ def open_group(cpu: bool) -> Group:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # or Accelerate would choose, and warn
     try:
         state = PartialState(cpu=cpu, timeout=STEP_TIMEOUT)
-        talk = distributed.new_group(backend="gloo", timeout=STEP_TIMEOUT)
-        patient = distributed.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
+        cpu_group = distributed.new_group(backend="gloo", timeout=STEP_TIMEOUT)
+        slow_group = distributed.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise LostProcessError(f"The processes do not find each other ({reason}).") from error
-    return Group(state.process_index, state.num_processes, state.device, talk, patient)
+    return Group(state.process_index, state.num_processes, state.device, cpu_group, slow_group)

@@ -25,14 +25,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @dataclass(eq=False)
-class Room:
+class MicroBatch:
     """How many pictures are worked on at once; halved where memory runs out, and kept so.
 
-    `size` 0 means as many as there are. `tell(size)` is called with each new size.
+    `size` 0 means as many as there are. `on_shrink(size)` is called with each new size.
     """
 
     size: int = 0
-    tell: Callable[[int], None] = lambda size: None
+    on_shrink: Callable[[int], None] = lambda size: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def parts(self, count: int) -> list[range]:
@@ -48,9 +48,9 @@ class Room:
         with self._lock:  # threads that decode may all have been at it
             if size and (not self.size or size < self.size):
                 self.size = size
-                self.tell(size)
+                self.on_shrink(size)
 
-    def halve(self, error: RuntimeError, tried: int) -> None:
+    def shrink(self, error: RuntimeError, tried: int) -> None:
         """Take half of `tried` pictures at once, which were too many; raise `error` if it says another thing.
 
         Raises:
@@ -75,7 +75,7 @@ class Room:
                     return function(values)
                 return torch.cat([function(values[part.start : part.stop]) for part in parts])
             except RuntimeError as error:
-                self.halve(error, len(parts[0]))
+                self.shrink(error, len(parts[0]))
             free_memory()  # behind the except: the error holds on to what was computed so far
 
 

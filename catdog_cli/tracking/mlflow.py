@@ -24,7 +24,7 @@ EXPERIMENT = "catdog"
 NOTE_FILE, PENDING_FILE = "mlflow.json", "mlflow-pending.jsonl"
 NOT_SENT = ("last.pt", NOTE_FILE, PENDING_FILE, "tensorboard")  # of use in the run directory alone
 RETRY_S = 30.0  # between attempts to reach MLflow while it does not answer
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def open_tracker(
@@ -32,7 +32,7 @@ def open_tracker(
     uri: str | None,
     experiment: str | None,
     model: str | None,
-    say: Say,
+    log: Log,
     resuming: bool = False,
 ) -> "Tracker | None":
     """Return what follows a run in MLflow, or None where nobody asked for it.
@@ -49,7 +49,7 @@ def open_tracker(
     if chosen is None:
         return None
     store = Store(chosen, experiment or note.get("experiment") or EXPERIMENT)
-    tracker = Tracker(store, run_dir, model or note.get("model"), say, note)
+    tracker = Tracker(store, run_dir, model or note.get("model"), log, note)
     try:
         store.check(tracker.model)
     except StoreError as error:
@@ -110,8 +110,8 @@ def _read_note(run_dir: Path) -> dict[str, Any]:
 class Tracker:
     """Sends one run to MLflow: parameters and metrics while it trains, files and the model at its end."""
 
-    def __init__(self, store: Store, run_dir: Path, model: str | None, say: Say, note: dict[str, Any]):
-        self.store, self.run_dir, self.model, self.say, self.note = store, run_dir, model, say, note
+    def __init__(self, store: Store, run_dir: Path, model: str | None, log: Log, note: dict[str, Any]):
+        self.store, self.run_dir, self.model, self.log, self.note = store, run_dir, model, log, note
         self.run_id: str | None = note.get("run_id")
         self.known: set[int] | None = None if self.run_id else set()  # steps that MLflow has
         self.step = 0  # epochs so far, over all phases
@@ -119,7 +119,7 @@ class Tracker:
         self.num_kept = 0  # of them, in the pending file
         self.class_names: list[str] = []
         self.lost_at: float | None = None
-        self.told = False
+        self.translate_errors = False
         self.news: list[str] = []  # said by the main thread, when it comes by
         self.queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
@@ -128,7 +128,7 @@ class Tracker:
         handler = getattr(self, f"_on_{kind}", None)
         if handler is not None:
             handler(**facts)
-        self._tell_news()
+        self._log_news()
 
     def __enter__(self) -> "Tracker":
         return self
@@ -141,7 +141,7 @@ class Tracker:
         with contextlib.suppress(StoreError):  # the error that ended training is the one to hear of
             if self._deliver(force=True):
                 self.store.close(self.run_id, "KILLED" if kind is InterruptedRunError else "FAILED")
-        self._tell_news()
+        self._log_news()
 
     def _on_resume(self, progress: Any, **facts: Any) -> None:
         """Take up again what is in the history; `_deliver` leaves out what MLflow has of it."""
@@ -172,7 +172,7 @@ class Tracker:
             except CatdogError as error:
                 self.lose(error)
                 self._keep([{"files": "all"}])
-        self._tell_news()
+        self._log_news()
 
     def _publish(self, result: Any) -> None:
         if result.best is not None:
@@ -258,8 +258,8 @@ class Tracker:
     def lose(self, error: CatdogError) -> None:
         """Note that MLflow does not answer; the user hears of it once."""
         self.lost_at = time.monotonic()
-        if not self.told:
-            self.told = True
+        if not self.translate_errors:
+            self.translate_errors = True
             self.news.append(
                 f"Warning: {error} Training goes on; what MLflow misses is kept in "
                 f"{str(self.run_dir / PENDING_FILE)!r} and sent at the end, or by "
@@ -275,6 +275,6 @@ class Tracker:
         except OSError as error:
             self.news.append(f"Warning: cannot write {PENDING_FILE} ({error.strerror}); a resume sends all.")
 
-    def _tell_news(self) -> None:
+    def _log_news(self) -> None:
         while self.news:
-            self.say(self.news.pop(0))
+            self.log(self.news.pop(0))

@@ -11,7 +11,15 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ..errors import require
-from .mlflow_store import Store, StoreError, absolute_uri, check_alive, hide_password, load_mlflow, told
+from .mlflow_store import (
+    Store,
+    StoreError,
+    absolute_uri,
+    check_alive,
+    hide_password,
+    load_mlflow,
+    translate_errors,
+)
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # those that MLflow knows
 ABSENT, EMPTY, KNOWN = "absent", "no experiment", "experiment"  # what is there already
@@ -27,7 +35,7 @@ def look(uri: str, experiment: str, model: str | None) -> dict[str, Any]:
     address = absolute_uri(uri)
     load_mlflow()
     find = _choose_way(address)
-    with told(address):
+    with translate_errors(address):
         found = find(address, experiment, model)
     return {"uri": hide_password(address), "experiment": experiment, "found": found}
 

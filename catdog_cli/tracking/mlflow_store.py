@@ -44,7 +44,7 @@ def load_mlflow() -> Any:
 
 
 @contextlib.contextmanager
-def told(uri: str) -> Iterator[None]:
+def translate_errors(uri: str) -> Iterator[None]:
     """Turn whatever MLflow raises (its own, requests', SQLAlchemy's errors) into a StoreError."""
     try:
         yield
@@ -119,7 +119,7 @@ class Store:
     def __init__(self, uri: str, experiment: str):
         self.uri, self.experiment = absolute_uri(uri), experiment
         self.mlflow = load_mlflow()
-        with told(self.uri), _environment_as_it_was():
+        with translate_errors(self.uri), _environment_as_it_was():
             self.mlflow.set_tracking_uri(self.uri)  # or saving a model makes an mlflow.db wherever this runs
             self.client = self.mlflow.MlflowClient(self.uri, self.uri)
 
@@ -128,7 +128,7 @@ class Store:
 
         Return whether the experiment is there already.
         """
-        with told(self.uri):
+        with translate_errors(self.uri):
             found = self.client.get_experiment_by_name(self.experiment)
             if model is not None:
                 self.client.search_registered_models(max_results=1)
@@ -137,7 +137,7 @@ class Store:
 
     def start(self, name: str) -> str:
         """Begin an MLflow run and return its id."""
-        with told(self.uri):
+        with translate_errors(self.uri):
             found = self.client.get_experiment_by_name(self.experiment)
             experiment_id = found.experiment_id if found else self._make_experiment()
             tags = {"mlflow.source.name": "catdog train", "catdog.version": __version__}
@@ -153,7 +153,7 @@ class Store:
 
     def reopen(self, run_id: str) -> set[int] | None:
         """Go on with a run and return the steps that MLflow has of it; None if the run is not there."""
-        with told(self.uri):
+        with translate_errors(self.uri):
             try:
                 run = self.client.get_run(run_id)
             except self.mlflow.MlflowException as error:
@@ -170,7 +170,7 @@ class Store:
         from mlflow.entities import Param, RunTag
 
         texts = {name: _shorten(str(value)) for name, value in params.items() if str(value)}
-        with told(self.uri):
+        with translate_errors(self.uri):
             there = self.client.get_run(run_id).data.params
             new = [Param(name, text) for name, text in texts.items() if name not in there]
             tags = [
@@ -192,20 +192,20 @@ class Store:
             for row in rows
             for name, value in row["metrics"].items()
         ]
-        with told(self.uri):
+        with translate_errors(self.uri):
             for start in range(0, len(metrics), MAX_METRICS):
                 self.client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS])
 
     def upload(self, run_id: str, root: Path, files: list[Path]) -> None:
         """Send files of `root` as artifacts, in the same folders as there."""
-        with told(self.uri), self._patient():
+        with translate_errors(self.uri), self._patient():
             for file in files:
                 folder = file.parent.relative_to(root).as_posix()
                 self.client.log_artifact(run_id, str(file), None if folder == "." else folder)
 
     def publish(self, run_id: str, checkpoint: Path, class_names: list[str], name: str | None) -> str | None:
         """Log the loadable model under `model`, register it if `name` is given, and return its version."""
-        with tempfile.TemporaryDirectory() as folder, told(self.uri), self._patient():
+        with tempfile.TemporaryDirectory() as folder, translate_errors(self.uri), self._patient():
             local = Path(folder) / "model"
             self._save_model(run_id, checkpoint, class_names, local)
             self.client.log_artifacts(run_id, str(local), "model")
@@ -235,7 +235,7 @@ class Store:
 
     def close(self, run_id: str, status: str) -> None:
         """End the run as FINISHED, FAILED or KILLED."""
-        with told(self.uri):
+        with translate_errors(self.uri):
             self.client.set_terminated(run_id, status)
 
     @contextlib.contextmanager

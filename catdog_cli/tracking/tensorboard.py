@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import require
 
-BOARD_FOLDER = "tensorboard"
-Say = Callable[[str], None]
+EVENTS_FOLDER = "tensorboard"
+Log = Callable[[str], None]
 
 
 def tee(*listeners: Callable[..., None] | None) -> Callable[..., None]:
@@ -22,26 +22,28 @@ def tee(*listeners: Callable[..., None] | None) -> Callable[..., None]:
     return report
 
 
-def open_board(run_dir: Path, asked: bool | None, say: Say, resuming: bool = False) -> "Board | None":
+def open_event_writer(
+    run_dir: Path, asked: bool | None, log: Log, resuming: bool = False
+) -> "EventWriter | None":
     """Return what writes event files, where it is asked for or a resumed run has some already.
 
     Raises:
         CatdogError: tensorboard is not installed.
     """
-    if not asked and not (resuming and (run_dir / BOARD_FOLDER).is_dir()):
+    if not asked and not (resuming and (run_dir / EVENTS_FOLDER).is_dir()):
         return None
     require("tensorboard", "track")
-    return Board(run_dir / BOARD_FOLDER, say)
+    return EventWriter(run_dir / EVENTS_FOLDER, log)
 
 
-class Board:
+class EventWriter:
     """Writes every epoch's numbers into `folder`, a chart a metric; the step counts epochs of all phases.
 
     Where it cannot write, it says so once and lets the training go on.
     """
 
-    def __init__(self, folder: Path, say: Say):
-        self.folder, self.say, self.step, self.writer = folder, say, 0, None
+    def __init__(self, folder: Path, log: Log):
+        self.folder, self.log, self.step, self.writer = folder, log, 0, None
 
     def __call__(self, kind: str, **facts: Any) -> None:
         if kind == "resume":
@@ -57,7 +59,7 @@ class Board:
             action()
         except OSError as error:
             self.writer = None
-            self.say(
+            self.log(
                 f"Warning: TensorBoard's files in {str(self.folder)!r} cannot be written "
                 f"({error.strerror or error}): training goes on without them."
             )
@@ -76,7 +78,7 @@ class Board:
                 self.writer.add_scalar(name, value, self.step)
         self.writer.flush()
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "EventWriter":
         self._old_hook = threading.excepthook
         threading.excepthook = self._on_thread_error
         return self
@@ -86,7 +88,7 @@ class Board:
             self._attempt(self.writer.close)
         threading.excepthook = self._old_hook
 
-    def _on_thread_error(self, told: Any) -> None:
+    def _on_thread_error(self, translate_errors: Any) -> None:
         """Keep tensorboard's writing thread from printing what it also raises here."""
-        if not type(told.thread).__module__.startswith("tensorboard."):
-            self._old_hook(told)
+        if not type(translate_errors.thread).__module__.startswith("tensorboard."):
+            self._old_hook(translate_errors)

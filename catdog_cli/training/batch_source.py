@@ -6,9 +6,9 @@ import torch
 
 from ..data.loaders import usable_cores
 from ..errors import SettingsError
-from ..features.batches import FreshPictures, KeptFeatures, fixed_view
+from ..features.batches import FreshImages, KeptFeatures, fixed_view
 from ..features.cache_fill import build_table, claim_room, table_bytes
-from ..features.extractor import FrozenPrefix, PictureSet, View
+from ..features.extractor import FrozenPrefix, ImageSet, View
 from ..features.store import cache_root
 from ..runtime.distributed import Group
 from ..settings import Phase, TrainSettings
@@ -21,45 +21,45 @@ MEND_CACHE = "Set CATDOG_CACHE to another folder, or free space"
 
 
 def choose_sources(
-    setup: "Setup", phase: Phase, index: int, border: int, report
-) -> tuple[KeptFeatures | FreshPictures, KeptFeatures | FreshPictures]:
+    setup: "Setup", phase: Phase, index: int, split_at: int, report
+) -> tuple[KeptFeatures | FreshImages, KeptFeatures | FreshImages]:
     """Return where training and validation batches come from: the feature cache where that keeps the
     meaning of the options, fits its limit and can be written, the pictures themselves otherwise."""
-    blocks = setup.classifier.prefix(border)
-    prefix = FrozenPrefix(blocks, setup.spec, setup.dtype, setup.device, setup.passes)
+    blocks = setup.classifier.prefix(split_at)
+    prefix = FrozenPrefix(blocks, setup.spec, setup.dtype, setup.device, setup.forward_batch)
     views = fixed_views(setup.settings, phase)
     train, val = setup.sets["train"], setup.sets["val"]
     fresh = phase.augment != "none" and not phase.views
     limit_bytes = setup.settings.cache_limit * 1e9
 
-    def keep(chosen: PictureSet, views: list[View], name: str) -> KeptFeatures:
+    def keep(chosen: ImageSet, views: list[View], name: str) -> KeptFeatures:
         def passed(done: int, total: int) -> None:
             report("features", name=name, done=done, total=total)
 
         tables = [build_table(prefix, chosen, view, passed, setup.group) for view in views]
         return KeptFeatures(chosen, tables, setup.device)
 
-    def pictures(chosen: PictureSet) -> FreshPictures:
+    def images(chosen: ImageSet) -> FreshImages:
         workers = pick_workers(setup.settings.workers, setup.device)
-        return FreshPictures(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
+        return FreshImages(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
 
     wanted = [(val, View())] + ([] if fresh else [(train, view) for view in views])
-    if border and setup.settings.cache:
+    if split_at and setup.settings.cache:
         try:
             if _fits(phase, prefix, wanted, limit_bytes, report, setup.group):
                 val_source = keep(val, [View()], "val")
-                return pictures(train) if fresh else keep(train, views, "train"), val_source
+                return images(train) if fresh else keep(train, views, "train"), val_source
         except OSError as error:
             problem = f"the feature cache {str(cache_root())!r} cannot be used ({error.strerror or error})"
             refuse_unkept(phase, problem, MEND_CACHE)
             report("warning", text=f"{SLOWER}, for {problem}. {MEND_CACHE}.")
-    return pictures(train), pictures(val)
+    return images(train), images(val)
 
 
 def _fits(
     phase: Phase,
     prefix: FrozenPrefix,
-    wanted: list[tuple[PictureSet, View]],
+    wanted: list[tuple[ImageSet, View]],
     limit_bytes: float,
     report,
     group: Group,

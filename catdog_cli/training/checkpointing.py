@@ -16,7 +16,7 @@ from ..evaluation.calibration import fit_temperature
 from ..models.classifier import Classifier
 from ..runs.checkpoint import describe_model, save_checkpoint, versions, write_atomic
 from ..runtime.distributed import SOLO, Group
-from ..runtime.memory import Room
+from ..runtime.memory import MicroBatch
 from ..settings import InputSpec, TrainSettings, save_interval
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
@@ -70,7 +70,7 @@ class RunState:
     input_spec: InputSpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
-    room: Room = field(default_factory=Room)
+    micro_batch: MicroBatch = field(default_factory=MicroBatch)
     group: Group = SOLO  # its main process alone writes
     best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
     unsaved_best: bool = False
@@ -167,7 +167,7 @@ class RunState:
             "patience": progress.patience,
             "history": copy.deepcopy(progress.history),
             "bad": copy.deepcopy(progress.bad),
-            "micro_batch_size": self.room.size,
+            "micro_batch_size": self.micro_batch.size,
             "settings": self.settings.to_dict(),
             "data_fingerprint": self.fingerprint,
             "versions": versions(),

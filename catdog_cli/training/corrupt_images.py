@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ..data.loaders import BadPicture
+from ..data.loaders import CorruptImage
 from ..errors import DataError
 from .checkpointing import Progress
 from .setup import Setup
@@ -14,7 +14,7 @@ def recall_bad(setup: Setup, progress: Progress, resume: dict[str, Any]) -> None
     """Take over which pictures were unreadable before, unless the pictures have changed since."""
     if resume["data_fingerprint"] == setup.fingerprint:
         for split, *facts in progress.bad:
-            setup.sets[split].note_bad([BadPicture(*facts)])
+            setup.sets[split].note_bad([CorruptImage(*facts)])
 
 
 def check_bad(setup: Setup, report: Callable, progress: Progress) -> None:
@@ -25,26 +25,26 @@ def check_bad(setup: Setup, report: Callable, progress: Progress) -> None:
     Raises:
         DataError: with the first of them and their number.
     """
-    news: list[BadPicture] = []
+    news: list[CorruptImage] = []
     for chosen in setup.sets.values():
-        news += [picture for picture in chosen.bad.values() if picture.path not in setup.told_bad]
-    setup.told_bad.update(picture.path for picture in news)
+        news += [image for image in chosen.bad.values() if image.path not in setup.reported_bad]
+    setup.reported_bad.update(image.path for image in news)
     progress.bad = sorted(
-        [split, picture.index, picture.path, picture.reason]
+        [split, image.index, image.path, image.reason]
         for split, chosen in setup.sets.items()
-        for picture in chosen.bad.values()
+        for image in chosen.bad.values()
     )
     if news:
-        report("bad_pictures", pictures=news)
+        report("bad_pictures", images=news)
     total = sum(len(chosen) for chosen in setup.sets.values())
-    if len(setup.told_bad) > setup.settings.max_bad_fraction * total:
+    if len(setup.reported_bad) > setup.settings.max_bad_fraction * total:
         if not os.path.exists(setup.dataset.root):  # noqa: PTH110 - a disk that went away may fail to say so
             raise DataError(
                 f"The data folder {str(setup.dataset.root)!r} is not there any more: bring it back and go on "
                 f"with --resume; what was saved before is intact."
             )
-        names = "\n".join(f"  {path}" for path in sorted(setup.told_bad)[:20])
+        names = "\n".join(f"  {path}" for path in sorted(setup.reported_bad)[:20])
         raise DataError(
-            f"{len(setup.told_bad)} of {total} pictures cannot be read, more than --max-bad-fraction "
+            f"{len(setup.reported_bad)} of {total} pictures cannot be read, more than --max-bad-fraction "
             f"{setup.settings.max_bad_fraction:g} allows: mend or remove them, or allow more.\n{names}"
         )

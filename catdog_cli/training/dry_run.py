@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..data.dataset import class_counts
-from ..features.batches import FreshPictures
+from ..features.batches import FreshImages
 from ..features.cache_fill import table_bytes
 from ..features.extractor import FrozenPrefix, View, run_prefix
 from ..settings import Phase, TrainSettings
@@ -51,18 +51,18 @@ def estimate_run(settings: TrainSettings, dataset: Any) -> dict[str, Any]:
 
 def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
     """Return what the phase trains, and its seconds: features once if they are kept, then its epochs."""
-    border = setup.classifier.unfreeze(phase.unfreeze)
-    prefix = FrozenPrefix(setup.classifier.prefix(border), setup.spec, setup.dtype, setup.device)
+    split_at = setup.classifier.unfreeze(phase.unfreeze)
+    prefix = FrozenPrefix(setup.classifier.prefix(split_at), setup.spec, setup.dtype, setup.device)
     num_train, num_val = len(setup.sets["train"]), len(setup.sets["val"])
     picture_s = _time_prefix(setup, prefix)
     fresh = phase.augment != "none" and not phase.views
     rows = num_val + num_train * len(fixed_views(setup.settings, phase))
-    needed = table_bytes(prefix, rows) if border else 0
+    needed = table_bytes(prefix, rows) if split_at else 0
     limit_bytes = setup.settings.cache_limit * 1e9
     if needed > limit_bytes:
         refuse_too_large(phase, needed, limit_bytes)
-    kept = border > 0 and setup.settings.cache and needed <= limit_bytes
-    step_s = _time_steps(setup, phase, index, border, prefix)
+    kept = split_at > 0 and setup.settings.cache and needed <= limit_bytes
+    step_s = _time_steps(setup, phase, index, split_at, prefix)
     train_s = num_train * step_s["train"] + (num_train * step_s["load"] if fresh or not kept else 0)
     val_s = num_val * (step_s["train"] / 3 + (0 if kept else picture_s))
     epochs_s = (1 if phase.optimizer == "lbfgs" else phase.epochs) * (train_s + val_s)
@@ -88,13 +88,13 @@ def _time_prefix(setup: Setup, prefix: FrozenPrefix) -> float:
 
 
 def _time_steps(
-    setup: Setup, phase: Phase, index: int, border: int, prefix: FrozenPrefix
+    setup: Setup, phase: Phase, index: int, split_at: int, prefix: FrozenPrefix
 ) -> dict[str, float]:
     """Return seconds a picture of training steps ("train") and of loading for them ("load")."""
-    source = FreshPictures(
+    source = FreshImages(
         setup.sets["train"], prefix, phase.augment, phase.views, setup.settings.seed, index, 0
     )
-    run = open_phase(setup, index, border, source, source)
+    run = open_phase(setup, index, split_at, source, source)
     plan = plan_epoch(run, 0)[: MEASURED_BATCHES + 1]
     started = time.perf_counter()
     batches = list(source.batches(plan, 0))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
-from ..data.loaders import BadPicture
-from ..models.inference_form.inference_form import FastForm
+from ..data.loaders import CorruptImage
+from ..models.inference_form.inference_form import InferenceForm
 from ..runtime.seeds import generator_of
 from .optimizers import rate_factor, set_rates
 from .phase_run import EpochSums, PhaseRun
@@ -91,8 +91,8 @@ def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
     """
     run.classifier.eval()
     device = next(run.classifier.head.parameters()).device
-    blocks = nn.Sequential(*(block for _, block in run.classifier.blocks[run.border :]))
-    fast = FastForm(blocks, run.dtype, device) if len(blocks) else None
+    blocks = nn.Sequential(*(block for _, block in run.classifier.blocks[run.split_at :]))
+    fast = InferenceForm(blocks, run.dtype, device) if len(blocks) else None
 
     def forward(values: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -100,7 +100,7 @@ def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
 
     chosen = run.val_source.chosen
     logits = torch.zeros(len(chosen), run.classifier.head.output.out_features)
-    for parts, bad in run.group.together(lambda: _evaluate_share(run, forward)):
+    for parts, bad in run.group.gather(lambda: _evaluate_share(run, forward)):
         chosen.note_bad(bad)
         for indices, part in parts:
             logits[indices] = part
@@ -110,8 +110,8 @@ def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _evaluate_share(
     run: PhaseRun, forward: Callable[[torch.Tensor], torch.Tensor]
-) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[BadPicture]]:
+) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[CorruptImage]]:
     """Return (places, logits) of this process's share of the validation pictures, and the unreadable ones."""
-    values = run.val_source.map(lambda values: run.passes.run(forward, values), run.group)
+    values = run.val_source.map(lambda values: run.forward_batch.run(forward, values), run.group)
     parts = [(indices, part.cpu()) for indices, part in values]
     return parts, list(run.val_source.chosen.bad.values())

@@ -26,7 +26,7 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
         SettingsError: the head has hidden layers, or a resume with --no-cache keeps no features.
     """
     head = run.classifier.head
-    if hasattr(head, "hidden0") or run.border < len(run.classifier.blocks):
+    if hasattr(head, "hidden0") or run.split_at < len(run.classifier.blocks):
         raise SettingsError(
             "optimizer lbfgs solves a linear head alone: leave out hidden layers and unfreeze."
         )

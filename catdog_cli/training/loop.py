@@ -93,7 +93,7 @@ def _open_state(
         setup.spec,
         setup.fingerprint,
         progress or Progress(),
-        setup.room,
+        setup.micro_batch,
         setup.group,
     )
     if resume is not None:
@@ -122,7 +122,7 @@ def _run_phase(setup: Setup, state: RunState, report: Report, should_stop, resum
 def _stoppable(state: RunState, phase: Phase, report: Report, should_stop: Callable[[], bool]) -> Report:
     """Return `report` with a way out while features are computed, which may take minutes."""
 
-    def told(kind: str, **facts: Any) -> None:
+    def logged(kind: str, **facts: Any) -> None:
         report(kind, **facts)
         if kind == "features" and should_stop():
             raise InterruptedRunError(
@@ -130,7 +130,7 @@ def _stoppable(state: RunState, phase: Phase, report: Report, should_stop: Calla
                 f"on: {_resume_command(state)}"
             )
 
-    return told
+    return logged
 
 
 def _resume_command(state: RunState) -> str:
@@ -141,21 +141,21 @@ def _start_phase(setup: Setup, state: RunState, report: Report, resume: dict | N
     """Freeze, split at the border, choose the sources, build or restore the optimizer."""
     progress, classifier = state.progress, setup.classifier
     phase = setup.settings.phases[progress.phase]
-    border = classifier.unfreeze(phase.unfreeze)
+    split_at = classifier.unfreeze(phase.unfreeze)
     report(
         "phase",
         phase=phase,
         index=progress.phase,
-        blocks=[name for name, _ in classifier.blocks[border:]],
+        blocks=[name for name, _ in classifier.blocks[split_at:]],
         trainable=sum(p.numel() for _, p in classifier.trainable_parameters()),
         total=sum(p.numel() for p in classifier.parameters()),
         done=progress.epoch,
     )
-    source, val_source = choose_sources(setup, phase, progress.phase, border, report)
+    source, val_source = choose_sources(setup, phase, progress.phase, split_at, report)
     check_bad(setup, report, progress)
-    if resume is None and progress.phase == 0 and border == len(classifier.blocks):
+    if resume is None and progress.phase == 0 and split_at == len(classifier.blocks):
         fit_norm(setup, source)
-    run = open_phase(setup, progress.phase, border, source, val_source)
+    run = open_phase(setup, progress.phase, split_at, source, val_source)
     if resume is not None:
         restore_phase(run, resume, state.run_dir / "last.pt")
     return run

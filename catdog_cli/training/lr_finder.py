@@ -48,12 +48,12 @@ def find_rate(setup: Setup, index: int, report: Callable, steps: int = STEPS) ->
         raise SettingsError("Optimizer lbfgs has no rate to find: choose another --optimizer.")
     if not phase.learning_rate:
         raise SettingsError("A rate of 0 cannot be scaled: leave out --learning-rate.")
-    border = setup.classifier.unfreeze(phase.unfreeze)
-    source, val_source = choose_sources(setup, phase, index, border, report)
-    if border == len(setup.classifier.blocks) and index == 0:
+    split_at = setup.classifier.unfreeze(phase.unfreeze)
+    source, val_source = choose_sources(setup, phase, index, split_at, report)
+    if split_at == len(setup.classifier.blocks) and index == 0:
         fit_norm(setup, source)
     before = copy.deepcopy(setup.classifier.state_dict())
-    run = open_phase(setup, index, border, source, val_source)
+    run = open_phase(setup, index, split_at, source, val_source)
     try:
         return _suggest(*_raise_rate(run, steps, report))
     finally:

@@ -98,7 +98,7 @@ def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["base_lr"] * factor
 
 
-class Average:
+class WeightAverage:
     """An exponential moving average of a module's floating-point parameters and buffers.
 
     Early steps use a smaller decay, (1 + step) / (10 + step), so that the start is forgotten

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from ..features.batches import FreshPictures, KeptFeatures
+from ..features.batches import FreshImages, KeptFeatures
 from ..models.classifier import Classifier
 from ..runtime.distributed import SOLO, Group
-from ..runtime.memory import Room
+from ..runtime.memory import MicroBatch
 from ..settings import Phase
-from .optimizers import Average
+from .optimizers import WeightAverage
 
 
 @dataclass
@@ -34,19 +34,19 @@ class PhaseRun:
 
     classifier: Classifier
     suffix: Callable[[torch.Tensor], torch.Tensor]
-    border: int
+    split_at: int
     phase: Phase
     index: int
     seed: int
-    source: KeptFeatures | FreshPictures
-    val_source: KeptFeatures | FreshPictures
+    source: KeptFeatures | FreshImages
+    val_source: KeptFeatures | FreshImages
     optimizer: torch.optim.Optimizer
     dtype: torch.dtype
     class_weights: torch.Tensor | None = None
-    average: Average | None = None
+    average: WeightAverage | None = None
     group: Group = SOLO
-    room: Room = field(default_factory=Room)  # of training steps
-    passes: Room = field(default_factory=Room)  # of what needs no gradients
+    micro_batch: MicroBatch = field(default_factory=MicroBatch)  # of training steps
+    forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
     norm_elements: list[int] | None = None  # that a picture brings to each norm, once they are counted
 
     @functools.cached_property
@@ -71,7 +71,7 @@ class PhaseRun:
     @property
     def is_head_alone(self) -> bool:
         """Whether each step is just a head on features that are kept."""
-        return isinstance(self.source, KeptFeatures) and self.border == len(self.classifier.blocks)
+        return isinstance(self.source, KeptFeatures) and self.split_at == len(self.classifier.blocks)
 
 
 def is_training_norm(module: nn.Module) -> bool:

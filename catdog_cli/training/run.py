@@ -41,7 +41,7 @@ def train(
     Raises:
         CatdogError: the data, the weights or the settings cannot be used; the directory holds a run already.
     """
-    group.together(lambda: check_settings(settings))
+    group.gather(lambda: check_settings(settings))
     dataset = group.from_main(lambda: _look_first(settings, run_dir, report))
     setup = prepare_run(settings, dataset, None, report, group)
     group.from_main(lambda: claim_folder(run_dir))
@@ -202,7 +202,7 @@ def _begin_again(
     old = group.from_main(lambda: _read_settings(run_dir / SETTINGS_FILE))
     settings = apply_changes(old, changes, phase=0, epochs_done=0)
     report("begin_again", run_dir=run_dir)
-    group.together(lambda: check_settings(settings))
+    group.gather(lambda: check_settings(settings))
     dataset, found = group.from_main(lambda: own_split(settings, run_dir))
     setup = prepare_run(settings, dataset, None, report, group)
     accept = changes.accept_changed_data
@@ -236,8 +236,8 @@ def _go_on(
         report("warning", text=warning)
     setup = prepare_run(settings, dataset, content["state_dict"], report, group)
     if changes.micro_batch_size is None:
-        setup.room.size = _known_size(content, settings)
-    group.together(lambda: check_progress(content, setup.classifier, checkpoint))
+        setup.micro_batch.size = _known_size(content, settings)
+    group.gather(lambda: check_progress(content, setup.classifier, checkpoint))
     accept, digest = changes.accept_changed_data, content["data_fingerprint"]
     group.from_main(lambda: settle_changes(setup, found, run_dir, digest, accept, report))
     group.from_main(lambda: write_settings(settings, run_dir))

@@ -12,10 +12,10 @@ from torch import nn
 
 from ..data.dataset import Dataset, class_counts
 from ..data.digests import content_keys, fingerprint
-from ..data.loaders import BadPicture, Pictures
+from ..data.loaders import CorruptImage, Images
 from ..errors import DataError, SettingsError
-from ..features.batches import FreshPictures, KeptFeatures
-from ..features.extractor import PictureSet, View, picture_set, run_prefix
+from ..features.batches import FreshImages, KeptFeatures
+from ..features.extractor import ImageSet, View, image_set, run_prefix
 from ..models.classifier import Classifier, build_classifier
 from ..models.inference_form.compiled import compile_network
 from ..models.meta import check_image_size
@@ -23,11 +23,11 @@ from ..models.weights import load_backbone
 from ..models.zoo.registry import check_arch, input_spec
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
 from ..runtime.distributed import SOLO, Group
-from ..runtime.memory import Room
+from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
 from ..settings import InputSpec, Phase, TrainSettings
 from .batch_source import refuse_unkept
-from .optimizers import Average, build_optimizer
+from .optimizers import WeightAverage, build_optimizer
 from .phase_run import PhaseRun
 
 NORM_PICTURES = 2048  # enough to know a mean and a standard deviation to 2 %
@@ -43,12 +43,12 @@ class Setup:
     spec: InputSpec
     device: torch.device
     dtype: torch.dtype
-    sets: dict[str, PictureSet]
+    sets: dict[str, ImageSet]
     fingerprint: dict[str, Any]
     group: Group = SOLO
-    room: Room = field(default_factory=Room)  # of training steps
-    passes: Room = field(default_factory=Room)  # of what needs no gradients
-    told_bad: set[str] = field(default_factory=set)
+    micro_batch: MicroBatch = field(default_factory=MicroBatch)  # of training steps
+    forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
+    reported_bad: set[str] = field(default_factory=set)
     contents: dict[str, list[str]] = field(default_factory=dict)  # by split: a digest a picture
 
     def class_weights(self, phase: Phase) -> torch.Tensor | None:
@@ -85,9 +85,9 @@ def prepare_run(
     dtype = group.from_main(lambda: pick_precision(settings.precision, device))
     spec = choose_spec(settings)
     classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device, group)
-    group.together(lambda: _check_here(dataset))
+    group.gather(lambda: _check_here(dataset))
     contents, digest = group.from_main(lambda: _read_contents(dataset))
-    sets = {name: picture_set(Pictures(dataset, name, spec), keys) for name, keys in contents.items()}
+    sets = {name: image_set(Images(dataset, name, spec), keys) for name, keys in contents.items()}
     return Setup(
         settings,
         dataset,
@@ -98,8 +98,8 @@ def prepare_run(
         sets,
         digest,
         group,
-        Room(settings.micro_batch_size, lambda size: report("memory", what="training", size=size)),
-        Room(0, lambda size: report("memory", what="looking at pictures", size=size)),
+        MicroBatch(settings.micro_batch_size, lambda size: report("memory", what="training", size=size)),
+        MicroBatch(0, lambda size: report("memory", what="looking at pictures", size=size)),
         contents=contents,
     )
 
@@ -148,18 +148,18 @@ def make_classifier(settings: TrainSettings, num_classes: int, state_dict: dict 
 def open_phase(
     setup: Setup,
     index: int,
-    border: int,
-    source: KeptFeatures | FreshPictures,
-    val_source: KeptFeatures | FreshPictures,
+    split_at: int,
+    source: KeptFeatures | FreshImages,
+    val_source: KeptFeatures | FreshImages,
 ) -> PhaseRun:
     """Return phase `index` ready to train: its suffix, a fresh optimizer, its average if it has one."""
     phase = setup.settings.phases[index]
-    suffix = setup.classifier.suffix(border)
-    compiled = setup.settings.compile and border < len(setup.classifier.blocks)
+    suffix = setup.classifier.suffix(split_at)
+    compiled = setup.settings.compile and split_at < len(setup.classifier.blocks)
     return PhaseRun(
         classifier=setup.classifier,
         suffix=compile_network(suffix) if compiled else suffix,
-        border=border,
+        split_at=split_at,
         phase=phase,
         index=index,
         seed=setup.settings.seed,
@@ -168,14 +168,14 @@ def open_phase(
         optimizer=build_optimizer(setup.classifier, phase),
         dtype=setup.dtype,
         class_weights=setup.class_weights(phase),
-        average=Average(suffix, phase.ema) if phase.ema else None,
+        average=WeightAverage(suffix, phase.ema) if phase.ema else None,
         group=setup.group,
-        room=setup.room,
-        passes=setup.passes,
+        micro_batch=setup.micro_batch,
+        forward_batch=setup.forward_batch,
     )
 
 
-def fit_norm(setup: Setup, source: KeptFeatures | FreshPictures) -> None:
+def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
     """Give the head the mean and standard deviation of the training features, from at most NORM_PICTURES.
 
     The choice comes from the seed, the view is the plain one: cached and uncached runs get the same.
@@ -189,7 +189,7 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshPictures) -> None:
         readable = torch.tensor([i for i in order.tolist() if i not in chosen.bad], dtype=torch.int64)
         features = source.tables[0].take(readable)
     else:
-        found = setup.group.together(lambda: _norm_features(source, order.tolist(), setup.group))
+        found = setup.group.gather(lambda: _norm_features(source, order.tolist(), setup.group))
         parts = []
         for part, bad in found:
             chosen.note_bad(bad)
@@ -201,8 +201,8 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshPictures) -> None:
 
 
 def _norm_features(
-    source: FreshPictures, places: list[int], group: Group
-) -> tuple[list[tuple[int, torch.Tensor]], list[BadPicture]]:
+    source: FreshImages, places: list[int], group: Group
+) -> tuple[list[tuple[int, torch.Tensor]], list[CorruptImage]]:
     """Return (first place, features) of this process's batches, and the unreadable pictures."""
     mine = [place for chunk in group.chunks(places, source.prefix.batch) for place in chunk]
     parts, found = [], []

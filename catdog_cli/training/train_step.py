@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn import functional as F
 
-from ..data.loaders import BadPicture
+from ..data.loaders import CorruptImage
 from ..errors import CatdogError
 from ..features.batches import Inputs
-from ..features.extractor import PictureSet
+from ..features.extractor import ImageSet
 from ..models.classifier import Classifier
 from ..runtime.distributed import Group
 from ..runtime.memory import free_memory
@@ -35,8 +35,8 @@ class Share:
     weight: float = 0.0  # by which the batch's loss is divided: pictures, or their class weights
     correct: int = 0
     seen: int = 0
-    bad: list[BadPicture] = field(default_factory=list)
-    room: int = 0
+    bad: list[CorruptImage] = field(default_factory=list)
+    micro_batch: int = 0
 
 
 def train_step(
@@ -57,10 +57,10 @@ def train_step(
     statistics = RunningStatistics(run.training_norms)
     _drop_gradients(run)
     try:
-        shares = group.together(lambda: _compute(run, key, next(batches), planned, statistics, group))
+        shares = group.gather(lambda: _compute(run, key, next(batches), planned, statistics, group))
         for share in shares:
             run.source.chosen.note_bad(share.bad)
-            run.room.lower(share.room)
+            run.micro_batch.lower(share.micro_batch)
         weight, seen = sum(share.weight for share in shares), sum(share.seen for share in shares)
         if not seen:  # not one picture of the batch can be read
             return
@@ -83,17 +83,17 @@ def _compute(
     run: PhaseRun, key: tuple, inputs: Inputs, planned: int, statistics: RunningStatistics, group: Group
 ) -> Share:
     """Leave the gradients of the share's losses over `planned` in place; in smaller parts until they fit."""
-    share = Share(bad=inputs.bad, room=run.room.size)
+    share = Share(bad=inputs.bad, micro_batch=run.micro_batch.size)
     if not len(inputs.indices):
         return share
     while True:
-        parts = run.room.parts(len(inputs.values))
+        parts = run.micro_batch.parts(len(inputs.values))
         divided = len(parts) > 1 or group.size > 1
         elements = _elements(run, inputs.values) if divided else []
         seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
         num_classes = len(run.classifier.head.output.bias)
         values, targets = mix_batch(inputs.values, inputs.labels, num_classes, run.phase)
-        share = Share(bad=inputs.bad, room=run.room.size, seen=len(values))
+        share = Share(bad=inputs.bad, micro_batch=run.micro_batch.size, seen=len(values))
         try:
             for part in parts:
                 rows = slice(part.start, part.stop)
@@ -102,7 +102,7 @@ def _compute(
                     statistics.take(len(part), elements)
             return share
         except RuntimeError as error:
-            run.room.halve(error, len(parts[0]))
+            run.micro_batch.shrink(error, len(parts[0]))
         statistics.undo()
         _drop_gradients(run)
         free_memory()
@@ -115,7 +115,7 @@ def _elements(run: PhaseRun, values: torch.Tensor) -> list[int]:
     """
     if run.norm_elements is None:
         with _mixed(run, values):
-            suffix = run.classifier.suffix(run.border)
+            suffix = run.classifier.suffix(run.split_at)
             run.norm_elements = count_elements(run.classifier, suffix, run.training_norms, values[:1])
     return run.norm_elements
 
@@ -130,7 +130,7 @@ def _backward(
     share: Share,
 ) -> None:
     """Add the gradients of some rows of the share, and their sums."""
-    with _one_picture(run.classifier, len(values)), _mixed(run, values):
+    with _one_image(run.classifier, len(values)), _mixed(run, values):
         logits = run.suffix(values)
     logits = logits.float()
     loss = F.cross_entropy(
@@ -195,19 +195,19 @@ def _move(run: PhaseRun) -> None:
 
 def _mixed(run: PhaseRun, values: torch.Tensor) -> contextlib.AbstractContextManager:
     """Use bfloat16 for blocks of the backbone; a head alone is too small to gain from it."""
-    if run.dtype == torch.bfloat16 and run.border < len(run.classifier.blocks):
+    if run.dtype == torch.bfloat16 and run.split_at < len(run.classifier.blocks):
         return torch.autocast(values.device.type, run.dtype)
     return contextlib.nullcontext()
 
 
-def _one_picture(classifier: Classifier, count: int) -> contextlib.AbstractContextManager:
+def _one_image(classifier: Classifier, count: int) -> contextlib.AbstractContextManager:
     """Let BatchNorm use its running statistics for a batch of one, which has no variance."""
     return still(classifier) if count == 1 else contextlib.nullcontext()
 
 
-def not_finite(run: PhaseRun, chosen: PictureSet, places: list[int], what: str) -> str:
+def not_finite(run: PhaseRun, chosen: ImageSet, places: list[int], what: str) -> str:
     """Return a sentence that says `what` went wrong, at which pictures, in which phase, and what to do."""
-    paths = chosen.pictures.dataset.splits[chosen.pictures.split].paths
+    paths = chosen.images.dataset.splits[chosen.images.split].paths
     names = ", ".join(repr(paths[i]) for i in places)
     where = f", at a batch with {names}" if names else ""
     return (

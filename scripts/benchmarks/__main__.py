@@ -59,9 +59,9 @@ def parse() -> argparse.Namespace:
         parser.error(
             f"--json {str(options.json)!r} cannot be written: name a file in a folder that is there."
         )
-    if options.pictures is not None and options.pictures < 8:
+    if options.images is not None and options.images < 8:
         parser.error(
-            f"--pictures {options.pictures}: give at least 8, so that both classes are in both splits."
+            f"--pictures {options.images}: give at least 8, so that both classes are in both splits."
         )
     asked = [*options.rows, *["gpu"] * (options.gpu and "gpu" not in options.rows)]
     options.rows = [name for choice in asked or BY_DEFAULT for name in CHOICES[choice]]
@@ -83,18 +83,18 @@ def set_out(options: argparse.Namespace, work: Path) -> None:
     """Add to `options` what the rows work on: folders, weights, numbers of pictures, a checkpoint."""
     options.work = work
     options.data, options.weights = prepare.check_shared(options.shared.resolve())
-    if options.pictures:
-        some = (options.pictures, max(2, options.pictures // 4))
+    if options.images:
+        some = (options.images, max(2, options.images // 4))
         options.data = prepare.take_some(options.data, work / "pictures", *some)
     splits = [prepare.list_pictures(options.data, split) for split in ("train", "val")]
     options.num_train, options.num_val = map(len, splits)
     options.num_pictures = options.num_train + options.num_val
     for name, most in (("tutorial_pictures", 0), ("tutorial_val", 1), ("predict_pictures", 0)):
         setattr(options, name, min(getattr(options, name), len(splits[most])))
-    for picture in (*splits[0], *splits[1]):  # what is cold is catdog's cache, not the disk
-        picture.read_bytes()
+    for image in (*splits[0], *splits[1]):  # what is cold is catdog's cache, not the disk
+        image.read_bytes()
     if {"predict", "start"}.intersection(options.rows):
-        say("a checkpoint to predict with ...")
+        log("a checkpoint to predict with ...")
         try:
             options.checkpoint = prepare.make_checkpoint(options)
         except CommandError as error:
@@ -118,7 +118,7 @@ def run_rounds(options: argparse.Namespace) -> tuple[dict[str, list[dict]], dict
                 continue
             rounds[name].append(found)
             shown = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
-            say(f"round {number + 1} of {options.repeat}, {name}: {shown}")
+            log(f"round {number + 1} of {options.repeat}, {name}: {shown}")
     return {name: values for name, values in rounds.items() if name not in notes}, notes
 
 
@@ -134,7 +134,7 @@ def make_rows(options: argparse.Namespace, found: Found, notes: dict[str, str]) 
     return rows
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print progress."""
     print(text, file=sys.stderr, flush=True)
 

@@ -20,8 +20,8 @@ def measure(options: Namespace) -> dict[str, float]:
     imports = run_child(
         [sys.executable, "-c", "import torch, torchvision, os; os._exit(0)"], options.work, **KEEP_MEMORY
     )
-    pictures = list_pictures(options.data, "train")[: options.floor_pictures]
-    arguments = {"pictures": pictures, "weights": options.weights}
+    images = list_pictures(options.data, "train")[: options.floor_pictures]
+    arguments = {"pictures": images, "weights": options.weights}
     child, rates = run_worker(__file__, arguments, options.work, **KEEP_MEMORY)
     decode_s, forward_s = (options.num_pictures / rates[name] for name in ("decode", "forward"))
     return {
@@ -50,7 +50,7 @@ def floor_and_imports(found: Found) -> list[float]:
     return [a + b for a, b in zip(found["floor"]["sum_s"], found["floor"]["imports_s"], strict=True)]
 
 
-def rate(function: Callable[[Any], Any], items: list, pictures: int) -> float:
+def rate(function: Callable[[Any], Any], items: list, images: int) -> float:
     """Return pictures a second of `function` over `items`, on all cores with one torch thread each."""
     import torch
 
@@ -61,16 +61,16 @@ def rate(function: Callable[[Any], Any], items: list, pictures: int) -> float:
         list(pool.map(function, items[: 2 * threads]))  # the first pass of a kernel makes it
         start = time.perf_counter()
         list(pool.map(function, items))
-        return pictures / (time.perf_counter() - start)
+        return images / (time.perf_counter() - start)
 
 
-def compute(pictures: list[str], weights: str) -> dict[str, float]:
+def compute(images: list[str], weights: str) -> dict[str, float]:
     """Measure in this process: pictures a second of decoding, and of the fast form in its best batch."""
     import torch
 
-    from catdog_cli.images.transforms import load_picture, normalise
+    from catdog_cli.images.transforms import load_image, normalise
     from catdog_cli.models.classifier import build_classifier
-    from catdog_cli.models.inference_form.inference_form import FastForm
+    from catdog_cli.models.inference_form.inference_form import InferenceForm
     from catdog_cli.models.weights import load_backbone
     from catdog_cli.models.zoo.registry import input_spec
     from catdog_cli.runtime.devices import pick_precision
@@ -80,10 +80,10 @@ def compute(pictures: list[str], weights: str) -> dict[str, float]:
     classifier = build_classifier("mobilenet_v2", 2, HeadSpec())
     load_backbone(classifier, weights)
     dtype = pick_precision("auto", cpu)
-    network = FastForm(classifier.prefix(len(classifier.blocks)), dtype, cpu)
-    paths = [Path(picture) for picture in pictures]
-    decode = rate(lambda path: load_picture(path, spec), paths, len(paths))
-    loaded = torch.stack([load_picture(path, spec) for path in paths[: max(BATCHES)]])
+    network = InferenceForm(classifier.prefix(len(classifier.blocks)), dtype, cpu)
+    paths = [Path(image) for image in images]
+    decode = rate(lambda path: load_image(path, spec), paths, len(paths))
+    loaded = torch.stack([load_image(path, spec) for path in paths[: max(BATCHES)]])
     ready = normalise(loaded.contiguous(memory_format=torch.channels_last), spec).to(dtype)
     forward = max(_forward_rate(network, ready, size, len(paths)) for size in BATCHES)
     return {"decode": decode, "forward": forward}

@@ -75,9 +75,9 @@ def compute(data: str, weights: str) -> dict[str, float]:
 
     if not torch.cuda.is_available():
         return {}
-    from catdog_cli.data.loaders import Pictures
+    from catdog_cli.data.loaders import Images
     from catdog_cli.data.scan import scan_dataset
-    from catdog_cli.features.extractor import FrozenPrefix, View, picture_set, run_prefix
+    from catdog_cli.features.extractor import FrozenPrefix, View, image_set, run_prefix
     from catdog_cli.models.classifier import build_classifier
     from catdog_cli.models.weights import load_backbone
     from catdog_cli.models.zoo.registry import input_spec
@@ -89,7 +89,7 @@ def compute(data: str, weights: str) -> dict[str, float]:
     load_backbone(classifier, weights)
     module = classifier.prefix(len(classifier.blocks))
     prefix = FrozenPrefix(module, spec, pick_precision("auto", device), device)
-    chosen = picture_set(Pictures(scan_dataset(data, leaks=False), "train", spec))
+    chosen = image_set(Images(scan_dataset(data, leaks=False), "train", spec))
     places = list(range(len(chosen)))
     list(run_prefix(prefix, chosen, places[:64], View()))
     start = time.perf_counter()

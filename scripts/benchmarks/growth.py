@@ -85,12 +85,12 @@ def draw(folder: str, count: int) -> dict[str, int]:
     return {"count": count}
 
 
-def _mark(picture, number: int):
+def _mark(image, number: int):
     """Write `number` into the top row in black and white squares, a bit each."""
     for bit in range(20):
         square = (bit * MARK, 0, (bit + 1) * MARK, MARK)
-        picture.paste((255, 255, 255) if number >> bit & 1 else (0, 0, 0), square)
-    return picture
+        image.paste((255, 255, 255) if number >> bit & 1 else (0, 0, 0), square)
+    return image
 
 
 if __name__ == "__main__":

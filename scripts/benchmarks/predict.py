@@ -13,7 +13,7 @@ from tutorial import BATCH_SIZE, build_network
 
 def measure(options: Namespace) -> dict[str, float]:
     """Return pictures a second and peak memory of catdog's library, its command line and an eager loop."""
-    pictures, checkpoint = (
+    images, checkpoint = (
         list_pictures(options.data, "train")[: options.predict_pictures],
         options.checkpoint,
     )
@@ -22,16 +22,16 @@ def measure(options: Namespace) -> dict[str, float]:
         ("library", checkpoint, KEEP_MEMORY),
         ("eager", options.weights, {}),
     ):
-        arguments = {"way": name, "source": source, "pictures": pictures}
+        arguments = {"way": name, "source": source, "pictures": images}
         child, facts = run_worker(__file__, arguments, options.work, **environment)
-        found |= {f"{name}_s": facts["seconds"], f"{name}_rate": len(pictures) / facts["seconds"]}
+        found |= {f"{name}_s": facts["seconds"], f"{name}_rate": len(images) / facts["seconds"]}
         found[f"{name}_peak_mb"] = child.peak_mb
     listed = options.work / "pictures.txt"
-    listed.write_text("\n".join(map(str, pictures)) + "\n")
+    listed.write_text("\n".join(map(str, images)) + "\n")
     table = options.work / "predictions.csv"
     command = ["predict", listed, checkpoint, "--cpu", "--output", table, "--overwrite"]
     child = run_catdog(command, options.work)
-    found |= {"cli_s": child.wall_s, "cli_rate": len(pictures) / child.wall_s, "cli_peak_mb": child.peak_mb}
+    found |= {"cli_s": child.wall_s, "cli_rate": len(images) / child.wall_s, "cli_peak_mb": child.peak_mb}
     return found
 
 
@@ -57,14 +57,14 @@ def rows(options: Namespace, found: Found) -> list[Row]:
     return result
 
 
-def compute(way: str, source: str, pictures: list[str]) -> dict[str, float]:
+def compute(way: str, source: str, images: list[str]) -> dict[str, float]:
     """Predict in this process; return the seconds that it took once everything was loaded."""
     predict_all = {"library": _library, "eager": _eager}[way](source)
-    predict_all(pictures[:BATCH_SIZE])
+    predict_all(images[:BATCH_SIZE])
     start = time.perf_counter()
-    count = predict_all(pictures)
-    if count != len(pictures):
-        raise SystemExit(f"{len(pictures) - count} of {len(pictures)} pictures got no answer.")
+    count = predict_all(images)
+    if count != len(images):
+        raise SystemExit(f"{len(images) - count} of {len(images)} pictures got no answer.")
     return {"seconds": time.perf_counter() - start}
 
 
@@ -72,7 +72,7 @@ def _library(checkpoint: str) -> Any:
     from catdog_cli import Predictor
 
     predictor = Predictor.load(checkpoint, device="cpu")
-    return lambda pictures: sum(answer.error is None for answer in predictor.predict(map(Path, pictures)))
+    return lambda images: sum(answer.error is None for answer in predictor.predict(map(Path, images)))
 
 
 def _eager(weights: str) -> Any:
@@ -85,11 +85,11 @@ def _eager(weights: str) -> Any:
     look = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), *scale])
 
     @torch.no_grad()
-    def predict_all(pictures: list[str]) -> int:
+    def predict_all(images: list[str]) -> int:
         count = 0
-        for start in range(0, len(pictures), BATCH_SIZE):
-            part = [Image.open(path).convert("RGB") for path in pictures[start : start + BATCH_SIZE]]
-            count += len(network(torch.stack([look(picture) for picture in part])).softmax(1))
+        for start in range(0, len(images), BATCH_SIZE):
+            part = [Image.open(path).convert("RGB") for path in images[start : start + BATCH_SIZE]]
+            count += len(network(torch.stack([look(image) for image in part])).softmax(1))
         return count
 
     return predict_all

@@ -31,22 +31,22 @@ def list_pictures(data: Path, split: str) -> list[Path]:
         SystemExit: there are none.
     """
     folders = [sorted(folder.glob("*.jpg")) for folder in sorted((data / split).glob("*"))]
-    pictures = [picture for several in zip(*folders, strict=False) for picture in several]
-    if not pictures:
+    images = [image for several in zip(*folders, strict=False) for image in several]
+    if not images:
         raise SystemExit(
             f"No pictures under {str(data / split)!r}: expected a folder per class with *.jpg files."
         )
-    return pictures
+    return images
 
 
 def take_some(data: Path, target: Path, num_train: int, num_val: int) -> Path:
     """Copy the first pictures of both splits to `target`, unless they are there; return it."""
     for split, count in (("train", num_train), ("val", num_val)):
-        for picture in list_pictures(data, split)[:count]:
-            copy = target / split / picture.parent.name / picture.name
+        for image in list_pictures(data, split)[:count]:
+            copy = target / split / image.parent.name / image.name
             copy.parent.mkdir(parents=True, exist_ok=True)
             if not copy.exists():
-                shutil.copyfile(picture, copy)
+                shutil.copyfile(image, copy)
     return target
 
 

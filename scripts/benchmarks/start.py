@@ -45,8 +45,8 @@ def measure(options: Namespace) -> dict[str, float]:
     return _run_both(list_pictures(options.data, "val")[0], options.checkpoint, options.work)
 
 
-def _run_both(picture: Path, checkpoint: Path, work: Path) -> dict[str, float]:
-    found, arguments = {}, [str(picture), str(checkpoint)]
+def _run_both(image: Path, checkpoint: Path, work: Path) -> dict[str, float]:
+    found, arguments = {}, [str(image), str(checkpoint)]
     for name, command in (("script", ["-c", BARE]), ("catdog", ["-m", "catdog_cli", "predict"])):
         extra = ["--cpu"] if name == "catdog" else []
         child = run_child([sys.executable, *command, *arguments, *extra], work)
@@ -77,10 +77,10 @@ def rows(options: Namespace, found: Found) -> list[Row]:
 
 def main() -> None:
     """Alternate the two, print medians and ratios."""
-    picture, checkpoint = (Path(name).resolve() for name in sys.argv[1:3])
+    image, checkpoint = (Path(name).resolve() for name in sys.argv[1:3])
     runs = int(sys.argv[3]) if len(sys.argv) > 3 else 5
     with tempfile.TemporaryDirectory() as work:
-        rounds = [_run_both(picture, checkpoint, Path(work)) for _ in range(runs + 1)]
+        rounds = [_run_both(image, checkpoint, Path(work)) for _ in range(runs + 1)]
     # the first run reads files from the disk
     print(markdown(rows(Namespace(), {"start": gather(rounds[1:])})))
 

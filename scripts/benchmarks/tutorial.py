@@ -114,9 +114,9 @@ def train_epoch(network: Any, optimizer: Any, batches: Iterable) -> int:
 
     network.train()
     seen = 0
-    for pictures, labels in batches:
+    for images, labels in batches:
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(pictures), labels).backward()
+        torch.nn.functional.cross_entropy(network(images), labels).backward()
         optimizer.step()
         seen += len(labels)
     return seen
@@ -128,8 +128,8 @@ def validate(network: Any, batches: Iterable) -> tuple[int, int]:
     network.eval()
     correct = count = 0
     with torch.no_grad():
-        for pictures, labels in batches:
-            correct += (network(pictures).argmax(1) == labels).sum().item()
+        for images, labels in batches:
+            correct += (network(images).argmax(1) == labels).sum().item()
             count += len(labels)
     return correct, count
 

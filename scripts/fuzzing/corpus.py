@@ -85,7 +85,7 @@ def _variants() -> Iterator[tuple[Image.Image, str, dict[str, object]]]:
     yield draw(1), "TIFF", {"big_tiff": True}
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """Write small pictures, called .jpg whatever they hold, as in the wild."""
     for number, (image, kind, options) in enumerate(_variants()):
         data = _saved(image, kind, **options)

@@ -20,8 +20,8 @@ from catdog_cli.data.prepared import open_prepared
 from catdog_cli.data.scan import read_exclude_list, scan_dataset
 from catdog_cli.data.sources.archives import unpack_archive
 from catdog_cli.evaluation import eval_split as selection
-from catdog_cli.images.read import read_picture
-from catdog_cli.images.transforms import load_picture, load_view
+from catdog_cli.images.read import read_image
+from catdog_cli.images.transforms import load_image, load_view
 from catdog_cli.inference.inputs import expand_inputs
 from catdog_cli.inference.outputs.row_files import CsvForm, JsonForm, RowFile
 from catdog_cli.inference.predictor import Predictor
@@ -74,11 +74,11 @@ class Target:
 
 def _picture(path: Path) -> None:
     """Read a picture as training does, at full size, and once more: the pixels must be the same."""
-    first = load_picture(path, corpus.SPEC)
+    first = load_image(path, corpus.SPEC)
     if first.shape != (3, 32, 32) or first.dtype != torch.uint8:
         raise AssertionError(f"a view is {tuple(first.shape)} {first.dtype}")
-    whole = read_picture(path)
-    if not torch.equal(whole, read_picture(path.read_bytes())):
+    whole = read_image(path)
+    if not torch.equal(whole, read_image(path.read_bytes())):
         raise AssertionError("two readings of one file differ")
     load_view(path, corpus.SPEC, "strong", 3)
 
@@ -86,7 +86,7 @@ def _picture(path: Path) -> None:
 def _checkpoint(path: Path) -> None:
     """Load a checkpoint, say what it holds, and ask it about a picture."""
     model = build_from_checkpoint(load_checkpoint(path), path)
-    list(info_text.tell_checkpoint(checkpoint_facts.describe_checkpoint(str(path))))
+    list(info_text.format_checkpoint(checkpoint_facts.describe_checkpoint(str(path))))
     if model.input_spec.size <= LARGEST_PX:
         Predictor(model, device="cpu", precision="fp32")(np.zeros((40, 30, 3), np.uint8))
 
@@ -124,7 +124,7 @@ def _prepared(path: Path) -> None:
     dataset = open_prepared(path.parent)
     for name, split in dataset.splits.items():
         for index in range(len(split)):
-            load_picture(dataset.source(name, index), corpus.SPEC)
+            load_image(dataset.source(name, index), corpus.SPEC)
             dataset.class_names[split.labels[index]].encode(errors="replace")
 
 
@@ -209,7 +209,7 @@ CSV = (
 CSV += (b"x" * 140_000, b"=cmd()", b"\x1b[31m", b'""')
 
 TARGETS: dict[str, Target] = {
-    "picture": Target(corpus.write_pictures, _picture),
+    "picture": Target(corpus.write_images, _picture),
     "checkpoint": Target(corpus.write_checkpoints, _checkpoint, damage_checkpoint),
     "resume": Target(
         corpus.write_run, _resume, damage_checkpoint, beside=("data", "split.csv"), damaged="*.pt"

@@ -31,8 +31,8 @@ KILLS_EACH = 4  # of one run
 class LostError(Exception):
     """Something was lost; what there is to see lies in `folder`."""
 
-    def __init__(self, folder: Path, told: str):
-        super().__init__(told)
+    def __init__(self, folder: Path, logged: str):
+        super().__init__(logged)
         self.folder = folder
 
 

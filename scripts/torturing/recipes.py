@@ -38,8 +38,8 @@ def draw(folder: Path) -> tuple[Path, Path]:
 
     data, weights = folder / "data", folder / "weights.pth"
     draw_dataset(data, 12, 6)
-    for picture in sorted(data.glob("train/cats/*"))[:4]:
-        picture.unlink()  # the classes are of different sizes
+    for image in sorted(data.glob("train/cats/*"))[:4]:
+        image.unlink()  # the classes are of different sizes
     if not weights.exists():
         torch.manual_seed(1)
         torch.save(build_model("simple_cnn").state_dict(), weights)

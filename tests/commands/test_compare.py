@@ -8,7 +8,7 @@ import torch
 from catdog_cli.cli import run
 from catdog_cli.commands.compare import conclude
 from tests.commands.trained import call, change_checkpoint, reverse_classes, train_tiny
-from tests.conftest import write_pictures
+from tests.conftest import write_images
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def trained(tmp_path_factory):
     """Return a run directory trained on a folder with train/ and val/."""
     root = tmp_path_factory.mktemp("trained")
     counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
-    return train_tiny(write_pictures(root / "pets", counts), root / "run")
+    return train_tiny(write_images(root / "pets", counts), root / "run")
 
 
 def always_say(checkpoint, target, place):
@@ -29,7 +29,7 @@ def always_say(checkpoint, target, place):
 
 
 def test_counts_and_differences_of_two_that_differ(capsys, tmp_path, trained):
-    data = write_pictures(tmp_path / "new", {"val/cats": 9, "val/dogs": 3})
+    data = write_images(tmp_path / "new", {"val/cats": 9, "val/dogs": 3})
     first, second = (always_say(trained, tmp_path / f"{i}.pt", i) for i in (0, 1))
     code, found, _ = call(capsys, "compare", first, second, "--data", data)
     assert (code, found["num_samples"], found["split"]) == (0, 12, "val")
@@ -47,7 +47,7 @@ def test_counts_and_differences_of_two_that_differ(capsys, tmp_path, trained):
 
 
 def test_the_table_has_it_all_and_one_sentence(capsys, tmp_path, trained):
-    data = write_pictures(tmp_path / "new", {"val/cats": 12, "val/dogs": 1})
+    data = write_images(tmp_path / "new", {"val/cats": 12, "val/dogs": 1})
     first, second = (always_say(trained, tmp_path / f"{i}.pt", i) for i in (0, 1))
     capsys.readouterr()
     assert run(["compare", str(first), str(second), "--data", str(data)]) == 0
@@ -73,7 +73,7 @@ def test_a_class_that_only_one_knows(capsys, tmp_path, trained, pets):
     code, found, talk = call(capsys, "compare", trained, more, "--data", pets)
     assert (code, found["num_samples"]) == (0, 12)
     assert f"Warning: only '{more}' knows 'birds'." in talk
-    birds = write_pictures(tmp_path / "birds", {"val/birds": 2, "val/cats": 2})
+    birds = write_images(tmp_path / "birds", {"val/birds": 2, "val/cats": 2})
     for pair in ((trained, more), (more, trained)):
         code, found, talk = call(capsys, "compare", *pair, "--data", birds)
         assert (code, found) == (1, None)
@@ -89,7 +89,7 @@ def test_unreadable_pictures_count_for_neither(capsys, trained, pets):
 
 
 def test_excluded_pictures_count_for_neither(capsys, tmp_path, trained):
-    data = write_pictures(tmp_path / "new", {"val/cats": 9, "val/dogs": 3})
+    data = write_images(tmp_path / "new", {"val/cats": 9, "val/dogs": 3})
     first, second = (always_say(trained, tmp_path / f"{i}.pt", i) for i in (0, 1))
     bad = tmp_path / "bad.txt"
     bad.write_text(f"val/cats/0.png\n{data / 'val' / 'dogs' / '2.png'}\nval/cats/gone.png\n")
@@ -104,7 +104,7 @@ def test_excluded_pictures_count_for_neither(capsys, tmp_path, trained):
 
 
 def test_only_pictures_that_both_runs_kept_apart_count(capsys, tmp_path):
-    data = write_pictures(tmp_path / "plain", {"cats": 20, "dogs": 20})
+    data = write_images(tmp_path / "plain", {"cats": 20, "dogs": 20})
     runs = [
         train_tiny(data, tmp_path / f"run{seed}", "--val-fraction", "0.5", "--seed", str(seed))
         for seed in (0, 1)

@@ -13,7 +13,7 @@ from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.sources import download
 from catdog_cli.data.sources.download import DownloadSummary
 from tests.commands.trained import train_tiny
-from tests.conftest import write_pictures
+from tests.conftest import write_images
 from tests.inference.checkpoints import write_checkpoint
 
 
@@ -32,7 +32,7 @@ def run(capsys):
 @pytest.fixture
 def folders(tmp_path):
     """Return a folder with a folder for each of two classes of 20 pictures."""
-    return write_pictures(tmp_path / "folders", {"cats": 20, "dogs": 20})
+    return write_images(tmp_path / "folders", {"cats": 20, "dogs": 20})
 
 
 def test_sample(run, tmp_path):
@@ -107,7 +107,7 @@ def test_the_answer_outlives_a_page_that_cannot_be_written(run, pets, tmp_path):
 
 def test_check_finds_swapped_labels(run, pets, tmp_path):
     trained = train_tiny(pets, tmp_path / "run")
-    data = write_pictures(tmp_path / "data", {"cats": 20, "dogs": 20})
+    data = write_images(tmp_path / "data", {"cats": 20, "dogs": 20})
     (data / "cats" / "3.png").rename(data / "dogs" / "swapped.png")
     (data / "dogs" / "5.png").rename(data / "cats" / "swapped.png")
     (data / "cats" / "bad.png").write_bytes(b"bad")
@@ -140,7 +140,7 @@ def test_check_of_labels_needs_two_classes_and_a_checkpoint(run, pets, tmp_path)
     assert out == ""
     assert "none.pt" in err
     write_checkpoint(tmp_path / "best.pt")
-    few = write_pictures(tmp_path / "few", {"cats": 3, "dogs": 1})
+    few = write_images(tmp_path / "few", {"cats": 3, "dogs": 1})
     code, out, _ = run("check", few, "--checkpoint", tmp_path / "best.pt")
     assert code == 0
     assert "Warning: Wrong labels can only be found with two pictures" in out
@@ -173,7 +173,7 @@ def test_split_writes_a_manifest_that_is_data(run, folders, tmp_path):
 
 def test_split_moves_nothing_when_pictures_come(run, folders, tmp_path):
     run("split", folders, tmp_path / "one.csv")
-    write_pictures(tmp_path / "folders", {"cats": 30, "dogs": 30, "foxes": 5})
+    write_images(tmp_path / "folders", {"cats": 30, "dogs": 30, "foxes": 5})
     run("split", folders, tmp_path / "two.csv")
     sides = [
         {path: name for name, part in scan_dataset(tmp_path / file).splits.items() for path in part.paths}
@@ -185,9 +185,9 @@ def test_split_moves_nothing_when_pictures_come(run, folders, tmp_path):
 
 def test_split_keeps_groups_and_look_alikes_together(run, folders, tmp_path):
     for number in range(20):
-        picture = Image.open(folders / f"cats/{number}.png").resize((20, 16), Image.Resampling.BOX)
-        picture.resize((400, 320), Image.Resampling.BICUBIC).save(folders / f"cats/{number}_big.png")
-        picture.resize((200, 160), Image.Resampling.BICUBIC).save(folders / f"cats/{number}_small.jpg")
+        image = Image.open(folders / f"cats/{number}.png").resize((20, 16), Image.Resampling.BOX)
+        image.resize((400, 320), Image.Resampling.BICUBIC).save(folders / f"cats/{number}_big.png")
+        image.resize((200, 160), Image.Resampling.BICUBIC).save(folders / f"cats/{number}_small.jpg")
     assert (
         run("split", folders, tmp_path / "s.csv", "--val-fraction", 0.5, "--group-by", r"dogs/(\d)")[0] == 0
     )
@@ -224,7 +224,7 @@ def test_split_keeps_what_is_there(run, folders, pets, tmp_path):
 
 
 def test_split_takes_val_from_train(run, tmp_path):
-    write_pictures(tmp_path / "d", {"train/a": 20, "train/b": 20, "test/a": 2, "test/b": 2})
+    write_images(tmp_path / "d", {"train/a": 20, "train/b": 20, "test/a": 2, "test/b": 2})
     code, out, err = run("split", tmp_path / "d", tmp_path / "split.csv", "--json")
     assert code == 0
     assert set(json.loads(out)["counts"]) == {"train", "val", "test"}

@@ -13,7 +13,7 @@ from PIL import Image
 from catdog_cli.cli import run
 from catdog_cli.inference.predictor import Predictor
 from tests.commands.trained import call, change_checkpoint, reverse_classes, train_tiny
-from tests.conftest import write_pictures
+from tests.conftest import write_images
 
 FILES = {
     *("report.json", "report.txt", "report.html"),
@@ -26,14 +26,14 @@ def trained(tmp_path_factory):
     """Return a run directory trained on a folder with train/ and val/."""
     root = tmp_path_factory.mktemp("trained")
     counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
-    return train_tiny(write_pictures(root / "pets", counts), root / "run")
+    return train_tiny(write_images(root / "pets", counts), root / "run")
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """Return a folder without splits, and a run directory that drew its own val from it."""
     root = tmp_path_factory.mktemp("plain")
-    data = write_pictures(root / "pets", {"cats": 20, "dogs": 20})
+    data = write_images(root / "pets", {"cats": 20, "dogs": 20})
     return data, train_tiny(data, root / "run", "--val-fraction", "0.4")
 
 
@@ -106,7 +106,7 @@ def test_the_split_that_is_measured(capsys, tmp_path, trained, folders, options,
     counts = {
         f"{folder}/{name}": sizes[folder][i] for folder in folders for i, name in enumerate(("cats", "dogs"))
     }
-    data = write_pictures(tmp_path / "new", counts)
+    data = write_images(tmp_path / "new", counts)
     code, found, talk = call(capsys, "evaluate", data, trained, *options)
     assert (code, found["split"], found["num_samples"]) == (0, split, number)
     assert ("its score is too good" in talk) == (
@@ -153,7 +153,7 @@ def test_a_copy_that_grew_keeps_its_val_and_a_changed_one_is_warned_of(capsys, t
 
 
 def test_other_pictures_with_other_names_are_measured_in_full(capsys, tmp_path, plain):
-    data = write_pictures(tmp_path / "others", {"sub/cats": 3, "sub/dogs": 3}) / "sub"
+    data = write_images(tmp_path / "others", {"sub/cats": 3, "sub/dogs": 3}) / "sub"
     for path in list(data.rglob("*.png")):
         path.rename(path.with_stem(f"other{path.stem}"))
     _, found, talk = call(capsys, "evaluate", data, plain[1])
@@ -185,13 +185,13 @@ def test_classes_in_another_order_give_the_same_numbers(capsys, tmp_path, traine
 
 
 def test_a_missing_class_is_warned_of(capsys, tmp_path, trained):
-    data = write_pictures(tmp_path / "few", {"train/cats": 2, "train/dogs": 2, "val/dogs": 3})
+    data = write_images(tmp_path / "few", {"train/cats": 2, "train/dogs": 2, "val/dogs": 3})
     code, found, talk = call(capsys, "evaluate", data, trained)
     assert (code, found["num_samples"], found["auc"]) == (0, 3, None)
     assert found["classes"]["dogs"]["support"] == 3
     assert "no picture of 'cats'" in found["notes"]["auc"]
     assert "Warning: val has no pictures of 'cats': they cannot be measured." in talk
-    code, found, talk = call(capsys, "evaluate", write_pictures(tmp_path / "one", {"dogs": 3}), trained)
+    code, found, talk = call(capsys, "evaluate", write_images(tmp_path / "one", {"dogs": 3}), trained)
     assert (code, found["num_samples"]) == (0, 3)
     assert "has no pictures of 'cats'" in talk
 
@@ -248,7 +248,7 @@ def test_the_report_is_whole_and_its_page_needs_nothing_else(capsys, tmp_path, t
 def test_names_are_printed_as_they_are(capsys, tmp_path):
     names = "[red]a", ":cat: $x$"
     counts = {f"{side}/{name}": 4 for side in ("train", "val") for name in names}
-    data = write_pictures(tmp_path / "odd", counts)
+    data = write_images(tmp_path / "odd", counts)
     run_dir = train_tiny(data, tmp_path / "run")
     capsys.readouterr()
     assert run(["evaluate", str(data), str(run_dir), "--output", str(tmp_path / "report")]) == 0
@@ -280,7 +280,7 @@ def test_what_cannot_be_measured_is_said_in_a_sentence(
     capsys, tmp_path, trained, pets, arguments, code, message
 ):
     (tmp_path / "empty").mkdir()
-    birds = write_pictures(tmp_path / "birds", {"cats": 1, "birds": 1})
+    birds = write_images(tmp_path / "birds", {"cats": 1, "birds": 1})
     for name in ("cats", "dogs"):
         (tmp_path / "bad" / name).mkdir(parents=True)
         (tmp_path / "bad" / name / "x.jpg").write_bytes(b"no picture")

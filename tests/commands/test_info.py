@@ -134,10 +134,10 @@ def test_layers_are_numbered_from_the_end(ask):
 
 @pytest.mark.parametrize("arch", ["resnet18", "simple_cnn", "vit_b_16"])
 def test_the_numbers_are_what_unfreeze_does(ask, arch):
-    from catdog_cli.models.meta import empty_networks
+    from catdog_cli.models.meta import meta_networks
 
     layers = ask_json(ask, arch)["layers"]
-    with empty_networks():
+    with meta_networks():
         classifier = build_classifier(arch, 2, HeadSpec())
     for row in layers[:: len(layers) // 6]:
         classifier.unfreeze(row["unfreeze"])

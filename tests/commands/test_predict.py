@@ -9,7 +9,7 @@ from PIL import Image
 from catdog_cli import cli
 from catdog_cli.commands.output.predict_output import printable, show_percent
 
-from ..conftest import write_pictures
+from ..conftest import write_images
 from ..inference.checkpoints import write_checkpoint
 
 
@@ -17,7 +17,7 @@ from ..inference.checkpoints import write_checkpoint
 def place(tmp_path, monkeypatch):
     """Return the working directory, with pets/ of four pictures and the run directory `run`."""
     monkeypatch.chdir(tmp_path)
-    write_pictures(tmp_path / "pets", {"cats": 2, "dogs": 2})
+    write_images(tmp_path / "pets", {"cats": 2, "dogs": 2})
     write_checkpoint(tmp_path / "run" / "best.pt")
     return tmp_path
 
@@ -113,8 +113,8 @@ def test_bad_category_names(place, capsys, content, match):
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_plot(place, capsys, count):
-    pictures = [f"pets/{name}/{i}.png" for name in ("cats", "dogs") for i in (0, 1)][:count]
-    assert cli.run(["predict", *pictures, "run", "--plot", "out/plot.png"]) == 0
+    images = [f"pets/{name}/{i}.png" for name in ("cats", "dogs") for i in (0, 1)][:count]
+    assert cli.run(["predict", *images, "run", "--plot", "out/plot.png"]) == 0
     assert "Drawn: out/plot.png" in capsys.readouterr().err
     with Image.open(place / "out" / "plot.png") as image:
         assert image.width > 800

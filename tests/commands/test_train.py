@@ -16,7 +16,7 @@ from catdog_cli.cli import run
 from catdog_cli.features.store import cache_root
 from catdog_cli.training.run import reserve_run_dir
 from tests.commands.trained import call, train_tiny
-from tests.conftest import one_thread, write_pictures
+from tests.conftest import one_thread, write_images
 from tests.training.conftest import save_network
 from tests.training.runs import differences, load
 
@@ -43,7 +43,7 @@ def _one_thread():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     counts = {"train/cats": 6, "train/dogs": 6, "val/cats": 3, "val/dogs": 3}
-    return write_pictures(tmp_path_factory.mktemp("data") / "pets", counts)
+    return write_images(tmp_path_factory.mktemp("data") / "pets", counts)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def test_a_number_is_taken_once_and_given_back_unused(capsys, data, tmp_path, mo
 def test_a_place_for_numbered_runs_that_cannot_be_made(capsys, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "checkpoints").write_text("a file")
-    told = error_of(capsys, "train", data, *TINY)
-    assert "Cannot make the folder 'checkpoints' (File exists): choose another --output." in told
+    logged = error_of(capsys, "train", data, *TINY)
+    assert "Cannot make the folder 'checkpoints' (File exists): choose another --output." in logged
 
 
 def test_fine_tuning_defaults_to_a_hundredth_of_the_rate_and_everything(data, tmp_path):
@@ -246,30 +246,30 @@ def test_dry_run_says_all_and_writes_nothing(capsys, data, tmp_path, monkeypatch
 
 
 def test_dry_run_fails_as_the_run_would(capsys, tmp_path):
-    one = write_pictures(tmp_path / "one", {"train/cats": 3, "val/cats": 2})
+    one = write_images(tmp_path / "one", {"train/cats": 3, "val/cats": 2})
     assert "one class only" in error_of(capsys, "train", one, *TINY, "--dry-run")
 
 
 def test_old_run_is_refused(capsys, data, finished):
     before = (finished / "last.pt").read_bytes()
-    told = error_of(capsys, "train", data, *TINY, "--output", finished)
-    assert "holds a run already" in told
-    assert "--resume" in told
+    logged = error_of(capsys, "train", data, *TINY, "--output", finished)
+    assert "holds a run already" in logged
+    assert "--resume" in logged
     assert (finished / "last.pt").read_bytes() == before
 
 
 @pytest.mark.parametrize("below", ["file", "file/run", "/proc/nowhere/run"])
 def test_output_that_cannot_be_written(capsys, data, tmp_path, below):
     (tmp_path / "file").write_text("in the way")
-    told = error_of(capsys, "train", data, *TINY, "--epochs", 1, "--output", tmp_path / below)
-    assert "choose another --output" in told
+    logged = error_of(capsys, "train", data, *TINY, "--epochs", 1, "--output", tmp_path / below)
+    assert "choose another --output" in logged
     assert (tmp_path / "file").read_text() == "in the way"
 
 
 @pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
 def test_gpu_where_there_is_none(capsys, data, tmp_path):
-    told = error_of(capsys, "train", data, *TINY[:-1], "--gpu", "--output", tmp_path / "run")
-    assert "--gpu was given, but torch finds no usable GPU" in told
+    logged = error_of(capsys, "train", data, *TINY[:-1], "--gpu", "--output", tmp_path / "run")
+    assert "--gpu was given, but torch finds no usable GPU" in logged
     assert not (tmp_path / "run").exists()
 
 
@@ -315,9 +315,9 @@ def test_what_makes_no_sense_is_one_sentence(capsys, data, tmp_path, options, ma
 
 def test_a_fraction_that_changes_nothing_is_said(capsys, data, tmp_path):
     options = (*TINY, "--epochs", "1", "--dry-run")
-    told = [call(capsys, "train", data, *options, "--val-fraction", share)[2] for share in ("0.2", "0.4")]
-    assert "changes nothing" not in told[0]
-    assert f"Warning: {str(data)!r} has val already: --val-fraction 0.4 changes nothing." in told[1]
+    logged = [call(capsys, "train", data, *options, "--val-fraction", share)[2] for share in ("0.2", "0.4")]
+    assert "changes nothing" not in logged[0]
+    assert f"Warning: {str(data)!r} has val already: --val-fraction 0.4 changes nothing." in logged[1]
 
 
 def test_data_that_is_not_there(capsys, tmp_path):
@@ -340,8 +340,8 @@ def test_data_that_is_not_there(capsys, tmp_path):
     ],
 )
 def test_resume_refuses_by_name_what_would_change_the_run(capsys, finished, option):
-    told = error_of(capsys, "train", "--resume", finished, *option)
-    assert told.startswith(f"Error: {option[0]} cannot change on resume")
+    logged = error_of(capsys, "train", "--resume", finished, *option)
+    assert logged.startswith(f"Error: {option[0]} cannot change on resume")
 
 
 def test_resume_extends_a_run_by_its_directory_and_by_its_checkpoint(capsys, data, tmp_path):
@@ -383,14 +383,14 @@ def test_unreadable_pictures_are_named(capsys, data, tmp_path):
     assert "3.png" in talk
     capsys.readouterr()
     assert run([*map(str, arguments), str(tmp_path / "strict")]) == 1
-    told = capsys.readouterr().err
-    assert "1 of 18 pictures cannot be read, more than --max-bad-fraction 0.01 allows" in told
-    assert "cats/3.png" in told
+    logged = capsys.readouterr().err
+    assert "1 of 18 pictures cannot be read, more than --max-bad-fraction 0.01 allows" in logged
+    assert "cats/3.png" in logged
 
 
 def test_imbalance_is_pointed_out(capsys, tmp_path):
     counts = {"train/cats": 12, "train/dogs": 3, "val/cats": 2, "val/dogs": 2}
-    uneven = write_pictures(tmp_path / "uneven", counts)
+    uneven = write_images(tmp_path / "uneven", counts)
     _, _, talk = call(capsys, "train", uneven, *TINY, "--epochs", 1, "--output", tmp_path / "run")
     assert "--class-weights balanced or --sampler balanced" in " ".join(talk.split())
 

@@ -13,7 +13,7 @@ from catdog_cli.features.store import cache_root
 from catdog_cli.settings import TrainSettings
 from catdog_cli.training.resume import verify_resume as verify
 from tests.commands.trained import call, train_tiny
-from tests.conftest import write_pictures
+from tests.conftest import write_images
 from tests.training.runs import settings_for, train
 
 TINY = ("--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--cpu", "--workers", "0")
@@ -22,7 +22,7 @@ TINY = ("--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--cp
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Return one folder per class, more pictures than are trained on."""
-    return write_pictures(tmp_path_factory.mktemp("data") / "pets", {"cats": 30, "dogs": 30})
+    return write_images(tmp_path_factory.mktemp("data") / "pets", {"cats": 30, "dogs": 30})
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_what_is_identical_is_said_in_plain_words(capsys, data, private, in_this
 def test_a_bad_picture_among_few_does_not_count_as_among_all(capsys, private, in_this_process, tmp_path):
     """One of 60 is less than the 2 % allowed, and one of the 12 that are trained on is more."""
     counts = {"train/cats": 25, "train/dogs": 25, "val/cats": 5, "val/dogs": 5}
-    bad = write_pictures(tmp_path / "bad", counts)
+    bad = write_images(tmp_path / "bad", counts)
     (bad / "train" / "cats" / "0.png").write_bytes(b"no picture")
     code, text = outcome(capsys, bad, *TINY, "--pictures", 8, "--max-bad-fraction", 0.02)
     assert (code, "Identical, bit for bit" in text) == (0, True)
@@ -161,9 +161,9 @@ def test_what_cannot_be_trained_is_one_sentence(capsys, data, private, tmp_path,
         ("", "it said nothing"),
     ],
 )
-def test_a_training_that_fails_says_why(capsys, data, private, tmp_path, monkeypatch, told, said):
+def test_a_training_that_fails_says_why(capsys, data, private, tmp_path, monkeypatch, logged, said):
     failing = tmp_path / "python"
-    failing.write_text(f"#!/bin/sh\necho '{told}' >&2\nexit 1\n")
+    failing.write_text(f"#!/bin/sh\necho '{logged}' >&2\nexit 1\n")
     failing.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(failing))
     capsys.readouterr()
@@ -173,7 +173,7 @@ def test_a_training_that_fails_says_why(capsys, data, private, tmp_path, monkeyp
 
 
 def test_paths_of_any_kind_are_left_out(private, tmp_path):
-    odd = write_pictures(tmp_path / "odd", {"train/a": 9, "train/b": 9, "val/a": 3, "val/b": 3})
+    odd = write_images(tmp_path / "odd", {"train/a": 9, "train/b": 9, "val/a": 3, "val/b": 3})
     names = ["new\nline.png", '"quoted".png', "\udcff.png"]
     for name in names:
         (odd / "train" / "b" / name).write_bytes((odd / "train" / "b" / "1.png").read_bytes())

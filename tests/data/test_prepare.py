@@ -11,9 +11,9 @@ from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.splits import fingerprint, split_dataset, write_split
 from catdog_cli.errors import DataError, SettingsError
-from catdog_cli.images.transforms import load_picture
+from catdog_cli.images.transforms import load_image
 from catdog_cli.settings import InputSpec
-from tests.conftest import write_pictures
+from tests.conftest import write_images
 
 
 class KilledError(BaseException):
@@ -30,7 +30,7 @@ def test_rows_are_what_the_pixel_path_makes(pets, tmp_path):
         assert made.splits[name].paths == split.paths
         assert made.splits[name].labels.tolist() == split.labels.tolist()
         for index in range(len(split)):
-            wanted = load_picture(dataset.source(name, index), InputSpec(16, 16)).permute(1, 2, 0).numpy()
+            wanted = load_image(dataset.source(name, index), InputSpec(16, 16)).permute(1, 2, 0).numpy()
             assert np.array_equal(made.source(name, index), wanted)
     files = sorted(path.name for path in (tmp_path / "made").iterdir())
     assert files == ["classes.json", "files.csv", "images.npy", "labels.npy"]
@@ -64,7 +64,7 @@ def test_damaged_files_are_named_and_skipped(pets, tmp_path):
     made = scan_dataset(tmp_path / "made")
     assert (summary.num_pictures, len(made)) == (34, 34)
     assert "2 damaged pictures were skipped" in made.warnings[0]
-    wanted = load_picture(pets / "train/cats/4.png", InputSpec(16, 16)).permute(1, 2, 0).numpy()
+    wanted = load_image(pets / "train/cats/4.png", InputSpec(16, 16)).permute(1, 2, 0).numpy()
     place = made.splits["train"].paths.index("train/cats/4.png")
     assert np.array_equal(made.source("train", place), wanted)
 
@@ -172,12 +172,12 @@ def test_a_manifest_is_prepared_beside_it(pets, tmp_path):
 
 
 def test_a_prepared_folder_is_split_as_its_files_would_be(tmp_path):
-    dataset = scan_dataset(write_pictures(tmp_path / "data", {"a": 20, "b": 20}))
+    dataset = scan_dataset(write_images(tmp_path / "data", {"a": 20, "b": 20}))
     prepare_dataset(dataset, tmp_path / "made", size=16)
     made = split_dataset(scan_dataset(tmp_path / "made"))
     wanted = split_dataset(dataset)
     assert made.splits["val"].paths == wanted.splits["val"].paths
-    first = load_picture(wanted.source("val", 0), InputSpec(16, 16)).permute(1, 2, 0).numpy()
+    first = load_image(wanted.source("val", 0), InputSpec(16, 16)).permute(1, 2, 0).numpy()
     assert np.array_equal(made.source("val", 0), first)
 
 

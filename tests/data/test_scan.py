@@ -11,7 +11,7 @@ import pytest
 from catdog_cli.data import folders as walk
 from catdog_cli.data.scan import find_leaks, match_classes, read_exclude_list, scan_dataset
 from catdog_cli.errors import DataError
-from tests.conftest import draw_picture, write_pictures
+from tests.conftest import draw_image, write_images
 
 CASES = [
     ({}, "No pictures under .*one folder per class"),
@@ -31,7 +31,7 @@ CASES = [
 
 @pytest.mark.parametrize(("counts", "message"), CASES)
 def test_what_is_wrong_is_said(tmp_path, counts, message):
-    write_pictures(tmp_path, counts)
+    write_images(tmp_path, counts)
     with pytest.raises(DataError, match=message):
         scan_dataset(tmp_path)
 
@@ -54,7 +54,7 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path):
 
 
 def test_all_problems_come_at_once(tmp_path):
-    write_pictures(tmp_path, {"train/a": 1, "val/b": 1, "test/c": 1, "valid/b": 1})
+    write_images(tmp_path, {"train/a": 1, "val/b": 1, "test/c": 1, "valid/b": 1})
     with pytest.raises(DataError) as caught:
         scan_dataset(tmp_path)
     assert len(str(caught.value).split("\n")) == 3
@@ -73,7 +73,7 @@ def test_train_and_val_folders(pets):
 
 
 def test_one_folder_per_class_sorted_naturally(tmp_path):
-    write_pictures(tmp_path, {"10": 1, "2": 2, "b": 1, "A": 1, "2/more/deeper": 1})
+    write_images(tmp_path, {"10": 1, "2": 2, "b": 1, "A": 1, "2/more/deeper": 1})
     dataset = scan_dataset(tmp_path)
     assert dataset.class_names == ["2", "10", "A", "b"]
     assert dataset.splits["all"].paths == [
@@ -89,7 +89,7 @@ def test_one_folder_per_class_sorted_naturally(tmp_path):
 
 @pytest.mark.parametrize(("name", "says"), [("valid", True), ("Validation", True), ("VAL", False)])
 def test_other_names_of_val(tmp_path, name, says):
-    write_pictures(tmp_path, {"Train/a": 1, "Train/b": 1, f"{name}/a": 1, f"{name}/b": 1})
+    write_images(tmp_path, {"Train/a": 1, "Train/b": 1, f"{name}/a": 1, f"{name}/b": 1})
     dataset = scan_dataset(tmp_path, leaks=False)
     assert list(dataset.splits) == ["train", "val"]
     assert any("taken as the validation split" in text for text in dataset.warnings) == says
@@ -110,9 +110,9 @@ def test_every_suffix_in_any_case_and_the_rest_is_counted(tmp_path):
 
 def test_plots_of_runs_and_reports_are_no_pictures(tmp_path):
     """`cd pets; catdog train .` twice: the second run must not learn the class 'checkpoints'."""
-    root = write_pictures(tmp_path / "pets", {"cats": 2, "dogs": 2, "checkpoints/x-1": 1})
+    root = write_images(tmp_path / "pets", {"cats": 2, "dogs": 2, "checkpoints/x-1": 1})
     run, report = root / "checkpoints" / "x-1", root / "checkpoints" / "x-1" / "reports" / "1-head"
-    write_pictures(report.parent, {"1-head": 1})
+    write_images(report.parent, {"1-head": 1})
     for folder, mark, plot in ((run, "history.jsonl", "curves.png"), (report, "report.json", "roc.png")):
         (folder / "0.png").rename(folder / plot)
         (folder / mark).touch()
@@ -128,7 +128,7 @@ def test_odd_names_survive(tmp_path):
     for folder in ("a b", os.fsdecode(b"\xff")):
         (tmp_path / folder).mkdir()
         for name in names:
-            draw_picture(0, len(name)).save(tmp_path / folder / "plain.png")
+            draw_image(0, len(name)).save(tmp_path / folder / "plain.png")
             (tmp_path / folder / "plain.png").rename(tmp_path / folder / name)
     dataset = scan_dataset(tmp_path)
     assert len(dataset) == 10
@@ -136,8 +136,8 @@ def test_odd_names_survive(tmp_path):
 
 
 def test_links_are_followed_and_loops_end(tmp_path):
-    write_pictures(tmp_path / "data", {"a": 1, "b/sub": 1})
-    write_pictures(tmp_path / "far", {"more": 2})
+    write_images(tmp_path / "data", {"a": 1, "b/sub": 1})
+    write_images(tmp_path / "far", {"more": 2})
     (tmp_path / "data/a/loop").symlink_to(tmp_path / "data/a")
     (tmp_path / "data/b/sub/up").symlink_to(tmp_path / "data/b")
     (tmp_path / "data/b/far").symlink_to(tmp_path / "far/more")
@@ -163,8 +163,8 @@ def test_a_folder_that_cannot_be_opened_is_named(pets, monkeypatch):
 
 def test_warnings(tmp_path):
     counts = {"train/a": 1, "train/b": 1, "train/c": 1, "train/none": 0, "val/a": 1, "val/b": 1, "other/x": 1}
-    write_pictures(tmp_path, counts)
-    draw_picture(0, 0).save(tmp_path / "train" / "loose.png")
+    write_images(tmp_path, counts)
+    draw_image(0, 0).save(tmp_path / "train" / "loose.png")
     dataset = scan_dataset(tmp_path)
     assert dataset.class_names == ["a", "b", "c"]
     wanted = [
@@ -195,7 +195,7 @@ def test_files_of_one_size_are_told_apart_by_content(tmp_path):
 
 
 def test_classes_are_matched_by_name(tmp_path):
-    write_pictures(tmp_path, {"dogs": 2, "cats": 1})
+    write_images(tmp_path, {"dogs": 2, "cats": 1})
     names = ["zebras", "dogs", "cats"]
     dataset = scan_dataset(tmp_path, names)
     assert dataset.class_names == names
@@ -205,13 +205,13 @@ def test_classes_are_matched_by_name(tmp_path):
 
 
 def test_one_known_class_can_be_evaluated(tmp_path):
-    write_pictures(tmp_path, {"test/dogs": 2})
+    write_images(tmp_path, {"test/dogs": 2})
     dataset = scan_dataset(tmp_path, ["cats", "dogs"])
     assert dataset.splits["test"].labels.tolist() == [1, 1]
 
 
 def test_a_class_unknown_to_the_checkpoint_is_refused(tmp_path):
-    write_pictures(tmp_path, {"Dogs": 1, "cats": 1})
+    write_images(tmp_path, {"Dogs": 1, "cats": 1})
     with pytest.raises(
         DataError, match=r"holds 'Dogs', which the checkpoint does not know .*did you mean 'dogs'"
     ):

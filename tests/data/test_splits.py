@@ -10,7 +10,7 @@ from catdog_cli.data.dataset import Dataset, Split
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.splits import fingerprint, read_split, split_dataset, write_split
 from catdog_cli.errors import DataError
-from tests.conftest import draw_picture, write_pictures
+from tests.conftest import draw_image, write_images
 
 
 def write_bytes(root, counts):
@@ -209,7 +209,7 @@ def test_the_fingerprint_follows_content_label_name_and_split(pets):
     assert first["num_files"] == 36
     assert fingerprint(scan_dataset(pets)) == first
     digests = {first["digest"]}
-    draw_picture(1, 77).save(pets / "val/cats/0.png")
+    draw_image(1, 77).save(pets / "val/cats/0.png")
     digests.add(fingerprint(scan_dataset(pets))["digest"])
     (pets / "val/cats/0.png").rename(pets / "val/cats/x.png")
     digests.add(fingerprint(scan_dataset(pets))["digest"])
@@ -221,7 +221,7 @@ def test_the_fingerprint_follows_content_label_name_and_split(pets):
 
 
 def test_a_file_that_vanished_does_not_stop_split_or_fingerprint(tmp_path):
-    write_pictures(tmp_path, {"a": 4, "b": 4})
+    write_images(tmp_path, {"a": 4, "b": 4})
     dataset = scan_dataset(tmp_path)
     (tmp_path / "a/0.png").unlink()
     assert len(split_dataset(dataset)) == 8

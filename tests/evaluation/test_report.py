@@ -73,7 +73,7 @@ def test_json_holds_every_number_and_every_mistake(tmp_path):
 
 def test_page_is_escaped_and_needs_no_network(tmp_path):
     (tmp_path / "roc.png").write_bytes(PIXEL)
-    files, _, mistakes = write_case(tmp_path, pictures={"How <well>": tmp_path / "roc.png"})
+    files, _, mistakes = write_case(tmp_path, images={"How <well>": tmp_path / "roc.png"})
     page, raw = read_page(files[2]), files[2].read_text(encoding="utf-8")
     assert not {"script", "i", "b", "well", "link", "iframe"} & set(page.tags)
     assert not re.search(r"https?://|url\(|@import", raw)
@@ -149,5 +149,5 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path):
     ):
         write_case(tmp_path / "file")
     with pytest.raises(CatdogError, match=r"Cannot read the picture '.*gone\.png' for the report: No such"):
-        write_case(tmp_path, pictures={"ROC": tmp_path / "gone.png"})
+        write_case(tmp_path, images={"ROC": tmp_path / "gone.png"})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -5,20 +5,20 @@ import shutil
 import pytest
 import torch
 
-from catdog_cli.data.loaders import BadPicture, Pictures
+from catdog_cli.data.loaders import CorruptImage, Images
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import InterruptedRunError
 from catdog_cli.features import batches as sources
 from catdog_cli.features import cache_fill as fill
 from catdog_cli.features.cache_fill import build_table
-from catdog_cli.features.extractor import FeatureTable, FrozenPrefix, View, picture_set
+from catdog_cli.features.extractor import FeatureTable, FrozenPrefix, View, image_set
 from catdog_cli.features.store import clear_cache, list_stores
 from catdog_cli.images import transforms
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.settings import HeadSpec, InputSpec, Phase
 from catdog_cli.training import run
 
-from ..conftest import draw_picture
+from ..conftest import draw_image
 from ..training.runs import Events, differences, resume, settings_for, train
 
 CPU = torch.device("cpu")
@@ -91,7 +91,7 @@ def test_changed_picture_is_computed_alone(few, tmp_path, computed):
     data = shutil.copytree(few, tmp_path / "data")
     train(settings_for(data, PHASE), tmp_path / "1")
     computed.clear()
-    draw_picture(0, 12345).save(data / "train" / "cats" / "3.png")
+    draw_image(0, 12345).save(data / "train" / "cats" / "3.png")
     train(settings_for(data, PHASE), tmp_path / "2")
     assert sum(computed) == 1
     (data / "train" / "cats" / "3.png").rename(data / "train" / "cats" / "renamed.png")
@@ -108,11 +108,11 @@ def test_copies_of_a_picture_share_a_row(few, tmp_path, computed):
     assert [store["rows"] for store in list_stores()] == [15]
 
 
-def prefix(seed=0, spec=None, dtype=torch.float32, arch="simple_cnn", border=None):
+def prefix(seed=0, spec=None, dtype=torch.float32, arch="simple_cnn", split_at=None):
     classifier = build_classifier(arch, 2, HeadSpec(), seed)
     classifier.unfreeze(0)
     return FrozenPrefix(
-        classifier.prefix(len(classifier.blocks) if border is None else border),
+        classifier.prefix(len(classifier.blocks) if split_at is None else split_at),
         spec or InputSpec(32, 36),
         dtype,
         CPU,
@@ -132,7 +132,7 @@ def test_key_is_that_of_the_same_weights_and_input():
         {"spec": InputSpec(32, 36, mean=(0.5, 0.5, 0.5))},
         {"spec": InputSpec(32, 36, interpolation="bicubic")},
         {"dtype": torch.bfloat16},
-        {"border": 3},
+        {"split_at": 3},
     ],
 )
 def test_key_changes_with_whatever_changes_the_numbers(changes):
@@ -159,24 +159,24 @@ def test_key_changes_with_a_single_statistic_of_a_norm():
     assert FrozenPrefix(classifier.prefix(3), InputSpec(32, 36), torch.float32, CPU).key != before
 
 
-@pytest.mark.parametrize("border", [2, None], ids=["maps", "pooled"])
-def test_table_holds_what_the_network_itself_gives(few, border):
+@pytest.mark.parametrize("split_at", [2, None], ids=["maps", "pooled"])
+def test_table_holds_what_the_network_itself_gives(few, split_at):
     """Fused convolutions and rows from disk against the plain network on the plain picture."""
-    from catdog_cli.images.transforms import load_picture, normalise
+    from catdog_cli.images.transforms import load_image, normalise
 
     spec = InputSpec(32, 36)
     classifier = build_classifier("simple_cnn", 2, HeadSpec()).eval()
-    places = len(classifier.blocks) if border is None else border
+    places = len(classifier.blocks) if split_at is None else split_at
     module = classifier.prefix(places)
     dataset = run.read_data(settings_for(few), Events())
-    chosen = picture_set(Pictures(dataset, "train", spec))
+    chosen = image_set(Images(dataset, "train", spec))
     table = build_table(
         FrozenPrefix(module, spec, torch.float32, CPU), chosen, View(), lambda done, total: None
     )
     for index in (0, 5, 11):
-        picture = normalise(load_picture(dataset.source("train", index), spec)[None], spec)
+        image = normalise(load_image(dataset.source("train", index), spec)[None], spec)
         with torch.no_grad():
-            expected = module(picture)
+            expected = module(image)
         torch.testing.assert_close(table.take(torch.tensor([index])), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -185,9 +185,9 @@ def test_table_holds_what_the_network_itself_gives(few, border):
 def test_kept_batches_are_those_of_the_plan_but_for_unreadable_pictures(few, monkeypatch, width, held):
     monkeypatch.setattr(sources, "ROWS_AT_ONCE", 15)  # two batches at once
     monkeypatch.setattr(sources, "GATHERED_BYTES", 2**20 if held else 0)
-    chosen = picture_set(Pictures(scan_dataset(few), "train", SPEC))
+    chosen = image_set(Images(scan_dataset(few), "train", SPEC))
     bad = [2, 7]
-    chosen.note_bad([BadPicture(place, "cats", "cannot be read") for place in bad])
+    chosen.note_bad([CorruptImage(place, "cats", "cannot be read") for place in bad])
     places = torch.arange(len(chosen))
     places[bad] = -1
     rows = torch.rand(len(chosen), *([width] if width else [3, 2, 2]))

@@ -15,7 +15,7 @@ from catdog_cli.features import store as cache
 from catdog_cli.features.store import Store, cache_root, clear_cache, list_stores, make_room
 from catdog_cli.settings import HeadSpec, Phase
 
-from ..conftest import draw_picture
+from ..conftest import draw_image
 from ..training.runs import Events, differences, settings_for, train
 
 NAMES = ["a" * 24 + "-none", "b" * 24 + "-none", "c" * 24 + "-light-5f"]
@@ -304,8 +304,8 @@ def test_full_but_read_only_cache_is_used(few, tmp_path, uncached, monkeypatch):
 
 def test_limit_too_small_is_said_and_gives_the_same_weights(few, tmp_path, uncached):
     events = trains_all_the_same(few, tmp_path, uncached, cache_limit=1e-6)
-    (told,) = events.of("cache_too_small")
-    assert told == {"needed_bytes": 18 * (256 * 4 + 16), "limit_bytes": 1000.0}
+    (logged,) = events.of("cache_too_small")
+    assert logged == {"needed_bytes": 18 * (256 * 4 + 16), "limit_bytes": 1000.0}
     assert list_stores() == []
 
 
@@ -322,8 +322,8 @@ def draw_others(folder, first):
         for label, name in enumerate(("cats", "dogs")):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
-                picture = draw_picture(label, first + 100 * len(split) + number)
-                picture.save(folder / split / name / f"{number}.png")
+                image = draw_image(label, first + 100 * len(split) + number)
+                image.save(folder / split / name / f"{number}.png")
     return folder
 
 
@@ -361,5 +361,5 @@ def test_damaged_store_is_mended_by_the_next_run(few, tmp_path, uncached):
     rows = next(cache_root().glob("*/rows.bin"))
     os.truncate(rows, rows.stat().st_size // 2 + 5)
     events = trains_all_the_same(few, tmp_path, uncached)
-    assert [told["done"] for told in events.of("features")][-1] > 0
+    assert [logged["done"] for logged in events.of("features")][-1] > 0
     assert rows.stat().st_size == 18 * 256 * 4

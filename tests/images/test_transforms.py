@@ -11,10 +11,10 @@ import torch
 from PIL import Image, ImageOps
 
 from catdog_cli.errors import SettingsError
-from catdog_cli.images.read import read_picture
-from catdog_cli.images.transforms import build_augment, load_picture, load_view, normalise
+from catdog_cli.images.read import read_image
+from catdog_cli.images.transforms import build_augment, load_image, load_view, normalise
 from catdog_cli.settings import AUGMENTS, InputSpec
-from tests.conftest import draw_picture
+from tests.conftest import draw_image
 
 SPEC = InputSpec(size=24, resize=28)
 MODES = {"bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
@@ -38,8 +38,8 @@ def gap(view: torch.Tensor, reference: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(40, 32), (31, 90), (24, 28), (28, 28), (9, 13), (300, 200)])
 def test_views_equal_pillows(interpolation, size):
     spec = InputSpec(size=24, resize=28, interpolation=interpolation)
-    image = draw_picture(1, 2, size)
-    view = load_picture(image, spec)
+    image = draw_image(1, 2, size)
+    view = load_image(image, spec)
     assert view.shape == (3, 24, 24)
     assert view.dtype == torch.uint8
     assert view.permute(1, 2, 0).is_contiguous()
@@ -55,7 +55,7 @@ def test_views_of_photographs_equal_pillows(shared):
     paths = sorted((shared / "data" / "cats_dogs").rglob("*.jpg"))[::25]
     for path in paths:
         with Image.open(path) as image:
-            difference = gap(load_picture(path, spec), load_with_pillow(image, spec))
+            difference = gap(load_image(path, spec), load_with_pillow(image, spec))
         assert difference.mean() < 0.1, path
         assert difference.max() <= 3, path
 
@@ -67,7 +67,7 @@ def test_a_reduced_decode_stays_close_to_the_full_one():
     file = io.BytesIO()
     Image.fromarray((smooth + texture).clip(0, 255).astype(np.uint8)).convert("RGB").save(file, "JPEG")
     difference = gap(
-        load_picture(file.getvalue(), InputSpec()), load_with_pillow(Image.open(file), InputSpec())
+        load_image(file.getvalue(), InputSpec()), load_with_pillow(Image.open(file), InputSpec())
     )
     assert difference.mean() < 1
 
@@ -87,7 +87,7 @@ def test_trimming_a_long_picture_keeps_its_centre(size):
     long, short = max(size), min(size)
     ramp = np.clip(128 + (np.arange(long) - (long - 1) / 2) * 200 / short, 0, 255).astype(np.uint8)
     pixels = np.tile(ramp, (short, 1)) if size[0] > size[1] else np.tile(ramp[:, None], (1, short))
-    view = load_picture(pixels, SPEC)
+    view = load_image(pixels, SPEC)
     # One px of the view is 200 / 28 = 7 levels; both ways round to whole px.
     assert gap(view, load_with_pillow(Image.fromarray(pixels), SPEC)).mean() < 8
     assert abs(view.float().mean() - 128) < 8
@@ -95,15 +95,15 @@ def test_trimming_a_long_picture_keeps_its_centre(size):
 
 def test_a_view_without_augmentation_is_the_picture(tmp_path):
     path = tmp_path / "a.jpg"
-    draw_picture(0, 1, (300, 200)).save(path)
-    expected = load_picture(path, SPEC)
+    draw_image(0, 1, (300, 200)).save(path)
+    expected = load_image(path, SPEC)
     assert torch.equal(load_view(path, SPEC, "none", 5), expected)
-    assert torch.equal(build_augment("none", SPEC)(read_picture(path, SPEC.resize)), expected)
+    assert torch.equal(build_augment("none", SPEC)(read_image(path, SPEC.resize)), expected)
 
 
 @pytest.mark.parametrize("augment", ["light", "standard", "strong"])
 def test_views_depend_on_the_seed_alone(augment):
-    image = draw_picture(2, 1, (60, 50))
+    image = draw_image(2, 1, (60, 50))
     state = torch.get_rng_state()
     views = [load_view(image, SPEC, augment, seed) for seed in range(40)]
     torch.manual_seed(1)
@@ -112,7 +112,7 @@ def test_views_depend_on_the_seed_alone(augment):
     torch.set_rng_state(state)
     assert all(torch.equal(a, b) for a, b in zip(views, again, strict=True))
     assert len({view.numpy().tobytes() for view in views}) == 40
-    plain = load_picture(image, SPEC)
+    plain = load_image(image, SPEC)
     assert all(v.shape == plain.shape and v.dtype == torch.uint8 and not torch.equal(v, plain) for v in views)
     assert all(view.permute(1, 2, 0).is_contiguous() for view in views)
 
@@ -120,13 +120,13 @@ def test_views_depend_on_the_seed_alone(augment):
 @pytest.mark.parametrize("augment", AUGMENTS)
 def test_views_leave_torchs_generator_untouched(augment):
     before = torch.get_rng_state()
-    load_view(draw_picture(0, 0), SPEC, augment, 11)
+    load_view(draw_image(0, 0), SPEC, augment, 11)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_an_augmentation_without_a_generator_follows_torchs_seed():
     augment = pickle.loads(pickle.dumps(build_augment("standard", SPEC)))
-    picture = torch.tensor(np.array(draw_picture(0, 0))).permute(2, 0, 1)
+    picture = torch.tensor(np.array(draw_image(0, 0))).permute(2, 0, 1)
     untouched = picture.clone()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
@@ -140,7 +140,7 @@ def test_an_augmentation_without_a_generator_follows_torchs_seed():
 
 def test_stronger_augmentation_strays_further():
     image = Image.fromarray(np.linspace(0, 255, 64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8))
-    plain = load_picture(image, SPEC).permute(1, 2, 0).numpy()
+    plain = load_image(image, SPEC).permute(1, 2, 0).numpy()
 
     def stray(augment: str) -> float:
         return float(
@@ -152,7 +152,7 @@ def test_stronger_augmentation_strays_further():
 
 def test_an_unknown_augmentation_is_named():
     with pytest.raises(SettingsError, match="augment is 'wild', but must be one of: none, light"):
-        load_view(draw_picture(0, 0), SPEC, "wild", 0)
+        load_view(draw_image(0, 0), SPEC, "wild", 0)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -20,7 +20,7 @@ from catdog_cli.inference.batch import predict_rows
 from catdog_cli.inference.outputs.predictions_file import Output
 from catdog_cli.inference.outputs.sort_into import Sorter
 
-from ..conftest import draw_picture, write_pictures
+from ..conftest import draw_image, write_images
 from .checkpoints import write_checkpoint
 from .test_inputs import expand
 
@@ -90,7 +90,7 @@ def test_all_gives_every_probability_in_the_order_of_the_classes(place):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_odd_names_survive(place, monkeypatch, suffix):
     for name in ODD:
-        draw_picture(0, 1).save(place / "x.png")
+        draw_image(0, 1).save(place / "x.png")
         (place / "x.png").rename(place / name)
     feed(monkeypatch, b"\0".join(os.fsencode(name) for name in ODD))
     assert run("-", "best.pt", "--output", f"rows.{suffix}") == 0
@@ -107,7 +107,7 @@ def test_odd_names_survive(place, monkeypatch, suffix):
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_a_file_cut_anywhere_is_completed_to_the_same_bytes(place, suffix):
-    draw_picture(0, 1).save(place / "pets" / "cats" / 'a\n"b",c.png')
+    draw_image(0, 1).save(place / "pets" / "cats" / 'a\n"b",c.png')
     predictor = Predictor.load("best.pt", device="cpu")
     path, sources = place / f"rows.{suffix}", expand("pets")
 
@@ -262,7 +262,7 @@ def test_a_foreign_file_is_left_alone(place, capsys):
 
 @pytest.mark.parametrize("copy", [False, True])
 def test_sorting_links_or_copies_and_changes_nothing_twice(place, capsys, copy):
-    write_pictures(place / "more", {"cats": 2})  # names that pets/cats has too
+    write_images(place / "more", {"cats": 2})  # names that pets/cats has too
     options = ["--output", "rows.csv", "--sort-into", "sorted", *(["--copy"] if copy else [])]
     sources = ["pets/cats/0.png", "more/cats/1.png", "pets/cats/1.png"]
     assert run(*sources, "best.pt", *options) == 0

@@ -11,7 +11,7 @@ from catdog_cli.data.dataset import natural_key
 from catdog_cli.errors import DataError
 from catdog_cli.inference.inputs import Unusable, expand_inputs, sort_key
 
-from ..conftest import draw_picture
+from ..conftest import draw_image
 
 
 def expand(*arguments, stdin=b""):
@@ -53,7 +53,7 @@ def test_patterns_mean_what_the_shell_would_make_of_them(place, pattern, count):
 
 
 def test_a_file_with_a_pattern_in_its_name_is_that_file(place):
-    draw_picture(0, 0).save("pets/a[1].png")
+    draw_image(0, 0).save("pets/a[1].png")
     assert expand("pets/a[1].png") == ["pets/a[1].png"]
 
 

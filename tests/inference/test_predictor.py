@@ -7,11 +7,11 @@ from PIL import Image
 
 from catdog_cli import Predictor
 from catdog_cli.errors import CheckpointError, SettingsError
-from catdog_cli.images.read import PictureError
+from catdog_cli.images.read import ImageError
 from catdog_cli.settings import Phase, TrainSettings
 from catdog_cli.training import run
 
-from ..conftest import draw_picture, write_pictures
+from ..conftest import draw_image, write_images
 from .checkpoints import write_checkpoint
 
 
@@ -26,7 +26,7 @@ def predictor(request, checkpoint):
 
 
 def test_path_image_array_and_tensor_give_the_same_answer(predictor, tmp_path):
-    draw_picture(0, 1).save(tmp_path / "photo.png")
+    draw_image(0, 1).save(tmp_path / "photo.png")
     image = Image.open(tmp_path / "photo.png")
     array = np.asarray(image)
     wanted = predictor(str(tmp_path / "photo.png"))
@@ -40,10 +40,10 @@ def test_path_image_array_and_tensor_give_the_same_answer(predictor, tmp_path):
 
 @pytest.mark.parametrize("count", [2, 4, 5, 33])
 def test_a_picture_alone_gets_the_bits_that_it_gets_in_a_crowd(predictor, count):
-    pictures = [draw_picture(number % 3, number) for number in range(count)]
-    together = [answer.probabilities for answer in predictor.predict(pictures)]
-    alone = [next(predictor.predict([picture])).probabilities for picture in pictures]
-    assert torch.equal(torch.stack(together), torch.stack(alone))
+    images = [draw_image(number % 3, number) for number in range(count)]
+    gather = [answer.probabilities for answer in predictor.predict(images)]
+    alone = [next(predictor.predict([picture])).probabilities for picture in images]
+    assert torch.equal(torch.stack(gather), torch.stack(alone))
 
 
 def test_a_picture_gets_the_same_bits_whatever_the_number_of_threads(predictor):
@@ -52,7 +52,7 @@ def test_a_picture_gets_the_same_bits_whatever_the_number_of_threads(predictor):
         answers = []
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            answers.append(next(predictor.predict([draw_picture(1, 1)])).logits)
+            answers.append(next(predictor.predict([draw_image(1, 1)])).logits)
         assert torch.equal(*answers)
     finally:
         torch.set_num_threads(before)
@@ -60,16 +60,16 @@ def test_a_picture_gets_the_same_bits_whatever_the_number_of_threads(predictor):
 
 def test_features_are_what_the_head_reads(predictor, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
-    pictures = [draw_picture(number % 3, number) for number in range(5)]
-    rows = list(predictor.features([*pictures[:2], tmp_path / "bad.jpg", *pictures[2:]]))
+    images = [draw_image(number % 3, number) for number in range(5)]
+    rows = list(predictor.features([*images[:2], tmp_path / "bad.jpg", *images[2:]]))
     assert rows.pop(2) is None
-    logits = torch.stack([answer.logits for answer in predictor.predict(pictures)])
+    logits = torch.stack([answer.logits for answer in predictor.predict(images)])
     torch.testing.assert_close(predictor.head(torch.stack(rows)).detach(), logits, rtol=1e-5, atol=1e-6)
     assert list(predictor.features([tmp_path / "bad.jpg"])) == [None]
 
 
 def test_a_bad_picture_takes_its_place_among_the_good(predictor, tmp_path):
-    write_pictures(tmp_path, {"cats": 2})
+    write_images(tmp_path, {"cats": 2})
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
     sources = [tmp_path / "cats" / "0.png", tmp_path / "bad.jpg", tmp_path / "cats" / "1.png"]
     answers = list(predictor.predict(sources))
@@ -81,7 +81,7 @@ def test_a_bad_picture_takes_its_place_among_the_good(predictor, tmp_path):
 
 
 def test_a_bad_picture_alone_is_an_error(predictor, tmp_path):
-    with pytest.raises(PictureError, match=r"nowhere\.jpg': No such file"):
+    with pytest.raises(ImageError, match=r"nowhere\.jpg': No such file"):
         predictor(tmp_path / "nowhere.jpg")
 
 
@@ -91,7 +91,7 @@ def test_inputs_are_taken_as_they_are_needed(predictor):
     def sources():
         for number in range(10_000):
             taken.append(number)
-            yield draw_picture(0, number)
+            yield draw_image(0, number)
 
     next(predictor.predict(sources()))
     assert len(taken) < 200
@@ -99,7 +99,7 @@ def test_inputs_are_taken_as_they_are_needed(predictor):
 
 def test_mirror_sees_both_sides_alike(checkpoint):
     predictor = Predictor.load(checkpoint, device="cpu", mirror=True)
-    picture = np.asarray(draw_picture(0, 1))
+    picture = np.asarray(draw_image(0, 1))
     plain = Predictor.load(checkpoint, device="cpu")
     there, back = (next(predictor.predict([each])).logits for each in (picture, picture[:, ::-1]))
     assert torch.allclose(there, back, rtol=0, atol=1e-6)
@@ -108,26 +108,26 @@ def test_mirror_sees_both_sides_alike(checkpoint):
 
 def test_temperature_of_the_checkpoint_is_applied_unless_asked_not_to(tmp_path):
     path = write_checkpoint(tmp_path / "best.pt", temperature=4.0)
-    answer = next(Predictor.load(path).predict([draw_picture(0, 1)]))
+    answer = next(Predictor.load(path).predict([draw_image(0, 1)]))
     torch.testing.assert_close(answer.probabilities, (answer.logits.double() / 4).softmax(0))
-    answer = next(Predictor.load(path, calibrated=False).predict([draw_picture(0, 1)]))
+    answer = next(Predictor.load(path, calibrated=False).predict([draw_image(0, 1)]))
     assert torch.equal(answer.probabilities, answer.logits.double().softmax(0))
 
 
 def test_category_names_are_shown_and_folders_where_they_lack(checkpoint):
     predictor = Predictor.load(checkpoint, category_names={"cats": "Cat"})
-    named = {each.class_name: each.name for each in predictor(draw_picture(0, 1))}
+    named = {each.class_name: each.name for each in predictor(draw_image(0, 1))}
     assert named == {"cats": "Cat", "dogs": "dogs", "emus": "emus"}
 
 
 @pytest.mark.parametrize(("top_k", "count"), [(1, 1), (2, 2), (3, 3), (9, 3)])
 def test_top_k_never_exceeds_the_classes(predictor, top_k, count):
-    assert len(predictor(draw_picture(0, 1), top_k=top_k)) == count
+    assert len(predictor(draw_image(0, 1), top_k=top_k)) == count
 
 
 def test_bad_arguments(predictor, tmp_path):
     with pytest.raises(SettingsError, match="top-k is 0"):
-        predictor(draw_picture(0, 1), top_k=0)
+        predictor(draw_image(0, 1), top_k=0)
     with pytest.raises(CheckpointError, match=r"nowhere\.pt"):
         Predictor.load(tmp_path / "nowhere.pt")
     if not torch.cuda.is_available():

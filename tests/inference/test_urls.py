@@ -8,11 +8,11 @@ import time
 import pytest
 
 from catdog_cli import Predictor
-from catdog_cli.images.read import PictureError
+from catdog_cli.images.read import ImageError
 from catdog_cli.inference.batch import predict_rows
-from catdog_cli.inference.urls import fetch_picture, is_address
+from catdog_cli.inference.urls import fetch_image, is_address
 
-from ..conftest import draw_picture
+from ..conftest import draw_image
 from .checkpoints import write_checkpoint
 
 
@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(1)
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"<html>" if self.path == "/page" else self.server.picture)
+        self.wfile.write(b"<html>" if self.path == "/page" else self.server.image)
 
     def log_message(self, *args):
         pass
@@ -42,8 +42,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def site():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     data = io.BytesIO()
-    draw_picture(0, 1).save(data, "png")
-    server.picture = data.getvalue()
+    draw_image(0, 1).save(data, "png")
+    server.image = data.getvalue()
     server.handle_error = lambda *args: None  # of a client that has hung up
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -52,7 +52,7 @@ def site():
 
 
 def test_an_address_gives_what_its_file_gives(site, tmp_path):
-    draw_picture(0, 1).save(tmp_path / "photo.png")
+    draw_image(0, 1).save(tmp_path / "photo.png")
     predictor = Predictor.load(write_checkpoint(tmp_path / "best.pt"), device="cpu")
     sources = [f"{site}/photo.png", str(tmp_path / "photo.png"), f"{site}/moved", f"{site}/page"]
     rows = [row for _, row in predict_rows(predictor, sources, 3)]
@@ -72,15 +72,15 @@ def test_an_address_gives_what_its_file_gives(site, tmp_path):
     ],
 )
 def test_what_does_not_bring_a_picture(site, path, limits, match):
-    with pytest.raises(PictureError, match=match) as caught:
-        fetch_picture(site + path, **limits)
+    with pytest.raises(ImageError, match=match) as caught:
+        fetch_image(site + path, **limits)
     assert f"Cannot fetch the picture '{site}{path}'" in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["http://", "http://127.0.0.1:1/x.png", "http://a b/x", "https://[x"])
 def test_addresses_that_lead_nowhere(address):
-    with pytest.raises(PictureError, match="Cannot fetch the picture"):
-        fetch_picture(address, max_seconds=2)
+    with pytest.raises(ImageError, match="Cannot fetch the picture"):
+        fetch_image(address, max_seconds=2)
 
 
 def test_only_http_is_an_address():

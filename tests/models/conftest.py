@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from catdog_cli.models.classifier import Classifier, build_classifier
-from catdog_cli.models.meta import empty_networks
+from catdog_cli.models.meta import meta_networks
 from catdog_cli.models.zoo.registry import FIRST_CLASS
 from catdog_cli.settings import HeadSpec
 from tests.conftest import one_thread
@@ -28,7 +28,7 @@ def fill(model: nn.Module) -> None:
 
 def make_classifier(arch: str, num_classes: int = 3, head: HeadSpec | None = None) -> Classifier:
     """Build a classifier in eval mode quickly, with the same numbers each time."""
-    with empty_networks():
+    with meta_networks():
         classifier = build_classifier(arch, num_classes, head or HeadSpec())
     fill(classifier)
     return classifier.eval()
@@ -53,6 +53,6 @@ def classifier(built) -> Classifier:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> torch.Tensor:
+def images() -> torch.Tensor:
     """Return (2, 3, 64, 64), about as normalised pictures are."""
     return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))

@@ -7,7 +7,7 @@ from torch import nn
 from catdog_cli.errors import SettingsError
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.heads import build_head
-from catdog_cli.models.meta import empty_networks
+from catdog_cli.models.meta import meta_networks
 from catdog_cli.models.zoo.simple_cnn import ChannelsLastMean, MeanPool
 from catdog_cli.settings import HeadSpec
 
@@ -20,15 +20,15 @@ def trainable(classifier) -> set[str]:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 11])
 def test_unfreeze_trains_exactly_the_last_layers_and_the_head(classifier, count):
-    border = classifier.unfreeze(count)
+    split_at = classifier.unfreeze(count)
     layers = classifier.layers()
     unfrozen = [module for _, module in layers[len(layers) - count :]]
     wanted = {id(parameter) for module in [*unfrozen, classifier.head] for parameter in module.parameters()}
     assert {id(parameter) for _, parameter in classifier.trainable_parameters()} == wanted
-    before, after = classifier.prefix(border), classifier.suffix(border)
+    before, after = classifier.prefix(split_at), classifier.suffix(split_at)
     assert not any(parameter.requires_grad for parameter in before.parameters())
     assert any(parameter.requires_grad for parameter in after[0].parameters())
-    assert border == len(classifier.blocks) or after[0] is classifier.blocks[border][1]
+    assert split_at == len(classifier.blocks) or after[0] is classifier.blocks[split_at][1]
 
 
 def test_layers_hold_every_parameter_once(classifier):
@@ -63,7 +63,7 @@ def test_layers_are_counted_as_leaf_modules(arch, count):
 
 
 def test_tokens_of_a_transformer_belong_to_a_layer():
-    with empty_networks():
+    with meta_networks():
         classifier = build_classifier("vit_b_16", 2, HeadSpec())
     classifier.unfreeze(20)
     names = trainable(classifier)
@@ -77,22 +77,22 @@ def norms(classifier) -> list[tuple[str, nn.BatchNorm2d]]:
     return [(n, m) for n, m in classifier.backbone.named_modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-def train_a_step(classifier, pictures) -> None:
+def train_a_step(classifier, images) -> None:
     classifier.train_unfrozen()
     parameters = [parameter for _, parameter in classifier.trainable_parameters()]
     optimizer = torch.optim.SGD(parameters, lr=0.1, weight_decay=0.1)
-    loss = nn.functional.cross_entropy(classifier(pictures), torch.tensor([0, 2]))
+    loss = nn.functional.cross_entropy(classifier(images), torch.tensor([0, 2]))
     loss.backward()
     optimizer.step()
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "mobilenet_v2"])
 @pytest.mark.parametrize("count", [0, 10, "all"])
-def test_a_step_changes_what_is_unfrozen_and_nothing_else(arch, count, pictures):
+def test_a_step_changes_what_is_unfrozen_and_nothing_else(arch, count, images):
     classifier = make_classifier(arch)
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     classifier.unfreeze(count)
-    train_a_step(classifier, pictures)
+    train_a_step(classifier, images)
     after = classifier.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     moving = classifier.moving_names() - {"head.norm.mean", "head.norm.std"}
@@ -158,8 +158,8 @@ def test_gradients_between_blocks_have_the_layout_of_their_blocks():
     """That of the pooled mean would be channels-first, with which BatchNorm goes back ten times slower."""
     torch.manual_seed(0)
     classifier = build_classifier("mobilenet_v2", 2, HeadSpec()).to(memory_format=torch.channels_last)
-    border = len(classifier.blocks) - 3
-    blocks = [block for _, block in classifier.blocks[border:]]
+    split_at = len(classifier.blocks) - 3
+    blocks = [block for _, block in classifier.blocks[split_at:]]
     values = torch.rand(8, 160, 3, 5).contiguous(memory_format=torch.channels_last)
     layouts, gradients = [], []
 
@@ -169,7 +169,7 @@ def test_gradients_between_blocks_have_the_layout_of_their_blocks():
     for block in blocks[:2]:
         block.register_forward_hook(lambda _, inputs, output: output.grad_fn.register_prehook(note) and None)
     for network, kept in (
-        (classifier.suffix(border), True),
+        (classifier.suffix(split_at), True),
         (nn.Sequential(*blocks, classifier.head), False),
     ):
         layouts.clear()
@@ -189,10 +189,10 @@ def test_what_trains_copies_nothing_to_work_in_place(arch):
     found = []
     for as_built in (True, False):
         classifier = build_classifier(arch, 2, HeadSpec(dropout=0.0))
-        border = len(classifier.blocks) - 2
-        blocks = [block for _, block in classifier.blocks[border:]]
+        split_at = len(classifier.blocks) - 2
+        blocks = [block for _, block in classifier.blocks[split_at:]]
         channels = next(module for module in blocks[0].modules() if isinstance(module, nn.Conv2d)).in_channels
-        network = nn.Sequential(*blocks, classifier.head) if as_built else classifier.suffix(border)
+        network = nn.Sequential(*blocks, classifier.head) if as_built else classifier.suffix(split_at)
         values = torch.rand(4, channels, 3, 3, generator=torch.Generator().manual_seed(1))
         torch.manual_seed(2)  # stochastic depth
         with torch.autograd.profiler.profile() as profile:
@@ -210,12 +210,12 @@ def test_a_mean_that_is_channels_last_has_the_same_bits(dtype, autocast):
     torch.manual_seed(0)
     found = []
     for pool in (ChannelsLastMean.apply, MeanPool()):
-        pictures = torch.rand(3, 10, 5, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
-        pictures = pictures.contiguous(memory_format=torch.channels_last).requires_grad_()
+        images = torch.rand(3, 10, 5, 4, generator=torch.Generator().manual_seed(1)).to(dtype)
+        images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            pooled = pool(pictures)
+            pooled = pool(images)
         pooled.float().pow(3).sum().backward()
-        found.append((pooled, pictures.grad))
+        found.append((pooled, images.grad))
     (ours, gradient), (plain, wanted) = found
     assert ours.dtype == plain.dtype
     assert gradient.is_contiguous(memory_format=torch.channels_last)

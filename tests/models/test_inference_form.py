@@ -6,7 +6,7 @@ from torch import nn
 
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.inference_form import inference_form as fast
-from catdog_cli.models.inference_form.inference_form import FastForm, form_name
+from catdog_cli.models.inference_form.inference_form import InferenceForm, form_name
 from catdog_cli.models.inference_form.onednn import FusedConv, can_fuse
 from catdog_cli.settings import HeadSpec
 
@@ -40,7 +40,7 @@ class Tangled(nn.Module):
 def test_fuses_only_what_may_be_fused(dtype, tolerance):
     torch.manual_seed(0)
     network, inputs = Tangled().eval(), torch.randn(2, 3, 16, 16)
-    form = FastForm(network, dtype, CPU)
+    form = InferenceForm(network, dtype, CPU)
     assert form_name(CPU) == "onednn"
     assert FusedConv in map(type, form.modules())
     assert relative_error(form(inputs), network(inputs)) < tolerance
@@ -54,12 +54,12 @@ def test_fuses_only_what_may_be_fused(dtype, tolerance):
 def test_all_convolutions_are_fused_and_answer_as_before(arch, monkeypatch):
     classifier = build_classifier(arch, 2, HeadSpec()).eval()
     prefix, inputs = classifier.prefix(len(classifier.blocks)), torch.randn(2, 3, 64, 64)
-    fused = FastForm(prefix, torch.float32, CPU)
+    fused = InferenceForm(prefix, torch.float32, CPU)
     kinds = [type(module) for module in fused.modules()]
     assert FusedConv in kinds
     assert not {nn.Conv2d, nn.BatchNorm2d, nn.ReLU6, nn.Dropout}.intersection(kinds)
-    monkeypatch.setattr(fast, "can_fuse", lambda: False)
-    plain = FastForm(prefix, torch.float32, CPU)
+    monkeypatch.setattr(fast, "can_fuse", lambda dtype: False)
+    plain = InferenceForm(prefix, torch.float32, CPU)
     assert form_name(CPU) == "plain"
     assert FusedConv not in map(type, plain.modules())
     assert relative_error(fused(inputs), plain(inputs)) < 1e-4
@@ -71,7 +71,7 @@ def test_what_is_no_number_stays_to_be_seen(wrong):
     for conv in network[::2]:
         nn.init.constant_(conv.weight, wrong)
         conv.weight.data[::2] *= -1
-    assert not FastForm(network, torch.float32, CPU)(torch.randn(1, 3, 16, 16)).isfinite().all()
+    assert not InferenceForm(network, torch.float32, CPU)(torch.randn(1, 3, 16, 16)).isfinite().all()
 
 
 def test_without_onednn_the_plain_form_is_taken(monkeypatch):
@@ -86,3 +86,21 @@ def test_an_operator_that_is_another_one_is_not_used(monkeypatch):
     monkeypatch.setattr(FusedConv, "forward", lambda self, inputs, other=None: inputs)
     assert not can_fuse()
     can_fuse.cache_clear()
+
+
+def test_bfloat16_runs_unfused_where_the_processor_fuses_float32_alone(monkeypatch):
+    """A processor without AVX-512 refuses to reorder bfloat16 weights: the network runs as it is."""
+    reorder = torch.ops.mkldnn._reorder_convolution_weight
+
+    def refuse(weight, *geometry):
+        if weight.dtype == torch.bfloat16:
+            raise RuntimeError("bf16 path needs the cpu support")
+        return reorder(weight, *geometry)
+
+    can_fuse.cache_clear()
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_convolution_weight", refuse)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+    found = InferenceForm(network, torch.bfloat16, CPU)(torch.randn(1, 3, 8, 8))
+    can_fuse.cache_clear()
+    assert found.dtype == torch.bfloat16
+    assert found.isfinite().all()

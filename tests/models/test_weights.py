@@ -12,7 +12,7 @@ import torchvision
 from catdog_cli.errors import CatdogError, CheckpointError
 from catdog_cli.models import weights
 from catdog_cli.models.classifier import build_classifier
-from catdog_cli.models.meta import empty_networks
+from catdog_cli.models.meta import meta_networks
 from catdog_cli.models.weights import load_backbone, load_plain, read_state_dict
 from catdog_cli.models.zoo.registry import FIRST_CLASS, build_model
 from catdog_cli.runs.checkpoint import describe_model, save_checkpoint
@@ -24,7 +24,7 @@ SMALL = "shufflenet_v2_x0_5"
 
 
 def make_model(arch: str) -> torch.nn.Module:
-    with empty_networks():
+    with meta_networks():
         model = build_model(arch)
     fill(model)
     return model
@@ -103,7 +103,7 @@ def test_weights_of_no_arch_are_refused(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_weights_are_told_among_all_archs(tmp_path):
     """RegNet, which comes late in the list, counts its layers with tensors and broke this search."""
-    with empty_networks():
+    with meta_networks():
         wanted = build_model("vit_b_32").state_dict()
     assert weights._find_arch(wanted) == "vit_b_32"
 
@@ -280,7 +280,7 @@ def test_simple_cnn_has_no_imagenet_weights(hub):
 
 def test_old_names_of_densenet_are_understood(tmp_path):
     """torchvision's DenseNet files still have them; its builder renames them when it loads."""
-    with empty_networks():
+    with meta_networks():
         names = list(build_model("densenet121").state_dict())
     old = {
         name.replace("norm1", "norm.1")

@@ -6,8 +6,8 @@ import torchvision
 
 from catdog_cli.errors import SettingsError
 from catdog_cli.models.classifier import build_classifier
-from catdog_cli.models.inference_form.inference_form import FastForm
-from catdog_cli.models.meta import empty_networks
+from catdog_cli.models.inference_form.inference_form import InferenceForm
+from catdog_cli.models.meta import meta_networks
 from catdog_cli.models.zoo.registry import (
     FIRST_CLASS,
     arch_names,
@@ -37,33 +37,33 @@ def relative_error(given: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 @torch.no_grad()
-def test_blocks_in_turn_equal_the_forward_pass(classifier, pictures):
-    wanted = classifier.backbone(pictures)
+def test_blocks_in_turn_equal_the_forward_pass(classifier, images):
+    wanted = classifier.backbone(images)
     assert wanted.shape == (2, FEATURES[classifier.arch]) == (2, classifier.feature_dim)
-    outputs = pictures
+    outputs = images
     for _, block in classifier.blocks:
         outputs = block(outputs)
     torch.testing.assert_close(outputs, wanted)
 
 
 @torch.no_grad()
-def test_prefix_and_suffix_share_the_network(classifier, pictures):
-    wanted = classifier(pictures)
+def test_prefix_and_suffix_share_the_network(classifier, images):
+    wanted = classifier(images)
     names = {id(parameter) for parameter in classifier.parameters()}
-    for border in (0, 1, len(classifier.blocks) // 2, len(classifier.blocks)):
-        prefix, suffix = classifier.prefix(border), classifier.suffix(border)
-        torch.testing.assert_close(suffix(prefix(pictures)), wanted)
+    for split_at in (0, 1, len(classifier.blocks) // 2, len(classifier.blocks)):
+        prefix, suffix = classifier.prefix(split_at), classifier.suffix(split_at)
+        torch.testing.assert_close(suffix(prefix(images)), wanted)
         parts = [id(parameter) for part in (prefix, suffix) for parameter in part.parameters()]
         assert sorted(parts) == sorted(names)
 
 
 @torch.no_grad()
-def test_fast_form_says_the_same(classifier, pictures):
+def test_fast_form_says_the_same(classifier, images):
     whole = classifier.prefix(len(classifier.blocks))
-    wanted = whole(pictures)
+    wanted = whole(images)
     before = {name: tensor.clone() for name, tensor in list(classifier.state_dict().items())[:20]}
-    assert relative_error(FastForm(whole, torch.float32, CPU)(pictures), wanted) < 1e-4
-    fast = FastForm(whole, torch.bfloat16, CPU)(pictures)
+    assert relative_error(InferenceForm(whole, torch.float32, CPU)(images), wanted) < 1e-4
+    fast = InferenceForm(whole, torch.bfloat16, CPU)(images)
     assert fast.dtype == torch.bfloat16
     assert relative_error(fast, wanted) < 0.05
     after = classifier.state_dict()
@@ -89,31 +89,31 @@ def test_resnet18_blocks_have_names_that_people_use():
 
 @pytest.mark.parametrize("arch", ["resnet18", "vgg11", "mobilenet_v2", "googlenet", "densenet121"])
 @torch.no_grad()
-def test_backbone_and_last_linear_are_torchvisions_network(arch, pictures):
+def test_backbone_and_last_linear_are_torchvisions_network(arch, images):
     """The features, put through the Linear that was taken away, are what torchvision's own network says."""
-    with empty_networks():
+    with meta_networks():
         model = build_model(arch)
     fill(model)
     model.eval()
-    wanted = model(pictures)
+    wanted = model(images)
     linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
     assert split_head(model, arch) == linear.in_features
-    torch.testing.assert_close(linear(model(pictures)), wanted)
+    torch.testing.assert_close(linear(model(images)), wanted)
 
 
 @pytest.mark.parametrize("arch", ["efficientnet_b0", "mnasnet0_5", "regnet_x_400mf", "shufflenet_v2_x0_5"])
 @torch.no_grad()
-def test_other_archs_are_one_block(arch, pictures):
+def test_other_archs_are_one_block(arch, images):
     classifier = make_classifier(arch)
     assert [name for name, _ in classifier.blocks] == ["backbone"]
-    wanted = classifier.backbone(pictures)
+    wanted = classifier.backbone(images)
     assert wanted.shape == (2, classifier.feature_dim)
-    assert relative_error(FastForm(classifier.prefix(1), torch.float32, CPU)(pictures), wanted) < 1e-4
+    assert relative_error(InferenceForm(classifier.prefix(1), torch.float32, CPU)(images), wanted) < 1e-4
 
 
 def shape_of(arch: str) -> None:
     """Run an empty network on an empty picture of its own size."""
-    with empty_networks():
+    with meta_networks():
         classifier = build_classifier(arch, 2, HeadSpec())
     size = input_spec(arch, "imagenet").size
     logits = classifier.to("meta").eval()(torch.empty(2, 3, size, size, device="meta"))
@@ -181,5 +181,5 @@ def test_input_spec_of_a_file_has_the_size_of_the_arch(arch, size):
 @pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
 def test_inceptions_change_the_mean_as_their_weights_expect(arch):
     """torchvision's builders do it only when they load weights themselves."""
-    with empty_networks():
+    with meta_networks():
         assert build_model(arch).transform_input

@@ -81,8 +81,8 @@ def test_round_trip(saved):
         1.0,
     )
     wanted = build_classifier("simple_cnn", 2, HEAD, seed=5).eval()
-    pictures = torch.randn(2, 3, 32, 32)
-    assert torch.equal(model.classifier(pictures), wanted(pictures))
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model.classifier(images), wanted(images))
     assert not model.classifier.training
 
 
@@ -99,8 +99,8 @@ def test_other_archs_come_back(tmp_path, arch):
     classifier = build_classifier(arch, 2, HEAD).eval()
     save_checkpoint(describe_model(classifier, HEAD, ["b", "a"], SPEC), tmp_path / "best.pt")
     model = build_from_checkpoint(load_checkpoint(tmp_path), tmp_path)
-    pictures = torch.randn(1, 3, 64, 64)
-    assert torch.equal(model.classifier(pictures), classifier(pictures))
+    images = torch.randn(1, 3, 64, 64)
+    assert torch.equal(model.classifier(images), classifier(images))
 
 
 def test_the_checkpoint_of_the_first_format_is_read_for_ever():

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--cpu"]
 
 
-def say(code, cwd=ROOT):
+def log(code, cwd=ROOT):
     """Return what a fresh Python prints when it runs `code`."""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
@@ -28,8 +28,8 @@ LOADED = "import sys; print(*{'torch._dynamo', 'torch._dynamo.utils', 'sympy'}.i
 
 
 def test_importing_torchvision_leaves_the_compiler_out():
-    assert say("import torchvision;" + LOADED) != []  # or this file is not needed any more
-    assert say("from catdog_cli.runtime.vision import torchvision as v; v.models.resnet18();" + LOADED) == []
+    assert log("import torchvision;" + LOADED) != []  # or this file is not needed any more
+    assert log("from catdog_cli.runtime.vision import torchvision as v; v.models.resnet18();" + LOADED) == []
 
 
 def test_training_and_predicting_leave_the_compiler_out(pets, tmp_path):
@@ -46,7 +46,7 @@ def test_training_and_predicting_leave_the_compiler_out(pets, tmp_path):
     predict = ["predict", str(next(pets.rglob("*.png"))), str(tmp_path / "run"), "--cpu"]
     for command in (train, predict):
         ran = f"from catdog_cli import cli; assert cli.run({command}) == 0; print('.');"
-        assert say(ran + LOADED)[-1] == "."
+        assert log(ran + LOADED)[-1] == "."
 
 
 AFTER = """
@@ -68,7 +68,7 @@ print(hasattr(torch._dynamo, "optimize"), torchvision.ops.roi_align.__module__)
 
 def test_the_real_compiler_is_there_for_whoever_compiles():
     """Inside a compiled function is_compiling() counts 1; what the compiler is kept out of counts 0."""
-    assert say(AFTER) == ["0.0", "1.0", "True", "torchvision.ops.roi_align"]
+    assert log(AFTER) == ["0.0", "1.0", "True", "torchvision.ops.roi_align"]
 
 
 def test_what_the_stand_ins_lack_is_the_real_compilers():
@@ -80,7 +80,7 @@ def test_what_the_stand_ins_lack_is_the_real_compilers():
         "import torch._dynamo.utils as utils\n"
         "print(utils.counters is counters, utils.is_compile_supported('cpu') in (True, False))"
     )
-    assert say(code) == ["True", "True"]
+    assert log(code) == ["True", "True"]
 
 
 def test_a_torchvision_that_wants_more_of_the_compiler_gets_it(tmp_path):
@@ -93,7 +93,7 @@ def test_a_torchvision_that_wants_more_of_the_compiler_gets_it(tmp_path):
         "from catdog_cli.runtime.vision import torchvision; import torch\n"
         "print(torchvision.made, hasattr(torch._dynamo, 'optimize'))"
     )
-    assert say(code, tmp_path) == ["here", "True"]
+    assert log(code, tmp_path) == ["here", "True"]
 
 
 @pytest.mark.parametrize("fused", [True, False])

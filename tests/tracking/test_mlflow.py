@@ -21,7 +21,7 @@ from catdog_cli.settings import Phase
 from catdog_cli.tracking.mlflow import PENDING_FILE, open_tracker
 from catdog_cli.tracking.mlflow_store import ADDRESS, Store, absolute_uri, hide_password, load_mlflow
 from catdog_cli.tracking.run_params import read_lines
-from catdog_cli.tracking.tensorboard import open_board, tee
+from catdog_cli.tracking.tensorboard import open_event_writer, tee
 from catdog_cli.training import run
 
 from ..training.runs import Events, resume, settings_for
@@ -151,10 +151,10 @@ def test_a_run_is_read_back_from_a_server(server, pets, tmp_path, capfd):
     options = ("--mlflow", server.uri, "--mlflow-experiment", "told", "--mlflow-model", "pets", "--json")
     phases = ("--epochs", "2", "--fine-tune-epochs", "1", "--unfreeze", "6", "--learning-rate", "0.002")
     assert cli.run(["train", str(pets), *QUICK, *phases, "--output", str(tmp_path / "run"), *options]) == 0
-    told = capfd.readouterr()
-    document = json.loads(told.out)  # MLflow's own talk must not be in it
-    assert "input example" not in told.err
-    assert told.err.count("MLflow") == 1, told.err
+    logged = capfd.readouterr()
+    document = json.loads(logged.out)  # MLflow's own talk must not be in it
+    assert "input example" not in logged.err
+    assert logged.err.count("MLflow") == 1, logged.err
     client = open_client(server.uri)
     (found,) = find_runs(client, "told")
     run_id, params, metrics = found.info.run_id, found.data.params, found.data.metrics
@@ -443,7 +443,7 @@ def test_mlflow_that_is_not_installed_is_named(tmp_path, monkeypatch):
 
 def test_nothing_is_followed_unless_asked(tmp_path):
     assert open_tracker(tmp_path, None, None, None, print) is None
-    assert open_board(tmp_path, None, print) is None
+    assert open_event_writer(tmp_path, None, print) is None
 
 
 def test_addresses(tmp_path, monkeypatch):
@@ -458,9 +458,11 @@ def test_tensorboard_reads_every_epoch(pets, tmp_path):
     pytest.importorskip("tensorboard", reason="the extra 'track' is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with open_board(tmp_path / "run", True, print) as board:
+    with open_event_writer(tmp_path / "run", True, print) as board:
         run.train(one_phase(pets, 2), tmp_path / "run", tee(Events(), board))
-    with open_board(tmp_path / "run", None, print, resuming=True) as board:  # goes on where there are files
+    with open_event_writer(
+        tmp_path / "run", None, print, resuming=True
+    ) as board:  # goes on where there are files
         resume(tmp_path / "run", tee(Events(), board), epochs=3)
     read = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     read.Reload()

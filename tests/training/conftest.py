@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from ..conftest import one_thread, write_pictures
+from ..conftest import one_thread, write_images
 from .runs import settings_for, train
 
 
@@ -27,14 +27,14 @@ def _no_sync(monkeypatch):
 def few(tmp_path_factory):
     """Return a data folder of two easily told classes: 12 pictures to train, 6 to measure."""
     counts = {"train/cats": 6, "train/dogs": 6, "val/cats": 3, "val/dogs": 3}
-    return write_pictures(tmp_path_factory.mktemp("few"), counts)
+    return write_images(tmp_path_factory.mktemp("few"), counts)
 
 
 @pytest.fixture(scope="session")
 def rare(tmp_path_factory):
     """Return a data folder where one class has nine times the pictures of the other."""
     counts = {"train/cats": 27, "train/dogs": 3, "val/cats": 3, "val/dogs": 3}
-    return write_pictures(tmp_path_factory.mktemp("rare"), counts)
+    return write_images(tmp_path_factory.mktemp("rare"), counts)
 
 
 @pytest.fixture(scope="session")

@@ -129,15 +129,15 @@ def main(folder: Path, data: Path, damaged: Path, weights: str) -> None:
     torch.set_num_threads(1)
     group = open_group(cpu=True)
     for name, settings in describe_runs(data, damaged, weights).items():
-        told = {"error": "", "kinds": [], "sizes": []}
+        logged = {"error": "", "kinds": [], "sizes": []}
         try:
             events = play(name, settings, folder, group)
-            told["kinds"] = sorted({kind for kind, _ in events})
-            told["sizes"] = [facts["size"] for facts in events.of("memory")]
-            told["features"] = [facts["done"] for facts in events.of("features")]
+            logged["kinds"] = sorted({kind for kind, _ in events})
+            logged["sizes"] = [facts["size"] for facts in events.of("memory")]
+            logged["features"] = [facts["done"] for facts in events.of("features")]
         except Exception as error:
-            told["error"] = f"{type(error).__name__}: {error}"
-        (folder / f"{name}-{group.rank}.json").write_text(json.dumps(told))
+            logged["error"] = f"{type(error).__name__}: {error}"
+        (folder / f"{name}-{group.rank}.json").write_text(json.dumps(logged))
     predict(folder, data, group)
     group.close()
 

@@ -79,7 +79,7 @@ def alone(settings, tmp_path, monkeypatch):
     return lambda name: train(settings[name], tmp_path / name)
 
 
-def told(folder, name):
+def logged(folder, name):
     return [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in (0, 1)]
 
 
@@ -147,17 +147,17 @@ def test_every_machine_gets_all_features_into_its_own_cache(several, monkeypatch
     ],
 )
 def test_what_ends_one_process_ends_all_with_its_reason(several, name, error):
-    assert [each["error"][: len(error)] for each in told(several, name)] == [error, error]
+    assert [each["error"][: len(error)] for each in logged(several, name)] == [error, error]
 
 
 def test_a_bug_in_one_process_is_named_in_the_others(several):
-    first, second = told(several, "breaks")
+    first, second = logged(several, "breaks")
     assert second["error"] == "ValueError: a bug"
     assert first["error"] == "CatdogError: Process 2 of 2 failed (ValueError: a bug): see what it printed."
 
 
 def test_memory_of_one_process_is_known_to_all(several):
-    assert [each["sizes"] for each in told(several, "memory")] == [[1], [1]]
+    assert [each["sizes"] for each in logged(several, "memory")] == [[1], [1]]
     assert load(several / "memory")["micro_batch_size"] == 1
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from catdog_cli.data.loaders import BadPicture, Batch, Pictures
+from catdog_cli.data.loaders import Batch, CorruptImage, Images
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import SettingsError
-from catdog_cli.features.extractor import GPU_BATCH, FrozenPrefix, View, picture_set, run_prefix
+from catdog_cli.features.extractor import GPU_BATCH, FrozenPrefix, View, image_set, run_prefix
 from catdog_cli.inference.predictor import Predictor
 from catdog_cli.runtime.devices import keep_busy, repeat_exactly, to_cpu
-from catdog_cli.runtime.memory import Room
+from catdog_cli.runtime.memory import MicroBatch
 from catdog_cli.settings import InputSpec, Phase
 from catdog_cli.training import train_step as micro
 
@@ -51,11 +51,11 @@ def pinned(monkeypatch):
 
 
 def test_a_loader_pins_the_pictures_of_a_batch(pinned):
-    bad = [BadPicture(1, "a.png", "it is empty")]
+    bad = [CorruptImage(1, "a.png", "it is empty")]
     batch = Batch(torch.ones(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 2]), bad)
     found = pin_memory(batch)
     assert pinned == [(2, 3, 4, 4)]
-    assert torch.equal(found.pictures, batch.pictures)
+    assert torch.equal(found.images, batch.images)
     assert (found.indices.tolist(), found.bad) == ([0, 2], bad)
     nothing = Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), bad)
     assert pin_memory(nothing).bad == bad
@@ -74,7 +74,7 @@ def test_a_gpu_is_kept_busy_while_its_answers_are_waited_for():
 
 
 def test_the_frozen_pass_of_a_gpu_is_that_of_a_cpu(few, pinned):
-    chosen = picture_set(Pictures(scan_dataset(few), "train", SPEC))
+    chosen = image_set(Images(scan_dataset(few), "train", SPEC))
     places = list(range(12)) * 6
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
     found = {}
@@ -133,7 +133,7 @@ def test_what_cannot_repeat_itself_is_refused_if_asked_to(few, tmp_path):
 def test_what_cannot_repeat_itself_is_refused_in_passes_too():
     repeat_exactly()
     with pytest.raises(SettingsError, match=r"^--deterministic was given, but "):
-        Room().run(lambda values: values.put_(torch.tensor([0]), torch.ones(1)), torch.zeros(2))
+        MicroBatch().run(lambda values: values.put_(torch.tensor([0]), torch.ones(1)), torch.zeros(2))
 
 
 @pytest.mark.usefixtures("_afterwards")
@@ -172,18 +172,18 @@ def test_on_a_gpu_a_resumed_run_is_that_of_one_go(few, resnet_file, tmp_path, un
 
 @needs_gpu
 def test_on_a_gpu_memory_that_runs_out_halves(few):
-    room = Room()
-    found = room.run(
+    micro_batch = MicroBatch()
+    found = micro_batch.run(
         lambda values: torch.empty(len(values), 2**30, dtype=torch.uint8, device="cuda")[:, :1].clone(),
         torch.arange(1024),
     )
     assert len(found) == 1024
-    assert 0 < room.size < 1024
+    assert 0 < micro_batch.size < 1024
 
 
 @needs_gpu
 def test_on_a_gpu_the_frozen_pass_gives_the_numbers_of_a_cpu(few):
-    chosen = picture_set(Pictures(scan_dataset(few), "train", SPEC))
+    chosen = image_set(Images(scan_dataset(few), "train", SPEC))
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
     parts = []
     for device in ("cpu", "cuda"):

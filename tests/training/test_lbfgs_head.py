@@ -12,7 +12,7 @@ from catdog_cli.training import run
 from catdog_cli.training.dry_run import estimate_run
 from catdog_cli.training.lbfgs_head import STRENGTHS
 
-from ..conftest import write_pictures
+from ..conftest import write_images
 from .runs import Events, resume, settings_for, train
 
 
@@ -77,7 +77,7 @@ def test_label_smoothing_and_strength_make_the_head_less_sure():
 def many(tmp_path_factory):
     """Return a data folder of 24 + 24 pictures to train on: enough for folds."""
     counts = {"train/cats": 24, "train/dogs": 24, "val/cats": 6, "val/dogs": 6}
-    return write_pictures(tmp_path_factory.mktemp("many"), counts)
+    return write_images(tmp_path_factory.mktemp("many"), counts)
 
 
 def solved(data, folder, resnet_file, **fields):
@@ -97,9 +97,9 @@ def solved(data, folder, resnet_file, **fields):
 
 def test_training_by_lbfgs_gives_sklearns_coefficients(many, tmp_path, resnet_file):
     """End to end: the features on disk, standardised by the head's own numbers, solved by both."""
-    from catdog_cli.data.loaders import Pictures
+    from catdog_cli.data.loaders import Images
     from catdog_cli.features.cache_fill import build_table
-    from catdog_cli.features.extractor import FrozenPrefix, View, picture_set
+    from catdog_cli.features.extractor import FrozenPrefix, View, image_set
     from catdog_cli.models.classifier import build_classifier
     from catdog_cli.models.weights import load_backbone
     from catdog_cli.settings import InputSpec
@@ -112,7 +112,7 @@ def test_training_by_lbfgs_gives_sklearns_coefficients(many, tmp_path, resnet_fi
     load_backbone(classifier, resnet_file)
     prefix = FrozenPrefix(classifier.prefix(len(classifier.blocks)), spec, torch.float32, torch.device("cpu"))
     dataset = run.read_data(settings_for(many), Events())
-    chosen = picture_set(Pictures(dataset, "train", spec))
+    chosen = image_set(Images(dataset, "train", spec))
     table = build_table(prefix, chosen, View(), lambda done, total: None)
     state = last["state_dict"]
     features = (table.take(torch.arange(48)) - state["head.norm.mean"]) / state["head.norm.std"]
@@ -197,8 +197,8 @@ def test_a_cache_that_cannot_be_used_is_named_not_an_option_that_was_never_given
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("CATDOG_CACHE", str(tmp_path / "file" / "cache"))
     settings = settings_for(few, Phase("p", 1, optimizer="lbfgs"), head=HeadSpec())
-    told = r"but the feature cache '.*file/cache' cannot be used \(Not a directory\): set CATDOG_CACHE to"
-    with pytest.raises(SettingsError, match=told):
+    logged = r"but the feature cache '.*file/cache' cannot be used \(Not a directory\): set CATDOG_CACHE to"
+    with pytest.raises(SettingsError, match=logged):
         train(settings, tmp_path / "run")
 
 

@@ -14,7 +14,7 @@ from catdog_cli.training.batch_source import choose_sources
 from catdog_cli.training.epoch import plan_epoch
 from catdog_cli.training.setup import open_phase, prepare_run
 
-from ..conftest import write_pictures
+from ..conftest import write_images
 from .runs import Events, differences, load, resume, settings_for, train
 
 
@@ -25,9 +25,9 @@ def whole(batch_size, epochs=1, **fields):
 def open_run(settings):
     """Return phase 0 of a run, ready to train, and its setup."""
     setup = prepare_run(settings, run.read_data(settings, Events()))
-    border = setup.classifier.unfreeze(settings.phases[0].unfreeze)
+    split_at = setup.classifier.unfreeze(settings.phases[0].unfreeze)
     return open_phase(
-        setup, 0, border, *choose_sources(setup, settings.phases[0], 0, border, Events())
+        setup, 0, split_at, *choose_sources(setup, settings.phases[0], 0, split_at, Events())
     ), setup
 
 
@@ -88,17 +88,17 @@ def test_balancing_makes_the_rare_class_likelier(rare, tmp_path, option):
 
 
 def test_imbalance_is_pointed_out_with_the_options_that_mend_it(rare, few):
-    def told(data, phase):
+    def logged(data, phase):
         settings = settings_for(data, phase)
         return advise(run.read_data(settings, Events()), settings)
 
-    (text,) = told(rare, whole(8))
+    (text,) = logged(rare, whole(8))
     assert "9.0 times" in text
     assert "--class-weights balanced" in text
     assert "--sampler balanced" in text
-    assert told(rare, whole(8, sampler="balanced")) == []
-    assert told(rare, whole(8, class_weights="balanced")) == []
-    assert told(few, whole(8)) == []
+    assert logged(rare, whole(8, sampler="balanced")) == []
+    assert logged(rare, whole(8, class_weights="balanced")) == []
+    assert logged(few, whole(8)) == []
 
 
 def batches_of(settings, epoch):
@@ -140,7 +140,7 @@ def test_views_repeat_after_their_number_and_the_first_is_plain(few, cache):
 
 
 def test_one_class_is_an_error(tmp_path):
-    data = write_pictures(tmp_path / "one", {"train/cats": 4, "val/cats": 2})
+    data = write_images(tmp_path / "one", {"train/cats": 4, "val/cats": 2})
     with pytest.raises(DataError, match="one class only, 'cats'"):
         train(settings_for(data), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -152,15 +152,15 @@ def test_empty_class_is_said_and_left_out(few, tmp_path):
     events = Events()
     last = train(settings_for(data, whole(6)), tmp_path / "run", events)
     assert list(last["class_to_idx"]) == ["cats", "dogs"]
-    assert any("'ants' holds no pictures" in told["text"] for told in events.of("warning"))
+    assert any("'ants' holds no pictures" in logged["text"] for logged in events.of("warning"))
 
 
 def test_class_missing_in_val_is_said(tmp_path):
     counts = {"train/cats": 4, "train/dogs": 4, "train/eels": 4, "val/cats": 2, "val/dogs": 2}
     events = Events()
-    data = write_pictures(tmp_path / "data", counts)
+    data = write_images(tmp_path / "data", counts)
     last = train(settings_for(data, whole(6)), tmp_path / "run", events)
-    assert any("'eels' has no pictures in val" in told["text"] for told in events.of("warning"))
+    assert any("'eels' has no pictures in val" in logged["text"] for logged in events.of("warning"))
     assert last["class_to_idx"] == {"cats": 0, "dogs": 1, "eels": 2}
 
 
@@ -169,7 +169,7 @@ def test_same_picture_in_train_and_val_is_said(few, tmp_path):
     shutil.copy(data / "train" / "cats" / "0.png", data / "val" / "cats" / "0.png")
     events = Events()
     train(settings_for(data, whole(6)), tmp_path / "run", events)
-    (text,) = [told["text"] for told in events.of("warning")]
+    (text,) = [logged["text"] for logged in events.of("warning")]
     assert "in two splits with the same content" in text
     assert "cats/0.png" in text
 
@@ -203,10 +203,10 @@ def test_unreadable_pictures_are_named_counted_and_skipped(damaged, tmp_path, sh
         events = Events()
         settings = settings_for(damaged, SHAPES[shape], max_bad_fraction=0.5, **fields)
         runs[name] = train(settings, tmp_path / name, events)
-        named = [picture for told in events.of("bad_pictures") for picture in told["pictures"]]
-        assert all(picture.path in picture.reason for picture in named)
+        named = [image for logged in events.of("bad_pictures") for image in logged["images"]]
+        assert all(image.path in image.reason for image in named)
         if shape != "balanced" or name == "cached":  # else some may not have been drawn yet
-            assert sorted(picture.path for picture in named) == sorted(BAD)
+            assert sorted(image.path for image in named) == sorted(BAD)
             assert [row["num_bad"] for row in runs[name]["history"]] == [4, 4]
     assert differences(runs["uncached"]["state_dict"], runs["workers"]["state_dict"]) == []
     for name, tensor in runs["cached"]["state_dict"].items():

@@ -7,7 +7,7 @@ import torch
 
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.settings import HeadSpec, Phase
-from catdog_cli.training.optimizers import Average, build_optimizer, rate_factor, set_rates
+from catdog_cli.training.optimizers import WeightAverage, build_optimizer, rate_factor, set_rates
 
 from .runs import load, settings_for, train
 
@@ -129,7 +129,7 @@ def test_clip_norm_bounds_the_step(few, tmp_path):
 def test_average_follows_its_decay_and_swaps_back():
     layer = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(layer.weight, 0.0)
-    average = Average(layer, 0.5)
+    average = WeightAverage(layer, 0.5)
     torch.nn.init.constant_(layer.weight, 1.0)
     average.update()  # (1 + 1) / (10 + 1) is less than 0.5
     expected = 1 - 2 / 11

@@ -8,9 +8,9 @@ import torch
 
 from catdog_cli.errors import CatdogError
 from catdog_cli.inference.predictor import Predictor
-from catdog_cli.models.inference_form.inference_form import FastForm
+from catdog_cli.models.inference_form.inference_form import InferenceForm
 from catdog_cli.models.zoo import simple_cnn
-from catdog_cli.runtime.memory import Room, is_out_of_memory
+from catdog_cli.runtime.memory import MicroBatch, is_out_of_memory
 from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training import train_step as micro
 
@@ -104,7 +104,7 @@ def test_memory_that_runs_out_halves_the_pictures_once_a_size(few, tmp_path, hol
     expected = train(dataclasses.replace(settings, micro_batch_size=3), tmp_path / "given")
     events, tried = Events(), hold(4, where)
     found = train(settings, tmp_path / "found", events)
-    assert [(told["what"], told["size"]) for told in events.of("memory")] == [
+    assert [(logged["what"], logged["size"]) for logged in events.of("memory")] == [
         ("training", 6),
         ("training", 3),
     ]
@@ -172,20 +172,20 @@ def test_what_counts_as_out_of_memory(error, expected):
 )
 def test_parts_are_as_equal_as_they_can_be(size, count, lengths):
     """A lone picture at the end would have no variance for BatchNorm."""
-    assert [len(part) for part in Room(size).parts(count)] == lengths
+    assert [len(part) for part in MicroBatch(size).parts(count)] == lengths
 
 
 @pytest.fixture
 def hold_passes(monkeypatch):
     """Let a pass without gradients hold 3 pictures."""
-    original = FastForm.forward
+    original = InferenceForm.forward
 
     def forward(self, inputs):
         if len(inputs) > 3:
             raise torch.OutOfMemoryError(FULL)
         return original(self, inputs)
 
-    return lambda: monkeypatch.setattr(FastForm, "forward", forward)
+    return lambda: monkeypatch.setattr(InferenceForm, "forward", forward)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_passes_without_gradients_take_fewer_pictures_too(
     events = Events()
     found = train(settings, tmp_path / "parts", events)
     assert farthest(expected["state_dict"], found["state_dict"]) < 1e-5
-    sizes = [told["size"] for told in events.of("memory")]
+    sizes = [logged["size"] for logged in events.of("memory")]
     assert sizes == sorted(set(sizes), reverse=True)
     assert sizes[-1] <= 3
 
@@ -210,11 +210,11 @@ def test_passes_without_gradients_take_fewer_pictures_too(
 def test_prediction_takes_fewer_pictures_too(few, tmp_path, hold_passes):
     train(plain(few), tmp_path / "run")
     sources = sorted(few.rglob("*.png"))
-    told = []
-    predictor = Predictor.load(tmp_path / "run", device="cpu", precision="fp32", tell=told.append)
+    logged = []
+    predictor = Predictor.load(tmp_path / "run", device="cpu", precision="fp32", on_shrink=logged.append)
     expected = [answer.logits for answer in predictor.predict(sources)]
     hold_passes()
     found = [answer.logits for answer in predictor.predict(sources)]
     assert torch.allclose(torch.stack(expected), torch.stack(found), atol=1e-5)
-    assert told == sorted(set(told), reverse=True)
-    assert told[-1] == 2
+    assert logged == sorted(set(logged), reverse=True)
+    assert logged[-1] == 2

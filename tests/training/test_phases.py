@@ -160,7 +160,7 @@ def test_better(row, best, monitor, delta, expected):
 
 
 def test_best_checkpoint_gives_the_accuracy_that_the_history_says(few, tmp_path):
-    from catdog_cli.images.transforms import load_picture, normalise
+    from catdog_cli.images.transforms import load_image, normalise
     from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 
     phase = Phase("p", 3, 1e-2, unfreeze="all", batch_size=3)
@@ -169,8 +169,8 @@ def test_best_checkpoint_gives_the_accuracy_that_the_history_says(few, tmp_path)
     losses = []
     for label, name in enumerate(loaded.class_names):
         for path in sorted((few / "val" / name).iterdir()):
-            picture = normalise(load_picture(path, loaded.input_spec)[None], loaded.input_spec)
-            losses.append(-loaded.classifier(picture).log_softmax(1)[0, label].item())
+            image = normalise(load_image(path, loaded.input_spec)[None], loaded.input_spec)
+            losses.append(-loaded.classifier(image).log_softmax(1)[0, label].item())
     assert sum(losses) / len(losses) == pytest.approx(result.best["val_loss"], rel=1e-3)
 
 

@@ -16,7 +16,7 @@ LAYER_COLUMNS = ("N", "block", "layer", "type", "parameters", "trained by N")
 CACHE_COLUMNS = ("last used", "size", "rows", "store")
 
 
-def tell_archs(facts: dict[str, Any]) -> Iterator[str]:
+def format_archs(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a table of networks, then the names of the others."""
     yield from _table(ARCH_COLUMNS, [_arch_row(row) for row in facts["archs"]])
     if facts["others"]:
@@ -33,7 +33,7 @@ def _arch_row(row: dict[str, Any]) -> tuple:
     return (row["arch"], *counts, row["num_blocks"], note)
 
 
-def tell_arch(facts: dict[str, Any]) -> Iterator[str]:
+def format_arch(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a network's facts and its layers, the last one at the bottom."""
     yield f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['feature_dim']} features"
     yield f"input: {_input(facts['input_spec'])}"
@@ -44,7 +44,7 @@ def tell_arch(facts: dict[str, Any]) -> Iterator[str]:
     yield from _table(LAYER_COLUMNS, [tuple(row[name] for name in names) for row in facts["layers"]])
 
 
-def tell_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
+def format_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
     """Yield what a checkpoint holds, a line for each thing."""
     head = facts["head"]
     hidden = ", ".join(map(str, head["hidden_layers"]))
@@ -68,7 +68,7 @@ def tell_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
         yield _line("data", f"{data.get('num_files')} pictures, fingerprint {data.get('digest')}")
 
 
-def tell_cache(facts: dict[str, Any]) -> Iterator[str]:
+def format_cache(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a table of the cache's stores, the one used last first."""
     yield f"{facts['root']}: {_size(facts['bytes'])} in {counted(len(facts['stores']), 'store')}"
     if facts["stores"]:
@@ -81,7 +81,7 @@ def _store_row(store: dict[str, Any]) -> tuple:
     return used, _size(store["bytes"]), store["rows"], Path(store["path"]).name
 
 
-def tell_cleared(facts: dict[str, Any]) -> Iterator[str]:
+def format_cleared(facts: dict[str, Any]) -> Iterator[str]:
     """Yield how much was freed."""
     left = f"; {_size(facts['left_bytes'])} could not be deleted" if facts["left_bytes"] else ""
     yield f"{facts['root']}: freed {_size(facts['freed_bytes'])}{left}"
@@ -146,13 +146,13 @@ def _settings(settings: dict[str, Any]) -> Iterator[str]:
         yield _line("settings", ", ".join(f"{name} {value}" for name, value in shown.items()))
     defaults = {field.name: field.default for field in dataclasses.fields(Phase)}
     for number, phase in enumerate(settings.get("phases", []), 1):
-        told = {n: v for n, v in phase.items() if n in ("epochs", "learning_rate") or v != defaults.get(n)}
-        told.pop("name", None)
-        facts = ", ".join(f"{name} {value}" for name, value in told.items())
+        logged = {n: v for n, v in phase.items() if n in ("epochs", "learning_rate") or v != defaults.get(n)}
+        logged.pop("name", None)
+        facts = ", ".join(f"{name} {value}" for name, value in logged.items())
         yield _line(f"phase {number}", f"{phase.get('name')}: {facts}")
 
 
-def tell_recipes(facts: dict[str, Any]) -> Iterator[str]:
+def format_recipes(facts: dict[str, Any]) -> Iterator[str]:
     """Yield each recipe's description, options and phases; of a phase, what differs from the defaults."""
     from ...settings import Phase
 
@@ -163,8 +163,8 @@ def tell_recipes(facts: dict[str, Any]) -> Iterator[str]:
         if options:
             yield "  " + ", ".join(f"{key} {_text(value)}" for key, value in options.items())
         for number, phase in enumerate(recipe["phases"], 1):
-            told = {key: value for key, value in phase.items() if key != "name" and value != plain[key]}
-            said = ", ".join(f"{key} {_text(value)}" for key, value in told.items())
+            logged = {key: value for key, value in phase.items() if key != "name" and value != plain[key]}
+            said = ", ".join(f"{key} {_text(value)}" for key, value in logged.items())
             yield f"  {number}. {phase['name']}: {said}"
         yield ""
     yield "Use one by name, or write your own: catdog train DATA --recipe NAME|FILE.toml"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ...errors import SettingsError
-from .terminal import printable, tell, tell_json
+from .terminal import echo, echo_json, printable
 
 MOST_ERRORS = 20
 MOST_DRAWN = 30
@@ -23,8 +23,8 @@ def show_percent(fraction: float) -> str:
 class Tally:
     """Counts what went by; names the first bad pictures on stderr."""
 
-    def __init__(self, say: Callable[[str], None] = lambda text: tell(text, err=True)):
-        self.say = say
+    def __init__(self, log: Callable[[str], None] = lambda text: echo(text, err=True)):
+        self.log = log
         self.total = self.errors = 0
         self.by_class: dict[str, int] = {}
 
@@ -43,17 +43,17 @@ class Tally:
             return
         self.errors += 1
         if aloud and self.errors <= MOST_ERRORS:
-            self.say(row["error"])
+            self.log(row["error"])
 
     def finish(self) -> int:
         """Say how many more were bad; return the exit code: 1 if any was, or there was none at all."""
         if not self.total:
-            self.say("Nothing was predicted: the inputs name no picture.")
+            self.log("Nothing was predicted: the inputs name no picture.")
             return 1
         if self.errors > MOST_ERRORS:
-            tell(f"{self.errors - MOST_ERRORS} more could not be read.", err=True)
+            echo(f"{self.errors - MOST_ERRORS} more could not be read.", err=True)
         if self.errors and self.total > 1:
-            tell(f"{self.errors} of {self.total} inputs could not be predicted.", err=True)
+            echo(f"{self.errors} of {self.total} inputs could not be predicted.", err=True)
         return 1 if self.errors else 0
 
 
@@ -63,12 +63,12 @@ def print_text(rows: Iterable[dict[str, Any]]) -> None:
     for row in rows:
         if row["status"] == "error":
             continue
-        tell(row["path"])
+        echo(row["path"])
         names = [printable(each["name"]) for each in row["predictions"]]
         width = max(map(len, names))
         for name, each in zip(names, row["predictions"], strict=True):
             bar = "  " + _bar(each["probability"]) if with_bars else ""
-            tell(f"  {name:{width}}  {show_percent(each['probability']):>9}{bar}".rstrip())
+            echo(f"  {name:{width}}  {show_percent(each['probability']):>9}{bar}".rstrip())
 
 
 def _bar(fraction: float) -> str:
@@ -81,10 +81,10 @@ def print_json(rows: Iterable[dict[str, Any]]) -> None:
     start = "["
     try:
         for row in rows:
-            tell_json(row, start, end="")
+            echo_json(row, start, end="")
             start = ",\n"
     finally:
-        tell("[]" if start == "[" else "]")
+        echo("[]" if start == "[" else "]")
 
 
 class Drawing:
@@ -112,10 +112,10 @@ class Drawing:
             yield row
 
     def _item(self, row: dict[str, Any]) -> dict[str, Any]:
-        from ...images.read import read_picture
+        from ...images.read import read_image
         from ...inference.inputs import fetch_input
 
-        image = read_picture(fetch_input(row["path"]), shorter_side=600)
+        image = read_image(fetch_input(row["path"]), shorter_side=600)
         return {
             "image": image.permute(1, 2, 0).numpy(),
             "title": os.path.basename(row["path"]),  # noqa: PTH119
@@ -130,4 +130,4 @@ class Drawing:
         from ...plots import plot_predictions
 
         plot_predictions(self.items + self.items[-1:] * self.more, self.path)  # counted, not drawn
-        tell(f"Drawn: {self.path}", err=True)
+        echo(f"Drawn: {self.path}", err=True)

@@ -26,20 +26,20 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
-def tell(text: str, err: bool = False) -> None:
+def echo(text: str, err: bool = False) -> None:
     """Print one line: results to stdout, talk to stderr."""
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     click.echo(printable(text).encode(encoding, "backslashreplace").decode(encoding), err=err)
 
 
-def tell_lines(text: str, err: bool = False) -> None:
+def echo_lines(text: str, err: bool = False) -> None:
     """Print a text of several lines; names in it must be quoted, or a line break in them passes."""
     for line in text.split("\n"):
-        tell(line, err)
+        echo(line, err)
 
 
-def tell_json(document: Any, start: str = "", end: str = "\n") -> None:
+def echo_json(document: Any, start: str = "", end: str = "\n") -> None:
     """Print a JSON document to stdout, in ASCII.
 
     Raises:
@@ -49,7 +49,7 @@ def tell_json(document: Any, start: str = "", end: str = "\n") -> None:
     click.echo(end, nl=False)
 
 
-def tell_over(text: str) -> None:
+def echo_over(text: str) -> None:
     """Write over the line that stands on stderr, and stay on it."""
     click.echo("\r" + printable(text), nl=False, err=True)
 

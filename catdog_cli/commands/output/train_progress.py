@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...errors import CatdogError
-from .terminal import counted, make_console, printable, tell
+from .terminal import counted, echo, make_console, printable
 
 
 class TrainReport:
@@ -40,7 +40,7 @@ class TrainReport:
     def __call__(self, kind: str, **facts: Any) -> None:
         getattr(self, f"on_{kind}")(**facts)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line above the bar."""
         self.console.print(printable(text))
 
@@ -58,33 +58,33 @@ class TrainReport:
             self.task = None
 
     def on_warning(self, text: str) -> None:
-        self.say(f"Warning: {text}")
+        self.log(f"Warning: {text}")
 
     def on_resume(self, path: Any, old: Any, new: Any, progress: Any) -> None:
         phase = new.phases[progress.phase]
         where = f"epoch {progress.epoch} of {phase.epochs}" + (
             f", batch {progress.step}" if progress.step else ""
         )
-        self.say(f"Going on from {str(path)!r}: phase {phase.name!r}, {where} done.")
+        self.log(f"Going on from {str(path)!r}: phase {phase.name!r}, {where} done.")
         if progress.phase == len(new.phases) - 1 and progress.epoch >= phase.epochs:
             option = {0: "--epochs", 1: "--fine-tune-epochs"}.get(progress.phase)
             longer = f": {option} N with more than {phase.epochs} makes the run longer" if option else ""
-            self.say(f"  all epochs are done{longer}")
+            self.log(f"  all epochs are done{longer}")
         before, after = old.to_dict(), new.to_dict()
         for name in after:
             if name != "phases" and before[name] != after[name]:
-                self.say(f"  {name}: {after[name]} (given now) wins over {before[name]} (in the checkpoint)")
+                self.log(f"  {name}: {after[name]} (given now) wins over {before[name]} (in the checkpoint)")
         for was, now in zip(old.phases, new.phases, strict=True):
             if was.epochs != now.epochs:
-                self.say(f"  epochs of phase {now.name!r}: {now.epochs} (given now) wins over {was.epochs}")
+                self.log(f"  epochs of phase {now.name!r}: {now.epochs} (given now) wins over {was.epochs}")
                 if now.scheduler != "constant":
-                    self.say(
+                    self.log(
                         f"  the {now.scheduler} schedule is stretched to {counted(now.epochs, 'epoch')} from "
                         f"here on"
                     )
 
     def on_begin_again(self, run_dir: Any) -> None:
-        self.say(f"Nothing was saved yet in {str(run_dir)!r}: beginning again, with its settings and split.")
+        self.log(f"Nothing was saved yet in {str(run_dir)!r}: beginning again, with its settings and split.")
 
     def on_data_changed(self, changes: Any) -> None:
         """Say what was accepted, or that there are pictures which the run will not see."""
@@ -92,7 +92,7 @@ class TrainReport:
             end = "the run goes on with what there is, and its result will differ from one run in one go."
         else:
             end = "they stay out of this run, which goes on with its own; start a new run to train on them."
-        self.say(f"Warning: the pictures have changed since the run began: {changes.describe()}; {end}")
+        self.log(f"Warning: the pictures have changed since the run began: {changes.describe()}; {end}")
 
     def on_setup(self, setup: Any, run_dir: Any) -> None:
         self.setup, self.run_dir = setup, run_dir
@@ -101,17 +101,17 @@ class TrainReport:
             counts = count_classes(dataset, split)
             shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
             more = f", and {len(counts) - 8} more classes" if len(counts) > 8 else ""
-            self.say(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
+            self.log(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
         aside = ", ".join(f"{count} {why}" for why, count in dataset.left_aside.items() if count)
         if aside:
-            self.say(f"Left aside: {aside}")
+            self.log(f"Left aside: {aside}")
         precision = str(setup.dtype).removeprefix("torch.")
-        self.say(
+        self.log(
             f"{setup.settings.arch}, weights {setup.settings.weights}, {setup.spec.size} px, "
             f"{setup.device.type}, {precision}; run directory {run_dir}"
         )
         for text in advise(dataset, setup.settings):
-            self.say(text)
+            self.log(text)
 
     def on_phase(self, phase, index: int, blocks: list, trainable: int, total: int, done: int) -> None:
         what = (
@@ -121,7 +121,7 @@ class TrainReport:
             if phase.unfreeze == "all"
             else (f"the head and the last {phase.unfreeze} layers{f' (from {blocks[0]})' if blocks else ''}")
         )
-        self.say(
+        self.log(
             f"Phase {index + 1} {phase.name!r}: {counted(phase.epochs, 'epoch')}, "
             f"rate {phase.learning_rate:g}, trains {what}: {trainable:,} of {total:,} parameters"
         )
@@ -138,23 +138,23 @@ class TrainReport:
 
     def on_memory(self, what: str, size: int) -> None:
         rest = "; a batch still counts as a whole" if what == "training" else ""
-        self.say(f"Out of memory: {what} goes on with at most {size} pictures at once{rest}.")
+        self.log(f"Out of memory: {what} goes on with at most {size} pictures at once{rest}.")
 
     def on_cache_too_small(self, needed_bytes: int, limit_bytes: float) -> None:
-        self.say(
+        self.log(
             f"What the frozen blocks make of the pictures would take {needed_bytes / 1e9:.1f} GB, more than "
             f"--cache-limit {limit_bytes / 1e9:g}: it is computed anew in each epoch, which is slower."
         )
 
-    def on_bad_pictures(self, pictures: list) -> None:
-        for picture in pictures[:20]:
-            self.say(f"Skipped: {picture.reason}")
-        if len(pictures) > 20:
-            self.say(f"Skipped: {len(pictures) - 20} more.")
+    def on_bad_pictures(self, images: list) -> None:
+        for image in images[:20]:
+            self.log(f"Skipped: {image.reason}")
+        if len(images) > 20:
+            self.log(f"Skipped: {len(images) - 20} more.")
 
     def on_solved(self, l2: float, picked: bool, num_features: int) -> None:
         how = "found on held-out folds" if picked else "as given"
-        self.say(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
+        self.log(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
 
     def on_batch(self, done: int, total: int, phase, epoch: int, train_loss: float, train_accuracy: float):
         if self.bar.disable:
@@ -169,7 +169,7 @@ class TrainReport:
     def on_epoch(self, row: dict, epochs: int, best: dict) -> None:
         self._hide()
         mark = " *" if best and (best["phase"], best["epoch"]) == (row["phase"], row["epoch"]) else ""
-        self.say(
+        self.log(
             f"{row['phase_name']} {row['epoch']}/{epochs}  train loss {row['train_loss']:.4f} "
             f"accuracy {100 * row['train_accuracy']:.2f} %  val loss {row['val_loss']:.4f} "
             f"accuracy {100 * row['val_accuracy']:.2f} %  {row['pictures_per_s']:.0f} pictures/s  "
@@ -177,7 +177,7 @@ class TrainReport:
         )
 
     def on_early_stop(self, phase: str, epoch: int, patience: int) -> None:
-        self.say(f"Phase {phase!r} stops after epoch {epoch}: no gain in {counted(patience, 'epoch')}")
+        self.log(f"Phase {phase!r} stops after epoch {epoch}: no gain in {counted(patience, 'epoch')}")
 
     def on_phase_end(self, **facts: Any) -> None:
         from ..phase_report import write_phase_report
@@ -187,7 +187,7 @@ class TrainReport:
         except CatdogError as error:  # the training is worth more than its report
             sentence = f"Warning: no report of phase {facts['phase'].name!r}: {error}"
         if sentence:
-            self.say(sentence)
+            self.log(sentence)
 
     def finish(self, result: Any) -> Any:
         """Write the curves, print what to do next, and return the result."""
@@ -198,22 +198,22 @@ class TrainReport:
             try:
                 plot_curves(result.history, result.run_dir / "curves.png")
             except CatdogError as error:  # the training is worth more than its picture
-                self.say(f"Warning: no curves: {error}")
+                self.log(f"Warning: no curves: {error}")
         best = result.best
         if best is not None:
-            self.say(
+            self.log(
                 f"Best: {best['phase_name']} epoch {best['epoch']}, validation accuracy "
                 f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f}; "
                 f"{result.seconds:.1f} s in all"
             )
-            self.say(f"Checkpoint: {result.run_dir / 'best.pt'}")
-            self.say(f"Predict:    catdog predict PICTURE {shlex.quote(str(result.run_dir))}")
+            self.log(f"Checkpoint: {result.run_dir / 'best.pt'}")
+            self.log(f"Predict:    catdog predict PICTURE {shlex.quote(str(result.run_dir))}")
         return result
 
     def show_plan(self, facts: dict[str, Any]) -> None:
         """Print what a dry run found, to stdout."""
         for line in plan_lines(facts):
-            tell(line)
+            echo(line)
 
 
 def plan_lines(facts: dict[str, Any]) -> list[str]:

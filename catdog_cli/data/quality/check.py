@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError
-from ...images.read import PictureError, read_picture
+from ...images.read import ImageError, read_image
 from ..dataset import Dataset, class_counts
 from ..digests import file_digest, file_size, map_threads
 from .label_errors import LabelError, find_label_errors
@@ -217,13 +217,13 @@ def _look(path: Path) -> _Look:
     if file_size(path) == 0:
         return _Look(None, None, (("empty", "the file has 0 bytes"),))
     try:
-        picture = read_picture(path)
-    except PictureError as error:
+        image = read_image(path)
+    except ImageError as error:
         text = str(error)
         cut_off = "truncated" in text or "breaks off" in text
         return _Look(digest, None, (("truncated" if cut_off else "damaged", text),))
-    height, width = picture.shape[1:]
-    return _Look(digest, make_thumbnail(picture), (*_size_findings(width, height), *_header_findings(path)))
+    height, width = image.shape[1:]
+    return _Look(digest, make_thumbnail(image), (*_size_findings(width, height), *_header_findings(path)))
 
 
 def _size_findings(width: int, height: int) -> list[tuple[str, str]]:

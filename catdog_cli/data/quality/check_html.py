@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...images.read import PictureError, read_picture
+from ...images.read import ImageError, read_image
 from ..splits import write_atomically
 from .check import CheckReport, Duplicates, Finding
 from .label_errors import LabelError
@@ -127,10 +127,10 @@ def _figure(root: Path, path: str, caption: str) -> str:
 
 def _thumbnail(path: Path) -> str:
     try:
-        picture = read_picture(path, THUMBNAIL_PX)
-    except PictureError:
+        image = read_image(path, THUMBNAIL_PX)
+    except ImageError:
         return "<div class=none>unreadable</div>"
-    image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    image = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
     image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     data = io.BytesIO()
     image.save(data, "JPEG", quality=80)

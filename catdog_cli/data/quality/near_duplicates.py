@@ -20,9 +20,9 @@ MAX_DIFFERENCE = 0.15  # mean, of the range of a pixel
 ROWS = 512  # hashes compared with all others at a time
 
 
-def make_thumbnail(picture: torch.Tensor) -> np.ndarray:
+def make_thumbnail(image: torch.Tensor) -> np.ndarray:
     """Return what `find_similar` compares, uint8 (16, 16, 3), of a picture, uint8 (3, H, W)."""
-    small = F.interpolate(picture[None], (SIDE, SIDE), mode="bilinear", antialias=True)
+    small = F.interpolate(image[None], (SIDE, SIDE), mode="bilinear", antialias=True)
     return small[0].permute(1, 2, 0).numpy()
 
 

@@ -165,10 +165,10 @@ def _draw_background(width: int, height: int, rng: random.Random) -> Image.Image
     top, other = rng.sample(SKIES, 2)
     shade = Image.linear_gradient("L").resize((width, height))
     bottom = _blend(top, rng.choice(((255, 255, 255), INK)), 0.3)
-    picture = Image.composite(
+    image = Image.composite(
         Image.new("RGB", (width, height), bottom), Image.new("RGB", (width, height), top), shade
     )
-    draw, color, step = ImageDraw.Draw(picture), _blend(top, other, 0.5), rng.randint(36, 70)
+    draw, color, step = ImageDraw.Draw(image), _blend(top, other, 0.5), rng.randint(36, 70)
     kind = rng.choice(("plain", "dots", "stripes", "hills"))
     if kind == "dots":
         for row, y in enumerate(range(0, height, step)):
@@ -182,12 +182,12 @@ def _draw_background(width: int, height: int, rng: random.Random) -> Image.Image
         for x, share in ((0.1, 0.4), (0.8, 0.6)):
             center = (width * (x + rng.uniform(-0.1, 0.1)), height * rng.uniform(1.2, 1.4))
             draw.circle(center, width * 0.5, fill=_blend(top, other, share))
-    return picture
+    return image
 
 
-def _photograph(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """Return `picture` as a camera might take it: brighter, tinted, a little blurred, with noise."""
-    blurred = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.8)))
+def _photograph(image: Image.Image, rng: random.Random) -> Image.Image:
+    """Return `image` as a camera might take it: brighter, tinted, a little blurred, with noise."""
+    blurred = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.8)))
     pixels = np.asarray(blurred, dtype=np.float32)  # (height, width, 3), 0 to 255
     gains = rng.uniform(0.85, 1.1) * np.array([rng.uniform(0.94, 1.06) for _ in range(3)], dtype=np.float32)
     noise = np.random.default_rng(rng.getrandbits(64)).normal(0, rng.uniform(2, 9), pixels.shape)

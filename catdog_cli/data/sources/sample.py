@@ -91,9 +91,9 @@ def _draw_missing(root: Path, counts: dict[str, int], seed: int, report: Callabl
         path = root / split / label / f"{number:03d}.jpg"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture = draw_animal(label, random.Random(f"{seed}/{split}/{label}/{number}"))
+            image = draw_animal(label, random.Random(f"{seed}/{split}/{label}/{number}"))
             with replacing(path, sync=False) as unfinished:  # a killed run leaves no half picture behind
-                picture.save(unfinished, "JPEG", quality=88)
+                image.save(unfinished, "JPEG", quality=88)
             num_drawn += 1
         report(done, total)
     return num_drawn

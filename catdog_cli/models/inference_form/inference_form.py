@@ -12,7 +12,7 @@ from torch import fx, nn
 from .onednn import can_fuse, fuse_convolutions
 
 
-class FastForm(nn.Module):
+class InferenceForm(nn.Module):
     """A copy of `module` for inference: Conv and BatchNorm fused, channels-last, run in `dtype`.
 
     On a CPU with oneDNN a convolution, the sum and the activation behind it are one kernel, too: twice as
@@ -26,7 +26,7 @@ class FastForm(nn.Module):
         self.dtype, self.device = dtype, device
         fused = _fuse(module) if any(True for _ in module.parameters()) else copy.deepcopy(module)
         fused.eval().requires_grad_(False)
-        if isinstance(fused, fx.GraphModule) and form_name(device) == "onednn":
+        if isinstance(fused, fx.GraphModule) and form_name(device, dtype) == "onednn":
             fused = fuse_convolutions(fused, dtype)
         self.body = fused.to(device, dtype, memory_format=torch.channels_last)
 
@@ -38,9 +38,9 @@ class FastForm(nn.Module):
         return self.body(inputs)
 
 
-def form_name(device: torch.device) -> str:
+def form_name(device: torch.device, dtype: torch.dtype = torch.float32) -> str:
     """Return the name of what is done to a network on `device`, for whoever keeps its outputs."""
-    return "onednn" if device.type == "cpu" and can_fuse() else "plain"
+    return "onednn" if device.type == "cpu" and can_fuse(dtype) else "plain"
 
 
 def _fuse(module: nn.Module) -> nn.Module:

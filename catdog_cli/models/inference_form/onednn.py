@@ -55,17 +55,20 @@ class FusedConv(nn.Module):
 
 
 @functools.cache
-def can_fuse() -> bool:
-    """Return whether this torch has oneDNN's fused convolutions, and they compute what they should."""
+def can_fuse(dtype: torch.dtype = torch.float32) -> bool:
+    """Return whether oneDNN's fused convolutions are here and compute what they should.
+
+    In bfloat16 they need a processor with AVX-512 or AVX_NE_CONVERT.
+    """
     if not torch.backends.mkldnn.is_available():
         return False
     conv = nn.Conv2d(16, 16, 1).requires_grad_(False)
     nn.init.constant_(conv.weight, 0.25)
     nn.init.zeros_(conv.bias)
-    inputs = torch.arange(-8.0, 8.0).view(1, 16, 1, 1).repeat(1, 1, 2, 2)
+    inputs = torch.arange(-8.0, 8.0, dtype=dtype).view(1, 16, 1, 1).repeat(1, 1, 2, 2)
     try:
-        alone = FusedConv(conv, ("hardtanh", [-1.0, 6.0], ""), torch.float32)(inputs)
-        summed = FusedConv(conv, ("relu", [], ""), torch.float32)(inputs, inputs)
+        alone = FusedConv(conv, ("hardtanh", [-1.0, 6.0], ""), dtype)(inputs)
+        summed = FusedConv(conv, ("relu", [], ""), dtype)(inputs, inputs)
         return torch.equal(alone, torch.full_like(inputs, -1)) and torch.equal(summed, (inputs - 2).relu())
     except (AttributeError, RuntimeError, TypeError):  # an operator that is not there, or is another one
         return False

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...settings import HeadSpec
 from ..classifier import Classifier, build_classifier
-from ..meta import empty_networks
+from ..meta import meta_networks
 from .registry import FIRST_CLASS, build_model, input_spec
 
 
@@ -21,7 +21,7 @@ def describe_arch(arch: str) -> dict[str, Any]:
         SettingsError: no such arch.
     """
     classifier = _build(arch)
-    with empty_networks():
+    with meta_networks():
         whole = build_model(arch)
     return {
         "arch": arch,
@@ -63,7 +63,7 @@ def list_layers(arch: str) -> list[dict[str, Any]]:
 
 
 def _build(arch: str) -> Classifier:
-    with empty_networks():
+    with meta_networks():
         return build_classifier(arch, 2, HeadSpec())
 
 

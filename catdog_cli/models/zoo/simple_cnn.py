@@ -9,8 +9,8 @@ from torch import nn
 class MeanPool(nn.Module):
     """Global average pooling and flattening: (B, C, H, W) -> (B, C)."""
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return nn.functional.adaptive_avg_pool2d(pictures, (1, 1)).flatten(1)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return nn.functional.adaptive_avg_pool2d(images, (1, 1)).flatten(1)
 
 
 class ChannelsLastMean(torch.autograd.Function):
@@ -20,9 +20,9 @@ class ChannelsLastMean(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, pictures: torch.Tensor) -> torch.Tensor:
-        ctx.shape, ctx.dtype = pictures.shape, pictures.dtype
-        return MeanPool()(pictures)
+    def forward(ctx: Any, images: torch.Tensor) -> torch.Tensor:
+        ctx.shape, ctx.dtype = images.shape, images.dtype
+        return MeanPool()(images)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
@@ -49,5 +49,5 @@ class SimpleCNN(nn.Module):
         self.pool = MeanPool()
         self.classifier = nn.Linear(channels[-1], num_classes)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.pool(self.features(pictures)))
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.pool(self.features(images)))

@@ -163,9 +163,9 @@ def _train(settings: TrainSettings, run_dir: Path, folder: Path, kill_after: int
     return None
 
 
-def _last_words(told: str) -> str:
+def _last_words(logged: str) -> str:
     """Return the error that a command ended with, which may go over several lines, or its last line."""
-    lines = told.strip().splitlines() or ["it said nothing"]
+    lines = logged.strip().splitlines() or ["it said nothing"]
     starts = [place for place, line in enumerate(lines) if line.startswith("Error: ")]
     return "\n".join(lines[starts[-1] if starts else -1 :]).removeprefix("Error: ")
 

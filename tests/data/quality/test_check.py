@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from catdog_cli.data.grouping import group_pictures
+from catdog_cli.data.grouping import group_images
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.quality import check
 from catdog_cli.data.quality.check import check_dataset, find_label_errors
@@ -16,7 +16,7 @@ from catdog_cli.data.quality.near_duplicates import find_similar
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.splits import split_dataset
 from catdog_cli.errors import DataError
-from tests.conftest import draw_picture, write_pictures
+from tests.conftest import draw_image, write_images
 
 
 def draw_shapes(number: int, size: tuple[int, int] = (120, 100)) -> Image.Image:
@@ -29,24 +29,24 @@ def draw_shapes(number: int, size: tuple[int, int] = (120, 100)) -> Image.Image:
 def spoil(pets):
     """Put one picture of each kind into train/cats; return {file name: kind}."""
     folder = pets / "train/cats"
-    picture = draw_picture(0, 5, (64, 48))
+    picture = draw_image(0, 5, (64, 48))
     picture.save(folder / "whole.jpg")
     data = (folder / "whole.jpg").read_bytes()
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "cut.jpg").write_bytes(data[: len(data) // 2])
     (folder / "text.jpg").write_text("hello")
-    draw_picture(0, 6, (64, 48)).save(folder / "png.jpg", "PNG")
-    draw_picture(0, 7, (64, 48)).convert("CMYK").save(folder / "cmyk.jpg")
+    draw_image(0, 6, (64, 48)).save(folder / "png.jpg", "PNG")
+    draw_image(0, 7, (64, 48)).convert("CMYK").save(folder / "cmyk.jpg")
     Image.fromarray(np.arange(0, 48 * 64 * 20, 20, dtype=np.uint16).reshape(48, 64)).save(folder / "deep.png")
     Image.fromarray(np.arange(9, 48 * 64 * 9 + 9, 9, dtype=np.uint16).reshape(48, 64)).save(
         folder / "deep.tif"
     )
-    frames = [draw_picture(0, number, (64, 48)) for number in (8, 9)]
+    frames = [draw_image(0, number, (64, 48)) for number in (8, 9)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
     exif = Image.Exif()
     exif[0x0112] = 6
-    draw_picture(0, 10, (64, 48)).save(folder / "turned.jpg", exif=exif)
-    draw_picture(0, 11, (30, 48)).save(folder / "tiny.png")
+    draw_image(0, 10, (64, 48)).save(folder / "turned.jpg", exif=exif)
+    draw_image(0, 11, (30, 48)).save(folder / "tiny.png")
     return {
         "empty.jpg": "empty", "cut.jpg": "truncated", "text.jpg": "damaged", "png.jpg": "misnamed",
         "cmyk.jpg": "cmyk", "deep.png": "16-bit", "deep.tif": "16-bit", "moving.gif": "animated",
@@ -68,14 +68,14 @@ def test_each_kind_is_found(pets):
 
 def test_a_huge_picture_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "HUGE_PIXELS", 10_000)
-    write_pictures(tmp_path, {"a": 1, "b": 1})
-    draw_picture(0, 1, (200, 51)).save(tmp_path / "a" / "wide.png")
+    write_images(tmp_path, {"a": 1, "b": 1})
+    draw_image(0, 1, (200, 51)).save(tmp_path / "a" / "wide.png")
     report = check_dataset(scan_dataset(tmp_path))
     assert [(finding.path, finding.kind) for finding in report.findings] == [("a/wide.png", "huge")]
 
 
 def test_counts_imbalance_and_progress(tmp_path):
-    write_pictures(tmp_path, {"train/a": 8, "train/b": 2, "val/a": 1, "val/b": 1})
+    write_images(tmp_path, {"train/a": 8, "train/b": 2, "val/a": 1, "val/b": 1})
     seen = []
     report = check_dataset(scan_dataset(tmp_path), lambda done, total: seen.append((done, total)))
     assert report.counts == {"train": {"a": 8, "b": 2}, "val": {"a": 1, "b": 1}}
@@ -170,7 +170,7 @@ def test_the_page_holds_everything_and_escapes_it(pets, tmp_path):
 
 
 def test_a_page_of_nothing(tmp_path):
-    write_pictures(tmp_path, {"a": 1, "b": 1})
+    write_images(tmp_path, {"a": 1, "b": 1})
     assert "No duplicates" in build_page(check_dataset(scan_dataset(tmp_path)))
 
 
@@ -196,10 +196,10 @@ def test_groups_of_a_split(tmp_path):
     draw_shapes(4).resize((60, 50)).save(tmp_path / "a" / "9_99.png")
     dataset = scan_dataset(tmp_path)
     paths = dataset.splits["all"].paths
-    alike = dict(zip(paths, group_pictures(dataset, "all"), strict=True))
+    alike = dict(zip(paths, group_images(dataset, "all"), strict=True))
     assert alike["a/1_4.png"] == alike["a/9_99.png"]
     assert len(set(alike.values())) == 20
-    named = dict(zip(paths, group_pictures(dataset, "all", r"/(\d+)_"), strict=True))
+    named = dict(zip(paths, group_images(dataset, "all", r"/(\d+)_"), strict=True))
     assert len(set(named.values())) == 5
     assert named["a/1_4.png"] == named["b/1_5.png"] == named["a/9_99.png"]
     drawn = split_dataset(dataset, 0.5, groups=list(named.values()))
@@ -210,7 +210,7 @@ def test_groups_of_a_split(tmp_path):
 @pytest.mark.parametrize(("pattern", "message"), [("(", "no regular expression"), ("xyz", "matches none")])
 def test_bad_patterns(pets, pattern, message):
     with pytest.raises(DataError, match=message):
-        group_pictures(scan_dataset(pets), "train", pattern)
+        group_images(scan_dataset(pets), "train", pattern)
 
 
 def test_wrong_labels_are_found():

@@ -36,19 +36,19 @@ def test_folders_hold_the_pictures_asked_for(tmp_path):
 def test_pictures_are_rgb_of_about_200_by_180_px_in_varying_sizes(drawn):
     sizes = []
     for path in drawn.rglob("*.jpg"):
-        with Image.open(path) as picture:
-            assert picture.mode == "RGB"
-            sizes.append(picture.size)
+        with Image.open(path) as image:
+            assert image.mode == "RGB"
+            sizes.append(image.size)
     assert len(set(sizes)) > 5
     assert all(180 <= width <= 230 and 160 <= height <= 205 for width, height in sizes)
 
 
 def test_seed_decides_the_pictures(drawn, tmp_path):
-    pictures = read_all(drawn)
-    assert read_all(draw_dataset(tmp_path / "same", 3, 2).root) == pictures
+    images = read_all(drawn)
+    assert read_all(draw_dataset(tmp_path / "same", 3, 2).root) == images
     other = read_all(draw_dataset(tmp_path / "other", 3, 2, seed=1).root)
-    assert all(other[name] != content for name, content in pictures.items())
-    assert len(set(pictures.values())) == len(pictures)  # no validation picture is a training picture
+    assert all(other[name] != content for name, content in images.items())
+    assert len(set(images.values())) == len(images)  # no validation picture is a training picture
 
 
 def test_second_call_draws_only_what_is_missing(drawn):

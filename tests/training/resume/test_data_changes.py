@@ -10,7 +10,7 @@ from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.splits import read_keys, split_dataset, write_split
 from catdog_cli.errors import CatdogError, DataError
 
-from ...conftest import write_pictures
+from ...conftest import write_images
 from ..runs import Events, differences, load, resume, settings_for, train
 
 ACCEPT = {"accept_changed_data": True}
@@ -113,7 +113,7 @@ def test_a_class_of_which_nothing_is_left_keeps_its_place(both):
 
 def test_a_test_split_is_of_no_concern(few, tmp_path):
     data = shutil.copytree(few, tmp_path / "data")
-    write_pictures(data, {"test/cats": 2, "test/dogs": 2})
+    write_images(data, {"test/cats": 2, "test/dogs": 2})
     train(settings_for(data), tmp_path / "run")
     (data / "test" / "cats" / "0.png").unlink()
     change(data, "test/dogs/1.png")
@@ -146,7 +146,7 @@ def test_a_run_without_a_split_goes_by_its_fingerprint(both):
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):
     """Return a folder without val/, which every run has to split."""
-    return write_pictures(tmp_path_factory.mktemp("single"), {"cats": 12, "dogs": 12})
+    return write_images(tmp_path_factory.mktemp("single"), {"cats": 12, "dogs": 12})
 
 
 def test_a_manifest_may_get_and_lose_rows(single, tmp_path):
@@ -169,7 +169,7 @@ def test_a_prepared_folder_made_anew_with_more_pictures_keeps_the_split(single, 
     train(settings_for(tmp_path / "prepared"), tmp_path / "run")
     straight = resume(shutil.copytree(tmp_path / "run", tmp_path / "straight"), epochs=3)
     shutil.rmtree(tmp_path / "prepared")
-    write_pictures(data, {"cats": 20})
+    write_images(data, {"cats": 20})
     prepare_dataset(scan_dataset(data), tmp_path / "prepared", 32)
     events = Events()
     ours = resume(shutil.copytree(tmp_path / "run", tmp_path / "ours"), events, epochs=3, **ACCEPT)
