@@ -29,10 +29,10 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "plots": LOWEST,
     "recipes": LOWEST,
     "features": LOWEST | {"images", "data", "models"},
-    "runs": LOWEST | {"models"},
+    "runs": LOWEST | {"images", "data", "models"},
     "evaluation": LIBRARY,
     "training": LIBRARY | {"evaluation"},
-    "tracking": LIBRARY,
+    "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY,
     "commands": LIBRARY | {"evaluation", "training", "tracking", "inference", "plots", "recipes"},
     "cli": LOWEST | {"commands"},
@@ -52,7 +52,7 @@ LIGHT_FILES = {"models/zoo/registry.py"}  # holds the registry's names
 HEAVY = {"torch", "torchvision", "PIL", "numpy", "accelerate", "sklearn", "scipy", "matplotlib", "pandas"}
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}  # where they differ from the package's name
 MAX_FILE_LINES = 350
-MAX_FUNCTION_LINES = 60
+MAX_FUNCTION_LINES = 90  # the loop is one idea
 
 
 def read_requirements() -> dict[str, set[str]]:
@@ -213,7 +213,7 @@ BROKEN = [
         "data must not import models",
     ),
     ("models/heads.py", "import catdog_cli.data.scan", "models must not import data"),
-    ("inference/batch.py", "from ..training.loop import run", "inference must not import training"),
+    ("inference/batch.py", "from ..training.loop import fit", "inference must not import training"),
     ("training/loop.py", "from .. import plots", "training must not import plots"),
     ("settings.py", "from . import runs", "settings must not import runs"),
     ("runs/checkpoint.py", "from ..commands.options import x", "runs must not import commands"),
@@ -253,7 +253,7 @@ BROKEN = [
     ),
     ("data/scan.py", "def f():\n    import requests", "setup.cfg does not declare requests"),
     ("data/scan.py", "x = 1\n" * 351, "351 lines, at most 350"),
-    ("data/scan.py", "def scan():\n" + "    x = 1\n" * 60, "scan has 61 lines, at most 60"),
+    ("data/scan.py", "def scan():\n" + "    x = 1\n" * 90, "scan has 91 lines, at most 90"),
 ]
 
 

@@ -94,9 +94,9 @@ def _report(
 
 def _claim(output: str) -> None:
     """Make the folder now: a name that cannot be used should not cost a measurement."""
-    from ..training.run import claim_folder
+    from ..runs.directory import create_folder
 
-    claim_folder(Path(output))
+    create_folder(Path(output))
 
 
 def _introduce(predictor: Any, number: int, split: str) -> str:

@@ -44,10 +44,10 @@ def describe_checkpoint(target: str) -> dict[str, Any]:
 def _checkpoint_files(target: str) -> list[Path]:
     """Return the file itself, or a run directory's best.pt and last.pt as far as they are there."""
     from ..errors import CheckpointError
-    from ..runs.checkpoint import find_checkpoint
+    from ..runs.directory import BEST, LAST, find_checkpoint
 
     found, errors = [], []
-    for name in ("best.pt", "last.pt"):  # before the end of its first epoch a run may have the last alone
+    for name in (BEST, LAST):  # before the end of its first epoch a run may have the last alone
         try:
             found.append(find_checkpoint(target, name))
         except CheckpointError as error:

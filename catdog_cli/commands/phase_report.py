@@ -1,6 +1,5 @@
 """The report that training writes for the best checkpoint of each phase; called by `progress`."""
 
-from pathlib import Path
 from typing import Any
 
 from .evaluation import image_path, photo_reader, write_files
@@ -27,13 +26,13 @@ def write_phase_report(setup: Any, run_dir: Any, facts: dict[str, Any]) -> str |
         CatdogError: the logits are not finite, or the report cannot be written.
     """
     from ..evaluation.report import summarize
-    from ..training.checkpointing import phase_label
+    from ..runs.directory import RunDirectory
 
     phase, best = facts["phase"], facts["best"]
     if best is None or not len(facts["labels"]):
         return None
     document, scores = _measure(setup, facts)
-    directory = Path(run_dir) / "reports" / phase_label(facts["index"], phase.name)
+    directory = RunDirectory(run_dir).report(facts["index"], phase.name)
     what = f"{phase.name!r}, best epoch {best['epoch']}"
     title = f"{setup.settings.arch}, phase {what}, on validation pictures"
     write_files(directory, title, document, scores, photo_reader(setup.dataset, "val"), DPI)

@@ -129,14 +129,11 @@ def _run_dir(output: str | None, arch: str, group: Group) -> Iterator[Path]:
     if output:
         yield Path(output)
         return
-    from ..training.run import reserve_run_dir
+    from ..runs.directory import RunDirectory
 
-    run_dir = group.from_main(lambda: reserve_run_dir(Path("checkpoints"), arch))
-    try:
-        yield run_dir
-    finally:
-        with contextlib.suppress(OSError):  # it holds something
-            run_dir.rmdir()
+    directory = group.from_main(lambda: RunDirectory.reserve(Path("checkpoints"), arch))
+    with directory.removed_if_empty():
+        yield directory.path
 
 
 def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) -> None:
@@ -163,9 +160,10 @@ def _resume(data: str | None, path: str, given: dict[str, Any], group: Group) ->
             raise SettingsError(
                 f"{option} cannot change on resume: the run keeps its own. Leave it out, or start a new run."
             )
+    from ..runs.directory import RunDirectory
     from ..training import run
 
-    run_dir = group.from_main(lambda: run.find_run(path))
+    run_dir = group.from_main(lambda: RunDirectory.find(path)).path
     changes = run.Changes(data=data, **{name: given[name] for name in RESUMABLE - {"as_json"}})
     with TrainReport() as report:
         start = functools.partial(run.resume, path, changes)
@@ -181,11 +179,13 @@ def _follow(
     resuming: bool = False,
 ) -> Any:
     """Call `start(report, should_stop, group)`; MLflow and TensorBoard listen too where that is asked for."""
+    from ..training.events import broadcast, ignore
+
     if not group.is_main:
         with _stop_on_signals(aloud=False) as should_stop:
-            return start(lambda kind, **facts: None, should_stop, group)
+            return start(ignore, should_stop, group)
     from ..tracking.mlflow import open_tracker
-    from ..tracking.tensorboard import open_event_writer, tee
+    from ..tracking.tensorboard import open_event_writer
 
     with contextlib.ExitStack() as stack:
         board = open_event_writer(run_dir, tracking["tensorboard"], report.log, resuming)
@@ -193,10 +193,7 @@ def _follow(
         tracker = open_tracker(run_dir, *names, report.log, resuming)
         followers = [stack.enter_context(each) for each in (board, tracker) if each is not None]
         should_stop = stack.enter_context(_stop_on_signals(aloud=group.size == 1))
-        result = report.finish(start(tee(report, *followers), should_stop, group))
-        if tracker is not None:
-            tracker.finish(result)
-        return result
+        return start(broadcast(report, *followers), should_stop, group)
 
 
 @contextlib.contextmanager
@@ -235,9 +232,11 @@ def _document(result: Any) -> dict[str, Any]:
         raise CatdogError(
             "No epoch was trained, so there is no best checkpoint: give --epochs of at least 1."
         )
+    from ..runs.directory import RunDirectory
+
     return {
         "run_dir": str(result.run_dir),
-        "checkpoint": str(result.run_dir / "best.pt"),
+        "checkpoint": str(RunDirectory(result.run_dir).best),
         "best": {
             "phase": best["phase_name"],
             "epoch": best["epoch"],

@@ -63,7 +63,9 @@ def verify_resume(
 
 def _settings(data: str, config: str | None, recipe: str | None, given: dict[str, Any]) -> "TrainSettings":
     """Return what a run directory says, or what the options say."""
-    file = Path(data) / "settings.json"
+    from ..runs.directory import RunDirectory
+
+    file = RunDirectory(Path(data)).settings
     if not file.is_file():
         return options.trial_settings(data, config, recipe, given)
     from ..settings import TrainSettings

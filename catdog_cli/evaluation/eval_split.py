@@ -103,7 +103,9 @@ def read_sides(run: Path) -> Sides:
     Raises:
         DataError: the file cannot be read.
     """
-    path = run / "split.csv"
+    from ..runs.directory import RunDirectory
+
+    path = RunDirectory(run).split
     if not path.exists():
         return {}
     try:
@@ -117,7 +119,7 @@ def read_sides(run: Path) -> Sides:
 
 
 def _list_runs(checkpoints: Iterable[str]) -> list[Path]:
-    from ..runs.checkpoint import find_checkpoint
+    from ..runs.directory import find_checkpoint
 
     return list(dict.fromkeys(find_checkpoint(path).parent for path in checkpoints))
 
@@ -145,8 +147,10 @@ def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None
 
 
 def _trained_path(run: Path) -> Path | None:
+    from ..runs.directory import RunDirectory
+
     try:
-        return Path(json.loads(read_text(run / "settings.json"))["data"]).resolve()
+        return Path(json.loads(read_text(RunDirectory(run).settings))["data"]).resolve()
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # then the content decides
 
@@ -154,10 +158,11 @@ def _trained_path(run: Path) -> Path | None:
 def _same_content(dataset: "Dataset", run: Path, sides: Sides) -> bool:
     from ..data.digests import fingerprint
     from ..runs.checkpoint import load_checkpoint
+    from ..runs.directory import LAST
 
     divided = divide(dataset, [sides])
     try:
-        digest = load_checkpoint(run, "last.pt", resume=True)["data_fingerprint"]
+        digest = load_checkpoint(run, LAST, resume=True)["data_fingerprint"]
     except CatdogError:
         return False
     return len(divided) == digest["num_files"] and fingerprint(divided) == digest

@@ -6,11 +6,9 @@ inference (load).
 
 import math
 import platform
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
@@ -20,8 +18,8 @@ from ..models.classifier import Classifier, build_classifier
 from ..models.meta import meta_networks
 from ..models.weights import load_plain
 from ..models.zoo.registry import check_arch
-from ..runtime.files import replacing
 from ..settings import HeadSpec, InputSpec, check_kind
+from .directory import BEST, find_checkpoint, write_atomic
 
 FORMAT_VERSION = 1
 PREDICT_KEYS = (
@@ -53,32 +51,6 @@ RESUME_KEYS = (
     "data_fingerprint",
     "versions",
 )
-
-
-def write_atomic(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill what becomes the file at `path`, whole or not at all.
-
-    Raises:
-        CheckpointError: the disk is full, read-only, or the folder is gone; what was at `path` is intact.
-    """
-    path = Path(path)
-    try:
-        with replacing(path) as unfinished, unfinished.open("wb") as file:
-            write(file)
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        reason = _reason(error)
-        there = "; what was saved before is intact." if any(path.parent.glob("*.pt")) else "."
-        raise CheckpointError(
-            f"Cannot write {str(path)!r} ({reason}): free space or choose another --output{there}"
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return what the system said; torch hides it behind an error of its own."""
-    hidden = error
-    while hidden is not None and not isinstance(hidden, OSError):
-        hidden = hidden.__context__
-    return (hidden and hidden.strerror) or str(error).splitlines()[0]
 
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
@@ -113,30 +85,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def find_checkpoint(path: str | Path, name: str = "best.pt") -> Path:
-    """Return the checkpoint file meant by `path`: a file itself, or `name` in a run directory.
-
-    Raises:
-        CheckpointError: nothing there.
-    """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            if (path / name).is_file():
-                return path / name
-            newest = newest_run(path)
-            hint = f"; did you mean {str(newest)!r}?" if newest and (newest / name).is_file() else "."
-            raise CheckpointError(
-                f"No {name} in {str(path)!r}: give a run directory or a checkpoint file{hint}"
-            )
-        if path.exists():
-            return path
-    except OSError as error:  # no permission to look, a name too long
-        raise CheckpointError(f"Cannot look for {str(path)!r} ({error.strerror}): check the path.") from error
-    raise CheckpointError(f"No checkpoint at {str(path)!r}: give a run directory or a .pt file.")
-
-
-def load_checkpoint(path: str | Path, name: str = "best.pt", resume: bool = False) -> dict[str, Any]:
+def load_checkpoint(path: str | Path, name: str = BEST, resume: bool = False) -> dict[str, Any]:
     """Load a checkpoint and check what it holds; with `resume`, all that going on needs.
 
     Raises:
@@ -252,9 +201,3 @@ def _assign(classifier: Classifier, state_dict: dict[str, torch.Tensor]) -> None
         if given.is_floating_point() and not torch.isfinite(given).all():
             raise ValueError(f"{name} holds numbers that are not finite")
     classifier.load_state_dict(state_dict, strict=True, assign=True)
-
-
-def newest_run(folder: Path) -> Path | None:
-    """Return the run directory in `folder` whose trailing number is highest, by number, not by text."""
-    runs = [run for run in folder.glob("*") if run.is_dir() and re.search(r"\d+$", run.name)]
-    return max(runs, key=lambda run: int(re.search(r"\d+$", run.name).group()), default=None)

@@ -9,9 +9,9 @@ import torch
 
 from ..errors import CatdogError
 from .checkpoint import load_checkpoint
+from .directory import HISTORY, LAST, SPLIT
 
 TIMES = frozenset(("seconds", "pictures_per_s"))  # no two runs take the same time
-HISTORY = "history.jsonl"
 
 
 def compare_runs(first: Path, second: Path) -> list[str]:
@@ -38,12 +38,12 @@ def _file_names(folder: Path) -> set[str]:
 def _read(path: Path) -> Any:
     """Return what is compared of a file: plain containers and tensors, bytes, or None for what is drawn."""
     if path.suffix == ".pt":
-        return load_checkpoint(path, resume=path.name == "last.pt")
+        return load_checkpoint(path, resume=path.name == LAST)
     if path.name == HISTORY:
         return [json.loads(line) for line in path.read_text().splitlines()]
     if path.suffix == ".json":
         return json.loads(path.read_text())
-    return path.read_bytes() if path.name == "split.csv" else None
+    return path.read_bytes() if path.name == SPLIT else None
 
 
 def find_differences(first: Any, second: Any, place: str = "") -> Iterator[str]:

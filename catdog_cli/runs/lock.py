@@ -22,7 +22,7 @@ _held: set[int] = set()  # descriptors
 
 
 @contextlib.contextmanager
-def locked(run_dir: Path, report: Callable[..., None]) -> Iterator[None]:
+def locked(run_dir: Path, warn: Callable[[str], None]) -> Iterator[None]:
     """Hold a run directory for the time of a `with` block.
 
     Raises:
@@ -31,10 +31,7 @@ def locked(run_dir: Path, report: Callable[..., None]) -> Iterator[None]:
     path = run_dir / LOCK_FILE
     descriptor = _take(path)
     if descriptor is None:
-        report(
-            "warning",
-            text=f"The file system of {str(run_dir)!r} has no locks: let no other process train there.",
-        )
+        warn(f"The file system of {str(run_dir)!r} has no locks: let no other process train there.")
         yield
         return
     _close_in_children()

@@ -11,18 +11,24 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CatdogError, InterruptedRunError, SettingsError
-from ..runs.checkpoint import write_atomic
+from ..runs import directory
+from ..runs.directory import write_atomic
 from ..settings import check_kind
+from ..training.events import EpochEnded, Event, RunEnded, RunResumed, RunStarted
 from .mlflow_check import look
 from .mlflow_store import ADDRESS, Store, StoreError, hide_password
 from .run_params import describe_run, hash_file, list_files, make_row, read_lines
 
+if TYPE_CHECKING:
+    from ..training.checkpointing import Progress
+    from ..training.setup import Setup
+
 EXPERIMENT = "catdog"
-NOTE_FILE, PENDING_FILE = "mlflow.json", "mlflow-pending.jsonl"
-NOT_SENT = ("last.pt", NOTE_FILE, PENDING_FILE, "tensorboard")  # of use in the run directory alone
+NOTE_FILE, PENDING_FILE = directory.MLFLOW_NOTE, directory.MLFLOW_PENDING
+NOT_SENT = (directory.LAST, NOTE_FILE, PENDING_FILE, directory.TENSORBOARD)  # of no use there
 RETRY_S = 30.0  # between attempts to reach MLflow while it does not answer
 Log = Callable[[str], None]
 
@@ -124,10 +130,15 @@ class Tracker:
         self.queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
 
-    def __call__(self, kind: str, **facts: Any) -> None:
-        handler = getattr(self, f"_on_{kind}", None)
-        if handler is not None:
-            handler(**facts)
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunResumed):
+            self._on_resume(event.progress)
+        elif isinstance(event, RunStarted):
+            self._on_setup(event.setup, event.run_dir)
+        elif isinstance(event, EpochEnded):
+            self._on_epoch(event.row)
+        elif isinstance(event, RunEnded):
+            self.finish(event.result)
         self._log_news()
 
     def __enter__(self) -> "Tracker":
@@ -143,7 +154,7 @@ class Tracker:
                 self.store.close(self.run_id, "KILLED" if kind is InterruptedRunError else "FAILED")
         self._log_news()
 
-    def _on_resume(self, progress: Any, **facts: Any) -> None:
+    def _on_resume(self, progress: "Progress") -> None:
         """Take up again what is in the history; `_deliver` leaves out what MLflow has of it."""
         pending = {item["step"]: item for item in read_lines(self.run_dir / PENDING_FILE) if "step" in item}
         self.step = len(progress.history)
@@ -151,7 +162,7 @@ class Tracker:
             pending.get(step) or make_row(step, row) for step, row in enumerate(progress.history, 1)
         ]
 
-    def _on_setup(self, setup: Any, run_dir: Path) -> None:
+    def _on_setup(self, setup: "Setup", run_dir: Path) -> None:
         self.class_names = setup.dataset.class_names
         (run_dir / PENDING_FILE).unlink(missing_ok=True)
         if self.run_id is None:
@@ -159,7 +170,7 @@ class Tracker:
         self.queue.put({"params": describe_run(setup)})
         self.thread.start()
 
-    def _on_epoch(self, row: dict[str, Any], **facts: Any) -> None:
+    def _on_epoch(self, row: dict[str, Any]) -> None:
         self.step += 1
         self.queue.put(make_row(self.step, row))
 
@@ -179,7 +190,7 @@ class Tracker:
             best = {f"best_{name}": value for name, value in result.best.items() if name.startswith("val_")}
             self.store.send_rows(self.run_id, [make_row(self.step, best)])
         self.store.upload(self.run_id, self.run_dir, list_files(self.run_dir, NOT_SENT))
-        checkpoint = self.run_dir / "best.pt"
+        checkpoint = self.run_dir / directory.BEST
         said = ""
         if checkpoint.exists():
             published = {"sha256": hash_file(checkpoint), "name": self.model}

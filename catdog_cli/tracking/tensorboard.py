@@ -1,4 +1,4 @@
-"""More listeners to training: several at once, and one that writes event files for TensorBoard."""
+"""A listener that writes event files for TensorBoard."""
 
 import threading
 from collections.abc import Callable
@@ -6,20 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import require
+from ..runs.directory import TENSORBOARD
+from ..training.events import EpochEnded, Event, RunResumed, RunStarted
 
-EVENTS_FOLDER = "tensorboard"
 Log = Callable[[str], None]
-
-
-def tee(*listeners: Callable[..., None] | None) -> Callable[..., None]:
-    """Return a report that tells every listener, in order; None is left out."""
-    heard = [listener for listener in listeners if listener is not None]
-
-    def report(kind: str, **facts: Any) -> None:
-        for listener in heard:
-            listener(kind, **facts)
-
-    return report
 
 
 def open_event_writer(
@@ -30,10 +20,10 @@ def open_event_writer(
     Raises:
         CatdogError: tensorboard is not installed.
     """
-    if not asked and not (resuming and (run_dir / EVENTS_FOLDER).is_dir()):
+    if not asked and not (resuming and (run_dir / TENSORBOARD).is_dir()):
         return None
     require("tensorboard", "track")
-    return EventWriter(run_dir / EVENTS_FOLDER, log)
+    return EventWriter(run_dir / TENSORBOARD, log)
 
 
 class EventWriter:
@@ -45,14 +35,14 @@ class EventWriter:
     def __init__(self, folder: Path, log: Log):
         self.folder, self.log, self.step, self.writer = folder, log, 0, None
 
-    def __call__(self, kind: str, **facts: Any) -> None:
-        if kind == "resume":
-            self.step = len(facts["progress"].history)
-        elif kind == "setup":
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunResumed):
+            self.step = len(event.progress.history)
+        elif isinstance(event, RunStarted):
             self._attempt(self._open)
-        elif kind == "epoch":
+        elif isinstance(event, EpochEnded):
             self.step += 1
-            self._attempt(lambda: self._write(facts["row"]))
+            self._attempt(lambda: self._write(event.row))
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:

@@ -12,16 +12,17 @@ from ..features.extractor import FrozenPrefix, ImageSet, View
 from ..features.store import cache_root
 from ..runtime.distributed import Group
 from ..settings import Phase, TrainSettings
+from .events import CacheTooSmall, FeaturesComputed, Listener, Warned
 
 if TYPE_CHECKING:
     from .setup import Setup
 
-SLOWER = "What the frozen blocks make of the pictures is computed anew in each epoch, which is slower"
-MEND_CACHE = "Set CATDOG_CACHE to another folder, or free space"
+SLOWER = "What the frozen blocks make of the pictures is computed again in each epoch, which is slower"
+FIX_CACHE = "Set CATDOG_CACHE to another folder, or free space"
 
 
 def choose_sources(
-    setup: "Setup", phase: Phase, index: int, split_at: int, report
+    setup: "Setup", phase: Phase, index: int, split_at: int, listener: Listener
 ) -> tuple[KeptFeatures | FreshImages, KeptFeatures | FreshImages]:
     """Return where training and validation batches come from: the feature cache where that keeps the
     meaning of the options, fits its limit and can be written, the pictures themselves otherwise."""
@@ -34,7 +35,7 @@ def choose_sources(
 
     def keep(chosen: ImageSet, views: list[View], name: str) -> KeptFeatures:
         def passed(done: int, total: int) -> None:
-            report("features", name=name, done=done, total=total)
+            listener(FeaturesComputed(name, done, total))
 
         tables = [build_table(prefix, chosen, view, passed, setup.group) for view in views]
         return KeptFeatures(chosen, tables, setup.device)
@@ -46,13 +47,13 @@ def choose_sources(
     wanted = [(val, View())] + ([] if fresh else [(train, view) for view in views])
     if split_at and setup.settings.cache:
         try:
-            if _fits(phase, prefix, wanted, limit_bytes, report, setup.group):
+            if _fits(phase, prefix, wanted, limit_bytes, listener, setup.group):
                 val_source = keep(val, [View()], "val")
                 return images(train) if fresh else keep(train, views, "train"), val_source
         except OSError as error:
             problem = f"the feature cache {str(cache_root())!r} cannot be used ({error.strerror or error})"
-            refuse_unkept(phase, problem, MEND_CACHE)
-            report("warning", text=f"{SLOWER}, for {problem}. {MEND_CACHE}.")
+            refuse_unkept(phase, problem, FIX_CACHE)
+            listener(Warned(f"{SLOWER}, for {problem}. {FIX_CACHE}."))
     return images(train), images(val)
 
 
@@ -61,7 +62,7 @@ def _fits(
     prefix: FrozenPrefix,
     wanted: list[tuple[ImageSet, View]],
     limit_bytes: float,
-    report,
+    listener: Listener,
     group: Group,
 ) -> bool:
     """Make room in the cache for the tables of a phase, or report that they do not fit; nothing is deleted
@@ -70,7 +71,7 @@ def _fits(
     if needed_bytes <= limit_bytes and claim_room(prefix, wanted, limit_bytes, group):
         return True
     refuse_too_large(phase, needed_bytes, limit_bytes)
-    report("cache_too_small", needed_bytes=needed_bytes, limit_bytes=limit_bytes)
+    listener(CacheTooSmall(needed_bytes, limit_bytes))
     return False
 
 

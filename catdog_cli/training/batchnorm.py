@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..models.classifier import Classifier
-from .phase_run import is_training_norm
+from .phase_run import PhaseRun, is_training_norm
 
 
 class RunningStatistics:
@@ -108,3 +108,20 @@ def still(classifier: Classifier) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.train()
+
+
+def one_image_mode(classifier: Classifier, count: int) -> contextlib.AbstractContextManager[None]:
+    """Let BatchNorm use its running statistics for a batch of one, which has no variance."""
+    return still(classifier) if count == 1 else contextlib.nullcontext()
+
+
+def elements_per_image(run: PhaseRun, values: torch.Tensor) -> list[int]:
+    """Return how many values an image brings to each norm that trains; tried once a phase.
+
+    Before the step's seed is set: dropout may draw, and a resumed run tries it at another step.
+    """
+    if run.norm_elements is None:
+        with run.autocast(values):
+            suffix = run.classifier.suffix(run.split_at)
+            run.norm_elements = count_elements(run.classifier, suffix, run.training_norms, values[:1])
+    return run.norm_elements

@@ -2,22 +2,23 @@
 
 import copy
 import functools
-import json
 import math
-import re
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..evaluation.calibration import fit_temperature
 from ..models.classifier import Classifier
-from ..runs.checkpoint import describe_model, save_checkpoint, versions, write_atomic
+from ..runs.checkpoint import describe_model, save_checkpoint, versions
+from ..runs.directory import RunDirectory
 from ..runtime.distributed import SOLO, Group
 from ..runtime.memory import MicroBatch
 from ..settings import InputSpec, TrainSettings, save_interval
+
+if TYPE_CHECKING:
+    from .setup import Setup
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
 MONITOR_MIN = ("loss",)  # the others are better when higher
@@ -63,7 +64,7 @@ def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_d
 class RunState:
     """A run directory and what goes into its checkpoints."""
 
-    run_dir: Path
+    directory: RunDirectory
     settings: TrainSettings
     classifier: Classifier
     class_names: list[str]
@@ -79,6 +80,26 @@ class RunState:
     _save_cost_s: float = 0.0
     _batches: int = 0  # since the last save
     _rows_written: int = -1  # of the history; -1: what is there may be an older run's
+
+    @classmethod
+    def of(
+        cls, setup: "Setup", directory: RunDirectory, progress: Progress, resume: dict[str, Any] | None
+    ) -> "RunState":
+        """Return the state of a run that starts, or continues from the content of last.pt (`resume`)."""
+        kept = resume or {}
+        return cls(
+            directory,
+            setup.settings,
+            setup.classifier,
+            setup.dataset.class_names,
+            setup.spec,
+            setup.fingerprint,
+            progress,
+            setup.micro_batch,
+            setup.group,
+            best_state=kept.get("best_state"),
+            temperature=kept.get("temperature", 1.0),
+        )
 
     def model_content(self) -> dict[str, Any]:
         """Return the part of a checkpoint that predicting needs."""
@@ -111,7 +132,7 @@ class RunState:
             return False
         if self.unsaved_best:
             self.save_best()
-        save_checkpoint(self.resume_content(optimizer, average), self.run_dir / "last.pt")
+        save_checkpoint(self.resume_content(optimizer, average), self.directory.last)
         self._write_history()
         self._saved_at, self._batches = time.monotonic(), 0
         self._save_cost_s = self._saved_at - now
@@ -136,7 +157,7 @@ class RunState:
         """Write best.pt: the best weights so far, with only what predicting needs, and its metrics."""
         content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.best}
         content["temperature"] = self.temperature
-        save_checkpoint(content, self.run_dir / "best.pt")
+        save_checkpoint(content, self.directory.best)
         self.unsaved_best = False
 
     def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
@@ -145,8 +166,8 @@ class RunState:
             return
         content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.phase_best}
         content["temperature"] = fit_temperature(logits.numpy(), labels.numpy())
-        name = phase_label(self.progress.phase, self.progress.phase_best["phase_name"])
-        save_checkpoint(content, self.run_dir / f"best-{name}.pt")
+        name = self.progress.phase_best["phase_name"]
+        save_checkpoint(content, self.directory.phase_best(self.progress.phase, name))
 
     def resume_content(self, optimizer, average) -> dict[str, Any]:
         """Return the whole content of last.pt: one dict of plain containers and tensors."""
@@ -177,14 +198,7 @@ class RunState:
         if len(self.progress.history) == self._rows_written:
             return
         self._rows_written = len(self.progress.history)
-        lines = "".join(json.dumps(row) + "\n" for row in self.progress.history)
-        write_atomic(self.run_dir / "history.jsonl", lambda file: file.write(lines.encode()))
-
-
-def phase_label(index: int, name: str) -> str:
-    """Return what a phase's files are called: its number from 1, and its name as a file can have it."""
-    written = re.sub(r"[^\w.-]+", "-", name).strip("-.")
-    return f"{index + 1}-{written or 'phase'}"
+        self.directory.write_history(self.progress.history)
 
 
 def restore_progress(content: dict[str, Any]) -> Progress:

@@ -13,8 +13,9 @@ from ..features.cache_fill import table_bytes
 from ..features.extractor import FrozenPrefix, View, run_prefix
 from ..settings import Phase, TrainSettings
 from .batch_source import fixed_views, refuse_too_large
-from .epoch import plan_epoch, train_batches
-from .phase_run import EpochSums
+from .epoch import plan_epoch, step_threads, training_batches
+from .loop import train_step
+from .phase_run import EpochSums, PhaseRun
 from .setup import Setup, check_settings, open_phase, prepare_run
 
 MEASURED_BATCHES = 3
@@ -100,15 +101,18 @@ def _time_steps(
     batches = list(source.batches(plan, 0))
     load_s = (time.perf_counter() - started) / sum(map(len, plan))
     run.source = _Given(source.chosen, batches)
-    train_batches(run, 0, plan[:1], 0, EpochSums(), _ignore)  # the first batch pays for set-up
+    _train_on(run, plan[:1], EpochSums())  # the first batch pays for set-up
     sums = EpochSums()
     started = time.perf_counter()
-    train_batches(run, 0, plan, 0, sums, _ignore)
+    _train_on(run, plan, sums)
     return {"train": (time.perf_counter() - started) / max(1, sums.seen), "load": load_s}
 
 
-def _ignore(*_: Any) -> None:
-    pass
+def _train_on(run: PhaseRun, plan: list[torch.Tensor], sums: EpochSums) -> None:
+    with step_threads(run):
+        batches = training_batches(run, plan, 0, 0)
+        for step, planned in enumerate(plan):
+            train_step(run, 0, step, batches, len(planned), sums)
 
 
 class _Given:

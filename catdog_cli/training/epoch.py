@@ -1,4 +1,4 @@
-"""One epoch of training and one evaluation, in shares where there are several processes; for the engine."""
+"""The pieces of an epoch: its plan of batches, the batches themselves, and the evaluation after it."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,11 +7,14 @@ import torch
 from torch import nn
 
 from ..data.loaders import CorruptImage
+from ..evaluation.calibration import fit_temperature
+from ..evaluation.metrics import monitor_value, quick_metrics
+from ..features.batches import Inputs
 from ..models.inference_form.inference_form import InferenceForm
 from ..runtime.seeds import generator_of
-from .optimizers import rate_factor, set_rates
-from .phase_run import EpochSums, PhaseRun
-from .train_step import train_step
+from .checkpointing import RunState, better
+from .hooks import check_logits
+from .phase_run import PhaseRun
 
 
 def plan_epoch(run: PhaseRun, epoch: int) -> list[torch.Tensor]:
@@ -34,45 +37,20 @@ def plan_epoch(run: PhaseRun, epoch: int) -> list[torch.Tensor]:
     return batches
 
 
-def train_epoch(
-    run: PhaseRun,
-    epoch: int,
-    start: int,
-    sums: EpochSums,
-    after_step: Callable[[int, int, EpochSums], None],
-) -> None:
-    """Train from batch `start` of an epoch on (both counted from 0), adding to `sums`.
-
-    `after_step(done, total, sums)` is called behind every batch; it may raise to stop.
-
-    Raises:
-        CatdogError: the loss is not a finite number.
-    """
-    train_batches(run, epoch, plan_epoch(run, epoch), start, sums, after_step)
-
-
-def train_batches(
-    run: PhaseRun,
-    epoch: int,
-    plan: list[torch.Tensor],
-    start: int,
-    sums: EpochSums,
-    after_step: Callable[[int, int, EpochSums], None],
-) -> None:
-    """Train on the batches of `plan` from `start` on; see `train_epoch`."""
-    group = run.step_group
-    shares = [group.share(part) for part in plan[start:]]
+def training_batches(run: PhaseRun, plan: list[torch.Tensor], epoch: int, start: int) -> Iterator[Inputs]:
+    """Put the network into training mode and return this process's shares of the batches from `start` on."""
     run.classifier.train_unfrozen()
-    with _threads_for(run):
-        batches = iter(run.source.batches(shares, epoch))
-        for step in range(start, len(plan)):
-            set_rates(run.optimizer, rate_factor(run.phase, epoch * len(plan) + step, len(plan)))
-            train_step(run, (epoch, step, group.rank), batches, len(plan[step]), sums, group)
-            after_step(step + 1, len(plan), sums)
+    shares = [run.step_group.share(indices) for indices in plan[start:]]
+    return iter(run.source.batches(shares, epoch))
+
+
+def copy_weights_from_main(run: PhaseRun) -> None:
+    """Give every process the weights that the main one has, so that rounding cannot part them."""
+    run.group.copy_from_main(run.classifier.moving_tensors())
 
 
 @contextlib.contextmanager
-def _threads_for(run: PhaseRun) -> Iterator[None]:
+def step_threads(run: PhaseRun) -> Iterator[None]:
     """Use one thread for a head on kept features: its steps are too short to be shared out."""
     before = torch.get_num_threads()
     if run.is_head_alone:
@@ -115,3 +93,31 @@ def _evaluate_share(
     values = run.val_source.map(lambda values: run.forward_batch.run(forward, values), run.group)
     parts = [(indices, part.cpu()) for indices, part in values]
     return parts, list(run.val_source.chosen.bad.values())
+
+
+def measure(run: PhaseRun, state: RunState) -> dict[str, float]:
+    """Evaluate, with averaged weights where there are any, and keep the weights if they are the best.
+
+    Raises:
+        CatdogError: the logits are not finite.
+    """
+    monitor, progress = run.phase.monitor, state.progress
+    with run.average.applied() if run.average is not None else contextlib.nullcontext():
+        logits, labels = evaluate(run)
+        check_logits(run, logits)
+        metrics = run.group.from_main(lambda: _score(logits, labels, monitor))
+        row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
+        improved = better(row, progress.phase_best, monitor, run.phase.min_delta)
+        progress.patience = 0 if improved else progress.patience + 1
+        state.note_best(row, monitor, improved)
+        if improved and state.unsaved_best:
+            state.temperature = fit_temperature(logits.numpy(), labels.numpy())
+    return metrics
+
+
+def _score(logits: torch.Tensor, labels: torch.Tensor, monitor: str) -> dict[str, float]:
+    probabilities = logits.softmax(1).numpy()
+    metrics = {f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy()).items()}
+    if f"val_{monitor}" not in metrics:
+        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy())
+    return metrics

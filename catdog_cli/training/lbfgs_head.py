@@ -14,6 +14,13 @@ TOLERANCE = 1e-5
 ROUGH_TOLERANCE = 1e-3  # enough to rank strengths
 
 
+def solve_in_main(run: PhaseRun, sums: EpochSums) -> dict:
+    """Solve the head in the main process; all get its sums here, and its weights at the end of the epoch."""
+    facts, found = run.group.from_main(lambda: (solve_head(run, sums), dict(vars(sums))))
+    vars(sums).update(found)
+    return facts
+
+
 def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     """Solve the head's softmax regression on standardised features, in place; return what was found.
 

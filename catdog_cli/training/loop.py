@@ -1,33 +1,48 @@
-"""Phases and the only training loop: `train` makes a run directory, `resume` goes on with one.
+"""The training loop: phases, epochs, steps, evaluate, keep the best, save.
 
-Called by `commands.train`. Talk goes to a `report(kind, **facts)` callback, never to the screen.
+`fit` reads from top to bottom as if there were one process. Below it stands one step, down to `backward()`: a
+batch in micro-batches that fit into memory, and in shares where several processes train. What comes out is
+what the whole batch at once would give: the gradients of its mean loss, and BatchNorm's running statistics as
+`batchnorm` puts them together. (What BatchNorm makes of an image still depends on the part that it is in, as
+it does wherever several GPUs train.)
 """
 
-import contextlib
-import shlex
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
-from ..errors import CatdogError, InterruptedRunError, LostProcessError
-from ..evaluation.calibration import fit_temperature
-from ..evaluation.metrics import monitor_value, quick_metrics
-from ..settings import Phase
+from ..errors import CatdogError
+from ..features.batches import Inputs
+from ..runs.directory import RunDirectory
+from ..runtime.memory import free_memory
+from ..runtime.seeds import seed_torch
 from .batch_source import choose_sources
-from .checkpointing import Progress, RunState, better
+from .batchnorm import RunningStatistics, elements_per_image, one_image_mode
+from .checkpointing import Progress, RunState
 from .corrupt_images import check_bad, recall_bad
-from .epoch import evaluate, train_epoch
-from .lbfgs_head import solve_head
+from .epoch import copy_weights_from_main, evaluate, measure, plan_epoch, step_threads, training_batches
+from .events import EpochEnded, HeadSolved, Listener, PhaseEnded, PhaseStarted, RunEnded, StepEnded
+from .gradients import Share, drop_gradients, join_gradients, read_loss
+from .hooks import (
+    explain_lost_process,
+    is_out_of_patience,
+    not_finite,
+    save_on_lost_process,
+    save_or_stop,
+    stop_while_computing_features,
+)
+from .lbfgs_head import solve_in_main
+from .mixup import mix_batch
+from .optimizers import rate_factor, set_rates
 from .phase_run import EpochSums, PhaseRun
 from .resume.checkpoint_validation import restore_phase
 from .setup import Setup, fit_norm, open_phase
-from .train_step import not_finite
-
-Report = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -35,245 +50,227 @@ class RunResult:
     """What a finished run has to say; `best` is the best epoch's row of the history."""
 
     run_dir: Path
-    best: dict[str, Any]
+    best: dict[str, Any] | None
     history: list[dict[str, Any]]
     num_classes: int
     seconds: float
 
 
-def run_phases(
+def fit(
     setup: Setup,
-    run_dir: Path,
-    report: Report,
+    directory: RunDirectory,
+    listener: Listener,
     should_stop: Callable[[], bool] = lambda: False,
     resume: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Train every phase that is left and return the result; `last.pt` is written after each epoch, and
-    within it as `save_every` says.
+    """Train every phase that is left; save after each epoch, and within it as `save_every` says.
 
     Args:
         setup: settings, data and network, as `prepare_run` makes them.
-        resume: the content of last.pt to go on from, with `progress` rebuilt from it.
-        should_stop: asked behind every batch; True saves and stops.
+        resume: the content of last.pt to continue from, with `progress` rebuilt from it.
+        should_stop: asked after every batch; True saves and stops.
 
     Raises:
-        InterruptedRunError: `should_stop` said so; last.pt is there to go on from.
-        DataError: too many pictures cannot be read.
+        InterruptedRunError: `should_stop` said so; last.pt is there to continue from.
+        DataError: too many images cannot be read.
         CatdogError: the loss is not finite, or a checkpoint cannot be written.
     """
-    started = time.monotonic()
-    state = _open_state(setup, run_dir, resume, progress)
-    try:
-        for index in range(state.progress.phase, len(setup.settings.phases)):
-            if index > state.progress.phase:
-                state.progress.start_phase(index)
+    began = time.monotonic()
+    state = RunState.of(setup, directory, progress or Progress(), resume)
+    progress, phases = state.progress, setup.settings.phases
+    recall_bad(setup, progress, resume)
+
+    def stop() -> bool:
+        return setup.group.any(should_stop())
+
+    with explain_lost_process(state):
+        for index in range(progress.phase, len(phases)):
+            if index > progress.phase:
+                progress.start_phase(index)
                 resume = None
-            _run_phase(setup, state, report, lambda: setup.group.any(should_stop()), resume)
-    except LostProcessError as error:
-        saved = "What is done is kept" if setup.group.is_main else "What the main process saved is there"
-        raise LostProcessError(f"{error} {saved}; to go on: {_resume_command(state)}") from error
-    return RunResult(
-        run_dir,
-        state.progress.best,
-        state.progress.history,
-        len(state.class_names),
-        time.monotonic() - started,
-    )
+            phase = phases[index]
+            run = start_phase(setup, state, stop_while_computing_features(state, listener, stop), resume)
+
+            for epoch in range(progress.epoch, phase.epochs):
+                if is_out_of_patience(run, state, epoch, listener):
+                    break
+                with save_on_lost_process(run, state):
+                    epoch_began, sums = time.monotonic(), EpochSums(**progress.sums)
+                    seen_before = sums.seen  # images of this epoch that a resumed run had trained on
+
+                    if phase.optimizer == "lbfgs":
+                        listener(HeadSolved(**solve_in_main(run, sums)))
+                    else:
+                        plan = plan_epoch(run, epoch)
+                        with step_threads(run):
+                            batches = training_batches(run, plan, epoch, progress.step)
+                            for step in range(progress.step, len(plan)):
+                                set_rates(
+                                    run.optimizer, rate_factor(phase, epoch * len(plan) + step, len(plan))
+                                )
+                                train_step(run, epoch, step, batches, len(plan[step]), sums)
+                                progress.step, progress.sums = step + 1, dict(vars(sums))
+                                listener(StepEnded(step + 1, len(plan), phase, epoch + 1, **sums.mean()))
+                                save_or_stop(setup, run, state, epoch, listener, stop)
+                    copy_weights_from_main(run)
+                    check_bad(setup, listener, progress)
+                    trained_s = time.monotonic() - epoch_began
+
+                    metrics = measure(run, state)  # evaluate, and keep the weights if they are the best
+                    check_bad(setup, listener, progress)
+
+                    row = {
+                        "phase": index,
+                        "phase_name": phase.name,
+                        "epoch": epoch + 1,
+                        "learning_rate": run.optimizer.param_groups[-1]["lr"],
+                        **sums.mean(),
+                        **metrics,
+                        "num_bad": sum(len(chosen.bad) for chosen in setup.sets.values()),
+                        "pictures_per_s": (sums.seen - seen_before) / max(trained_s, 1e-9),
+                        "seconds": time.monotonic() - epoch_began,
+                    }
+                    progress.history.append(row)
+                    progress.epoch, progress.step, progress.sums = epoch + 1, 0, {}
+                    listener(EpochEnded(row, phase.epochs, progress.best))
+                state.save(run.optimizer, run.average)
+            finish_phase(setup, run, state, listener)
+
+    seconds = time.monotonic() - began
+    result = RunResult(directory.path, progress.best, progress.history, len(state.class_names), seconds)
+    listener(RunEnded(result))
+    return result
 
 
-def _open_state(
-    setup: Setup, run_dir: Path, resume: dict[str, Any] | None, progress: Progress | None
-) -> RunState:
-    state = RunState(
-        run_dir,
-        setup.settings,
-        setup.classifier,
-        setup.dataset.class_names,
-        setup.spec,
-        setup.fingerprint,
-        progress or Progress(),
-        setup.micro_batch,
-        setup.group,
-    )
-    if resume is not None:
-        state.best_state, state.temperature = resume.get("best_state"), resume.get("temperature", 1.0)
-        recall_bad(setup, state.progress, resume)
-    return state
-
-
-def _run_phase(setup: Setup, state: RunState, report: Report, should_stop, resume: dict | None) -> None:
-    phase = setup.settings.phases[state.progress.phase]
-    run = _start_phase(setup, state, _stoppable(state, phase, report, should_stop), resume)
-    for epoch in range(state.progress.epoch, phase.epochs):
-        if _out_of_patience(phase, state.progress):
-            report("early_stop", phase=phase.name, epoch=epoch, patience=phase.patience)
-            break
-        try:
-            _run_epoch(setup, run, state, epoch, report, should_stop)
-        except LostProcessError:  # the weights are those of the last whole step
-            _check_weights(run)
-            state.save(run.optimizer, run.average, force=True)
-            raise
-        state.save(run.optimizer, run.average)
-    _finish_phase(setup, run, state, report)
-
-
-def _stoppable(state: RunState, phase: Phase, report: Report, should_stop: Callable[[], bool]) -> Report:
-    """Return `report` with a way out while features are computed, which may take minutes."""
-
-    def logged(kind: str, **facts: Any) -> None:
-        report(kind, **facts)
-        if kind == "features" and should_stop():
-            raise InterruptedRunError(
-                f"Stopped while features for phase {phase.name!r} were computed; what is done is kept. To go "
-                f"on: {_resume_command(state)}"
-            )
-
-    return logged
-
-
-def _resume_command(state: RunState) -> str:
-    return f"catdog train --resume {shlex.quote(str(state.run_dir))}"
-
-
-def _start_phase(setup: Setup, state: RunState, report: Report, resume: dict | None) -> PhaseRun:
-    """Freeze, split at the border, choose the sources, build or restore the optimizer."""
+def start_phase(setup: Setup, state: RunState, listener: Listener, resume: dict[str, Any] | None) -> PhaseRun:
+    """Freeze, split the network, choose where batches come from, build or restore the optimizer."""
     progress, classifier = state.progress, setup.classifier
     phase = setup.settings.phases[progress.phase]
     split_at = classifier.unfreeze(phase.unfreeze)
-    report(
-        "phase",
-        phase=phase,
-        index=progress.phase,
-        blocks=[name for name, _ in classifier.blocks[split_at:]],
-        trainable=sum(p.numel() for _, p in classifier.trainable_parameters()),
-        total=sum(p.numel() for p in classifier.parameters()),
-        done=progress.epoch,
+    listener(
+        PhaseStarted(
+            phase=phase,
+            index=progress.phase,
+            blocks=[name for name, _ in classifier.blocks[split_at:]],
+            trainable=sum(p.numel() for _, p in classifier.trainable_parameters()),
+            total=sum(p.numel() for p in classifier.parameters()),
+            done=progress.epoch,
+        )
     )
-    source, val_source = choose_sources(setup, phase, progress.phase, split_at, report)
-    check_bad(setup, report, progress)
+    source, val_source = choose_sources(setup, phase, progress.phase, split_at, listener)
+    check_bad(setup, listener, progress)
     if resume is None and progress.phase == 0 and split_at == len(classifier.blocks):
         fit_norm(setup, source)
     run = open_phase(setup, progress.phase, split_at, source, val_source)
     if resume is not None:
-        restore_phase(run, resume, state.run_dir / "last.pt")
+        restore_phase(run, resume, state.directory.last)
     return run
 
 
-def _out_of_patience(phase, progress: Progress) -> bool:
-    return bool(phase.patience) and progress.patience >= phase.patience
-
-
-def _run_epoch(setup: Setup, run: PhaseRun, state: RunState, epoch: int, report: Report, should_stop) -> None:
-    """Train one epoch, or what is left of it, then evaluate and note what was reached."""
-    started, progress = time.monotonic(), state.progress
-    sums = EpochSums(**progress.sums)
-    seen_before = sums.seen
-
-    def after_step(done: int, total: int, sums: EpochSums) -> None:
-        progress.step, progress.sums = done, dict(vars(sums))
-        report("batch", done=done, total=total, phase=run.phase, epoch=epoch + 1, **sums.mean())
-        stopping = should_stop()
-        if state.is_save_due() or stopping:
-            check_bad(setup, report, progress)
-            _check_weights(run)
-            state.save(run.optimizer, run.average, force=True)
-        if stopping:
-            raise InterruptedRunError(
-                f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}, all is saved. To go on: "
-                f"{_resume_command(state)}"
-            )
-
-    if run.phase.optimizer == "lbfgs":
-        report("solved", **_solve(run, sums))
-    else:
-        train_epoch(run, epoch, progress.step, sums, after_step)
-    run.group.copy_from_main(run.classifier.moving_tensors())
-    check_bad(setup, report, progress)
-    trained_s = time.monotonic() - started
-    row = _measure(run, state)
-    check_bad(setup, report, progress)
-    row = {
-        "phase": progress.phase,
-        "phase_name": run.phase.name,
-        "epoch": epoch + 1,
-        "learning_rate": run.optimizer.param_groups[-1]["lr"],
-        **sums.mean(),
-        **row,
-        "num_bad": sum(len(chosen.bad) for chosen in setup.sets.values()),
-        "pictures_per_s": (sums.seen - seen_before) / max(trained_s, 1e-9),
-        "seconds": time.monotonic() - started,
-    }
-    progress.history.append(row)
-    progress.epoch, progress.step, progress.sums = epoch + 1, 0, {}
-    report("epoch", row=row, epochs=run.phase.epochs, best=progress.best)
-
-
-def _solve(run: PhaseRun, sums: EpochSums) -> dict[str, Any]:
-    """Solve the head in the main process; all get its sums, and its weights at the end of the epoch."""
-    facts, found = run.group.from_main(lambda: (solve_head(run, sums), dict(vars(sums))))
-    vars(sums).update(found)
-    return facts
-
-
-def _measure(run: PhaseRun, state: RunState) -> dict[str, float]:
-    """Evaluate, with averaged weights where there are any, and keep the weights if they are the best."""
-    monitor, progress = run.phase.monitor, state.progress
-    with run.average.applied() if run.average is not None else contextlib.nullcontext():
-        logits, labels = evaluate(run)
-        _check_finite(run, logits)
-        metrics = run.group.from_main(lambda: _score(logits, labels, monitor))
-        row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
-        improved = better(row, progress.phase_best, monitor, run.phase.min_delta)
-        progress.patience = 0 if improved else progress.patience + 1
-        state.note_best(row, monitor, improved)
-        if improved and state.unsaved_best:
-            state.temperature = fit_temperature(logits.numpy(), labels.numpy())
-    return metrics
-
-
-def _score(logits: torch.Tensor, labels: torch.Tensor, monitor: str) -> dict[str, float]:
-    probabilities = logits.softmax(1).numpy()
-    metrics = {f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy()).items()}
-    if f"val_{monitor}" not in metrics:
-        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy())
-    return metrics
-
-
-def _check_finite(run: PhaseRun, logits: torch.Tensor) -> None:
-    """Raise CatdogError if the last steps of an epoch ruined the weights, which the loss has not seen."""
-    wrong = (~torch.isfinite(logits).all(1)).nonzero().flatten()
-    if len(wrong):
-        chosen = run.val_source.chosen
-        places = chosen.good_indices()[wrong[:4]].tolist()
-        raise CatdogError(not_finite(run, chosen, places, "The scores of validation pictures became NaN"))
-
-
-def _check_weights(run: PhaseRun) -> None:
-    """Raise CatdogError if the last step ruined the weights: what is saved must be good to go on from."""
-    if not all(torch.isfinite(parameter).all() for _, parameter in run.classifier.trainable_parameters()):
-        raise CatdogError(not_finite(run, run.source.chosen, [], "The weights became NaN"))
-
-
-def _finish_phase(setup: Setup, run: PhaseRun, state: RunState, report: Report) -> None:
+def finish_phase(setup: Setup, run: PhaseRun, state: RunState, listener: Listener) -> None:
     """Save the last weights, go back to the phase's best, and say what the phase reached."""
-    last_phase = state.progress.phase == len(setup.settings.phases) - 1
+    progress, num_phases = state.progress, len(setup.settings.phases)
     state.save(run.optimizer, run.average, force=True)  # before: extending the run starts from the last
-    if state.best_state is not None and state.progress.phase_best is not None:
+    if state.best_state is not None and progress.phase_best is not None:
         setup.classifier.load_state_dict(state.best_state)
     logits, labels = evaluate(run)
-    if len(setup.settings.phases) > 1 and state.progress.phase_best is not None:
+    if num_phases > 1 and progress.phase_best is not None:
         state.save_phase_best(logits, labels)
-    setup.group.from_main(  # the others have time
-        lambda: report(
-            "phase_end",
-            index=state.progress.phase,
-            phase=run.phase,
-            best=state.progress.phase_best,
-            logits=logits,
-            labels=labels,
-            indices=run.val_source.chosen.good_indices(),
-            last=last_phase,
+    indices, last = run.val_source.chosen.good_indices(), progress.phase == num_phases - 1
+    ended = PhaseEnded(progress.phase, run.phase, progress.phase_best, logits, labels, indices, last)
+    setup.group.from_main(lambda: listener(ended))  # the others wait for the reports
+
+
+def train_step(
+    run: PhaseRun, epoch: int, step: int, batches: Iterator[Inputs], planned: int, sums: EpochSums
+) -> None:
+    """Train on the next batch: forward, backward, clip, step; an error leaves the weights as they were.
+
+    Args:
+        batches: gives this process's share of each batch.
+        planned: how many images the whole batch has, unreadable ones included.
+        sums: of the epoch, to which the batch is added.
+
+    Raises:
+        CatdogError: the loss is not a finite number, or not even one image fits into memory.
+        LostProcessError: another process has ended.
+    """
+    group = run.step_group
+    statistics = RunningStatistics(run.training_norms)
+    drop_gradients(run)
+    try:
+        shares = group.gather(
+            lambda: backward(run, (epoch, step, group.rank), next(batches), planned, statistics)
         )
-    )
+        for share in shares:
+            run.source.chosen.note_bad(share.bad)
+            run.micro_batch.lower(share.micro_batch)
+        weight, seen = sum(share.weight for share in shares), sum(share.seen for share in shares)
+        if not seen:  # not one image of the batch can be read
+            return
+        join_gradients(run, group, planned / weight, statistics)
+    except BaseException:
+        statistics.undo()
+        raise
+    if run.phase.clip_norm:
+        torch.nn.utils.clip_grad_norm_(run.parameters, run.phase.clip_norm)
+    run.optimizer.step()
+    if run.average is not None:
+        run.average.update()
+    sums.loss += sum(share.loss for share in shares) * (planned / weight) * seen
+    sums.correct += sum(share.correct for share in shares)
+    sums.seen += seen
+
+
+def backward(
+    run: PhaseRun, key: tuple[int, ...], inputs: Inputs, planned: int, statistics: RunningStatistics
+) -> Share:
+    """Leave the gradients of this share's losses over `planned` in place; in smaller parts until they fit.
+
+    Args:
+        key: (epoch, step, process), from which dropout and mixing draw.
+        inputs: values (B, ...), labels (B,).
+    """
+    if not len(inputs.indices):
+        return Share(bad=inputs.bad, micro_batch=run.micro_batch.size)
+    while True:
+        parts = run.micro_batch.parts(len(inputs.values))
+        divided = len(parts) > 1 or run.step_group.size > 1
+        elements = elements_per_image(run, inputs.values) if divided else []
+        seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
+        num_classes = len(run.classifier.head.output.bias)
+        values, targets = mix_batch(inputs.values, inputs.labels, num_classes, run.phase)
+        share = Share(bad=inputs.bad, micro_batch=run.micro_batch.size, seen=len(values))
+        try:
+            for part in parts:
+                rows = slice(part.start, part.stop)
+                with one_image_mode(run.classifier, len(part)), run.autocast(values):
+                    logits = run.suffix(values[rows])  # (b, num_classes)
+                logits = logits.float()
+                loss = (
+                    F.cross_entropy(
+                        logits,
+                        targets[rows],
+                        run.class_weights,
+                        reduction="sum",
+                        label_smoothing=run.phase.label_smoothing,
+                    )
+                    / planned
+                )
+                value, weight, correct = read_loss(
+                    loss, logits, targets[rows], inputs.labels[rows], run.class_weights
+                )
+                if not math.isfinite(value):
+                    indices = inputs.indices[rows][:4].tolist()
+                    raise CatdogError(not_finite(run, run.source.chosen, indices, f"The loss became {value}"))
+                loss.backward()
+                share.add(value, weight, correct)
+                if divided:
+                    statistics.take(len(part), elements)
+            return share
+        except RuntimeError as error:
+            run.micro_batch.shrink(error, len(parts[0]))
+        statistics.undo()
+        drop_gradients(run)
+        free_memory()

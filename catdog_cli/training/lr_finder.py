@@ -2,19 +2,18 @@
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from ..errors import CatdogError, SettingsError
-from ..runtime.distributed import SOLO
 from .batch_source import choose_sources
 from .epoch import plan_epoch
+from .events import Listener, StepEnded
+from .loop import train_step
 from .optimizers import set_rates
 from .phase_run import EpochSums, PhaseRun
 from .setup import Setup, fit_norm, open_phase
-from .train_step import train_step
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
 SMOOTHING = 0.9
@@ -32,7 +31,7 @@ class RateTest:
     least: float
 
 
-def find_rate(setup: Setup, index: int, report: Callable, steps: int = STEPS) -> RateTest:
+def find_rate(setup: Setup, index: int, listener: Listener, steps: int = STEPS) -> RateTest:
     """Run the test for one phase and leave the network as it was.
 
     The rate rises exponentially from LOWEST until the smoothed loss explodes (Smith, arXiv 1506.01186,
@@ -49,18 +48,18 @@ def find_rate(setup: Setup, index: int, report: Callable, steps: int = STEPS) ->
     if not phase.learning_rate:
         raise SettingsError("A rate of 0 cannot be scaled: leave out --learning-rate.")
     split_at = setup.classifier.unfreeze(phase.unfreeze)
-    source, val_source = choose_sources(setup, phase, index, split_at, report)
+    source, val_source = choose_sources(setup, phase, index, split_at, listener)
     if split_at == len(setup.classifier.blocks) and index == 0:
         fit_norm(setup, source)
     before = copy.deepcopy(setup.classifier.state_dict())
     run = open_phase(setup, index, split_at, source, val_source)
     try:
-        return _suggest(*_raise_rate(run, steps, report))
+        return _suggest(*_raise_rate(run, steps, listener))
     finally:
         setup.classifier.load_state_dict(before)
 
 
-def _raise_rate(run: PhaseRun, steps: int, report: Callable) -> tuple[list[float], list[float]]:
+def _raise_rate(run: PhaseRun, steps: int, listener: Listener) -> tuple[list[float], list[float]]:
     run.classifier.train_unfrozen()
     rates, losses, smooth, step, epoch = [], [], 0.0, 0, 0
     while step < steps:
@@ -71,14 +70,14 @@ def _raise_rate(run: PhaseRun, steps: int, report: Callable) -> tuple[list[float
             set_rates(run.optimizer, rate / run.phase.learning_rate)
             sums = EpochSums()
             try:
-                train_step(run, (epoch, step, 0), iter([inputs]), len(inputs.indices), sums, SOLO)
+                train_step(run, epoch, step, iter([inputs]), len(inputs.indices), sums)
             except CatdogError:  # not finite: it has exploded
                 return rates, losses
             step += 1
             smooth = SMOOTHING * smooth + (1 - SMOOTHING) * sums.loss / max(1, sums.seen)
             rates.append(rate)
             losses.append(smooth / (1 - SMOOTHING**step))
-            report("batch", done=step, total=steps, phase=run.phase, epoch=1, **sums.mean())
+            listener(StepEnded(step, steps, run.phase, 1, **sums.mean()))
             if losses[-1] > EXPLODED * min(losses) and step > steps // 5:
                 return rates, losses
         epoch += 1

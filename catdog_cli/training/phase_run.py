@@ -1,5 +1,6 @@
 """What one phase works with, and what an epoch adds up; made by `setup`, used by all that trains."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -67,6 +68,12 @@ class PhaseRun:
         Its steps are shorter than an exchange: every process takes the same ones, with the same numbers.
         """
         return SOLO if self.is_head_alone else self.group
+
+    def autocast(self, values: torch.Tensor) -> contextlib.AbstractContextManager:
+        """Use bfloat16 for blocks of the backbone; a head alone is too small to gain from it."""
+        if self.dtype == torch.bfloat16 and self.split_at < len(self.classifier.blocks):
+            return torch.autocast(values.device.type, self.dtype)
+        return contextlib.nullcontext()
 
     @property
     def is_head_alone(self) -> bool:

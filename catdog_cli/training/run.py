@@ -1,11 +1,8 @@
-"""A run directory's beginning and its going on: what `commands.train` calls."""
+"""Starting and resuming a run: what has to be settled before the training loop, and the lock around it."""
 
 import contextlib
 import dataclasses
-import itertools
-import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,26 +10,24 @@ from typing import Any
 
 from ..data.dataset import Dataset, match_classes
 from ..data.scan import scan_dataset
-from ..data.splits import split_dataset, write_split
-from ..errors import CatdogError, CheckpointError, SettingsError
-from ..runs.checkpoint import find_checkpoint, load_checkpoint, newest_run, write_atomic
-from ..runs.lock import locked
+from ..data.splits import split_dataset
+from ..errors import CheckpointError, SettingsError
+from ..runs.checkpoint import load_checkpoint
+from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import SOLO, Group
-from ..runtime.files import read_text, sweep
 from ..settings import Phase, TrainSettings
-from .checkpointing import restore_progress
-from .loop import Report, RunResult, run_phases
+from .checkpointing import Progress, restore_progress
+from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
+from .loop import RunResult, fit
 from .resume.checkpoint_validation import check_progress
-from .resume.data_changes import SPLIT_FILE, own_split, settle_changes
+from .resume.data_changes import own_split, settle_changes
 from .setup import Setup, check_settings, prepare_run
-
-SETTINGS_FILE = "settings.json"
 
 
 def train(
     settings: TrainSettings,
     run_dir: Path,
-    report: Report,
+    listener: Listener,
     should_stop: Callable[[], bool] = lambda: False,
     group: Group = SOLO,
 ) -> RunResult:
@@ -41,100 +36,108 @@ def train(
     Raises:
         CatdogError: the data, the weights or the settings cannot be used; the directory holds a run already.
     """
-    group.gather(lambda: check_settings(settings))
-    dataset = group.from_main(lambda: _look_first(settings, run_dir, report))
-    setup = prepare_run(settings, dataset, None, report, group)
-    group.from_main(lambda: claim_folder(run_dir))
-    with _held(run_dir, report, group):
-        group.from_main(lambda: refuse_old_run(run_dir))
-        return _begin(setup, run_dir, report, should_stop)
+    directory = RunDirectory(run_dir)
+    with open_run(settings, directory, listener, group) as setup:
+        return fit(setup, directory, listener, should_stop)
+
+
+def resume(
+    path: str | Path,
+    changes: "Changes",
+    listener: Listener,
+    should_stop: Callable[[], bool] = lambda: False,
+    group: Group = SOLO,
+) -> RunResult:
+    """Resume a run from its last.pt (`path` is it, or its directory), as if it had never stopped.
+
+    A run that was stopped before its first save starts again, with its own settings and its own split.
+
+    Raises:
+        CheckpointError: there is nothing to resume, or it cannot be used.
+        SettingsError: a change would alter what has been trained already.
+        CatdogError: another process works in the run directory, or the data is not there any more.
+    """
+    with reopen_run(path, changes, listener, group) as (setup, directory, content, progress):
+        return fit(setup, directory, listener, should_stop, content, progress)
 
 
 @contextlib.contextmanager
-def _held(run_dir: Path, report: Report, group: Group) -> Iterator[None]:
+def open_run(
+    settings: TrainSettings, directory: RunDirectory, listener: Listener, group: Group = SOLO
+) -> Iterator[Setup]:
+    """Yield what a new run trains with, and hold its directory for the time of the block."""
+    on_main = group.from_main
+    group.gather(lambda: check_settings(settings))
+    dataset = on_main(lambda: _look_first(settings, directory, listener))
+    setup = prepare_run(settings, dataset, None, listener, group)
+    on_main(directory.create)
+    with _held(directory, listener, group):
+        on_main(directory.refuse_old_run)
+        _begin(setup, directory, listener)
+        yield setup
+
+
+Reopened = tuple[Setup, RunDirectory, dict[str, Any] | None, Progress | None]
+
+
+@contextlib.contextmanager
+def reopen_run(
+    path: str | Path, changes: "Changes", listener: Listener, group: Group = SOLO
+) -> Iterator[Reopened]:
+    """Yield what a run resumes with, None for last.pt and progress where nothing was saved; hold its lock."""
+    on_main = group.from_main
+    directory = on_main(lambda: RunDirectory.find(path))
+    with _held(directory, listener, group):
+        on_main(directory.sweep)
+        if on_main(lambda: Path(path).is_dir() and not directory.last.exists()):
+            yield _restart(directory, changes, listener, group), directory, None, None
+            return
+        checkpoint = on_main(lambda: find_checkpoint(path, LAST))
+        content = on_main(lambda: load_checkpoint(checkpoint, resume=True))
+        progress = restore_progress(content)
+        yield _reopen(checkpoint, content, progress, changes, listener, group), directory, content, progress
+
+
+@contextlib.contextmanager
+def _held(directory: RunDirectory, listener: Listener, group: Group) -> Iterator[None]:
     """Hold the lock of a run directory in the main process, for all of them."""
     with contextlib.ExitStack() as stack:
-        group.from_main(lambda: stack.enter_context(locked(run_dir, report)))
+        group.from_main(lambda: stack.enter_context(_locked(directory, listener)))
         yield
 
 
-def _look_first(settings: TrainSettings, run_dir: Path, report: Report) -> Dataset:
+def _locked(directory: RunDirectory, listener: Listener) -> contextlib.AbstractContextManager[None]:
+    return directory.locked(lambda text: listener(Warned(text)))
+
+
+def _look_first(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> Dataset:
     """Return the data; a run directory that cannot be used is said before the work begins."""
-    if os.path.isdir(run_dir):  # noqa: PTH112 - where nobody may look, too
-        with locked(run_dir, report):
-            refuse_old_run(run_dir)
-    return read_data(settings, report)
+    if os.path.isdir(directory.path):  # noqa: PTH112 - where nobody may look, too
+        with _locked(directory, listener):
+            directory.refuse_old_run()
+    return read_data(settings, listener)
 
 
-def _begin(setup: Setup, run_dir: Path, report: Report, should_stop: Callable[[], bool]) -> RunResult:
+def _begin(setup: Setup, directory: RunDirectory, listener: Listener) -> None:
     def write() -> None:
-        sweep(run_dir)
-        write_split(setup.dataset, run_dir / SPLIT_FILE, keys=setup.contents)
-        write_settings(setup.settings, run_dir)  # last: where it is, a resume can begin
+        directory.sweep()
+        directory.write_split(setup.dataset, setup.contents)
+        directory.write_settings(setup.settings)  # last: where it is, a resume can begin
 
     setup.group.from_main(write)
-    report("setup", setup=setup, run_dir=run_dir)
-    return run_phases(setup, run_dir, report, should_stop)
+    listener(RunStarted(setup, directory.path))
 
 
-def read_data(settings: TrainSettings, report: Report) -> Dataset:
-    """Scan the data folder and split it where it has no val; what the user should know is reported."""
+def read_data(settings: TrainSettings, listener: Listener) -> Dataset:
+    """Scan the data folder and split it where it has no val; what the user should know is an event."""
     scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
     dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
     if "val" in scanned.splits and settings.val_fraction != TrainSettings.val_fraction:
         text = f"{settings.data!r} has val already: --val-fraction {settings.val_fraction:g} changes nothing."
-        report("warning", text=text)
+        listener(Warned(text))
     for warning in dataset.warnings:
-        report("warning", text=warning)
+        listener(Warned(warning))
     return dataset
-
-
-def refuse_old_run(run_dir: Path) -> None:
-    """Raise CatdogError if `run_dir` holds a run, so that none is ever written over."""
-    if _is_there(run_dir / "last.pt") or _is_there(run_dir / "best.pt"):
-        raise CatdogError(
-            f"{str(run_dir)!r} holds a run already: choose another --output, or go on with "
-            f"`catdog train --resume {run_dir}`."
-        )
-
-
-def _is_there(path: Path) -> bool:
-    """`Path.exists`, but where nobody may look there is nothing: writing there says why it cannot."""
-    return os.path.exists(path)  # noqa: PTH110
-
-
-def claim_folder(folder: Path) -> None:
-    """Make a folder and check that it can be written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_made(folder, error) from error
-
-
-def _not_made(folder: Path, error: OSError) -> CatdogError:
-    return CatdogError(f"Cannot make the folder {str(folder)!r} ({error.strerror}): choose another --output.")
-
-
-def write_settings(settings: TrainSettings, run_dir: Path) -> None:
-    """Write settings.json, for people to read; a resume takes them from last.pt as soon as there is one."""
-    text = json.dumps(settings.to_dict(), indent=1) + "\n"
-    write_atomic(run_dir / SETTINGS_FILE, lambda file: file.write(text.encode()))
-
-
-def reserve_run_dir(parent: Path, arch: str) -> Path:
-    """Make and return parent/ARCH-N, N above the highest number there: two that begin at once get two."""
-    newest = newest_run(parent)
-    first = int(re.search(r"\d+$", newest.name).group()) + 1 if newest else 1
-    claim_folder(parent)
-    for number in itertools.count(first):
-        run_dir = parent / f"{arch}-{number}"
-        try:
-            run_dir.mkdir()
-            return run_dir
-        except FileExistsError:  # somebody else's, since a moment ago, or a file
-            continue
-        except OSError as error:
-            raise _not_made(run_dir, error) from error
 
 
 @dataclass(frozen=True)
@@ -154,95 +157,47 @@ class Changes:
     micro_batch_size: int | None = None
 
 
-def resume(
-    path: str | Path,
-    changes: Changes,
-    report: Report,
-    should_stop: Callable[[], bool] = lambda: False,
-    group: Group = SOLO,
-) -> RunResult:
-    """Go on with a run from its last.pt (`path` is it, or its directory), as if it had never stopped.
-
-    A run that was stopped before its first save begins again, with its own settings and its own split.
-
-    Raises:
-        CheckpointError: there is nothing to go on with, or it cannot be used.
-        SettingsError: a change would alter what has been trained already.
-        CatdogError: another process works in the run directory, or the data is not there any more.
-    """
-    run_dir = group.from_main(lambda: find_run(path))
-    with _held(run_dir, report, group):
-        group.from_main(lambda: sweep(run_dir))
-        if group.from_main(lambda: Path(path).is_dir() and not (run_dir / "last.pt").exists()):
-            return _begin_again(run_dir, changes, report, should_stop, group)
-        checkpoint = group.from_main(lambda: find_checkpoint(path, "last.pt"))
-        return _go_on(checkpoint, changes, report, should_stop, group)
-
-
-def find_run(path: str | Path) -> Path:
-    """Return the directory of the run meant by `path`: itself, or the folder of a last.pt.
-
-    Raises:
-        CheckpointError: there is no run, or it has lost its last.pt.
-    """
-    folder = Path(path)
-    if not _is_there(folder / SETTINGS_FILE) or _is_there(folder / "last.pt"):
-        return find_checkpoint(path, "last.pt").parent
-    if _is_there(folder / "history.jsonl"):  # written behind last.pt
-        raise CheckpointError(
-            f"{str(folder)!r} has lost its last.pt, without which it cannot go on: put it back, or start a "
-            f"new run with another --output."
-        )
-    return folder
-
-
-def _begin_again(
-    run_dir: Path, changes: Changes, report: Report, should_stop: Callable[[], bool], group: Group
-) -> RunResult:
-    old = group.from_main(lambda: _read_settings(run_dir / SETTINGS_FILE))
-    settings = apply_changes(old, changes, phase=0, epochs_done=0)
-    report("begin_again", run_dir=run_dir)
+def _restart(directory: RunDirectory, changes: Changes, listener: Listener, group: Group) -> Setup:
+    """Return the setup of a run that was stopped before its first save, with its own split."""
+    on_main = group.from_main
+    settings = apply_changes(on_main(directory.read_settings), changes, phase=0, epochs_done=0)
+    listener(RunRestarted(directory.path))
     group.gather(lambda: check_settings(settings))
-    dataset, found = group.from_main(lambda: own_split(settings, run_dir))
-    setup = prepare_run(settings, dataset, None, report, group)
+    dataset, found = on_main(lambda: own_split(settings, directory))
+    setup = prepare_run(settings, dataset, None, listener, group)
     accept = changes.accept_changed_data
-    group.from_main(lambda: settle_changes(setup, found, run_dir, None, accept, report))
-    return _begin(setup, run_dir, report, should_stop)
+    on_main(lambda: settle_changes(setup, found, directory, None, accept, listener))
+    _begin(setup, directory, listener)
+    return setup
 
 
-def _read_settings(path: Path) -> TrainSettings:
-    try:
-        return TrainSettings.from_dict(json.loads(read_text(path)))
-    except (OSError, ValueError, TypeError, RecursionError, SettingsError) as error:
-        raise CheckpointError(
-            f"Cannot read {str(path)!r} ({str(error)[:300]}), and nothing else was saved yet: start a new "
-            f"run."
-        ) from error
-
-
-def _go_on(
-    checkpoint: Path, changes: Changes, report: Report, should_stop: Callable[[], bool], group: Group
-) -> RunResult:
-    run_dir = checkpoint.parent
-    content = group.from_main(lambda: load_checkpoint(checkpoint, resume=True))
+def _reopen(
+    checkpoint: Path,
+    content: dict[str, Any],
+    progress: Progress,
+    changes: Changes,
+    listener: Listener,
+    group: Group,
+) -> Setup:
+    """Return the setup of a run that resumes from the content of its last.pt."""
+    on_main, directory = group.from_main, RunDirectory(checkpoint.parent)
     old = _old_settings(content, checkpoint)
-    progress = restore_progress(content)
     settings = apply_changes(old, changes, progress.phase, progress.epoch)
-    report("resume", path=checkpoint, old=old, new=settings, progress=progress)
+    listener(RunResumed(checkpoint, old, settings, progress))
     class_names = sorted(content["class_to_idx"], key=content["class_to_idx"].__getitem__)
-    dataset, found = group.from_main(lambda: own_split(settings, run_dir))
+    dataset, found = on_main(lambda: own_split(settings, directory))
     dataset = match_classes(dataset, class_names)
     for warning in dataset.warnings:
-        report("warning", text=warning)
-    setup = prepare_run(settings, dataset, content["state_dict"], report, group)
+        listener(Warned(warning))
+    setup = prepare_run(settings, dataset, content["state_dict"], listener, group)
     if changes.micro_batch_size is None:
         setup.micro_batch.size = _known_size(content, settings)
     group.gather(lambda: check_progress(content, setup.classifier, checkpoint))
     accept, digest = changes.accept_changed_data, content["data_fingerprint"]
-    group.from_main(lambda: settle_changes(setup, found, run_dir, digest, accept, report))
-    group.from_main(lambda: write_settings(settings, run_dir))
-    report("setup", setup=setup, run_dir=run_dir)
-    return run_phases(setup, run_dir, report, should_stop, content, progress)
+    on_main(lambda: settle_changes(setup, found, directory, digest, accept, listener))
+    on_main(lambda: directory.write_settings(settings))
+    listener(RunStarted(setup, directory.path))
+    return setup
 
 
 def _known_size(content: dict[str, Any], settings: TrainSettings) -> int:

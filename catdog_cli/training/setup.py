@@ -2,7 +2,6 @@
 
 import dataclasses
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
 from ..settings import InputSpec, Phase, TrainSettings
 from .batch_source import refuse_unkept
+from .events import Listener, MemoryRanOut, ignore
 from .optimizers import WeightAverage, build_optimizer
 from .phase_run import PhaseRun
 
@@ -69,7 +69,7 @@ def prepare_run(
     settings: TrainSettings,
     dataset: Dataset,
     state_dict: dict | None = None,
-    report: Callable[..., None] = lambda kind, **facts: None,
+    listener: Listener = ignore,
     group: Group = SOLO,
 ) -> Setup:
     """Build the network and hash the pictures; `state_dict` (of a checkpoint) replaces the first weights.
@@ -98,8 +98,8 @@ def prepare_run(
         sets,
         digest,
         group,
-        MicroBatch(settings.micro_batch_size, lambda size: report("memory", what="training", size=size)),
-        MicroBatch(0, lambda size: report("memory", what="looking at pictures", size=size)),
+        MicroBatch(settings.micro_batch_size, lambda size: listener(MemoryRanOut("training", size))),
+        MicroBatch(0, lambda size: listener(MemoryRanOut("looking at pictures", size))),
         contents=contents,
     )
 

@@ -126,7 +126,7 @@ def write_run(folder: Path) -> None:
         str(write_data(folder / "data")), "simple_cnn", "none", HEAD, phases, image_size=32, device="cpu",
         precision="fp32", workers=0, cache=False,
     )  # fmt: skip
-    run.train(settings, folder / "run", lambda kind, **facts: None)
+    run.train(settings, folder / "run", lambda event: None)
     for name in ("last.pt", "split.csv", "settings.json"):
         (folder / "run" / name).rename(folder / name)
 

@@ -97,7 +97,7 @@ def _resume(path: Path) -> None:
     content = load_checkpoint(path, resume=True)
     model = build_from_checkpoint(content, path)
     if model.input_spec.size <= LARGEST_PX and model.classifier.arch == "simple_cnn":
-        run.resume(path, changes, lambda kind, **facts: None, lambda: True)
+        run.resume(path, changes, lambda event: None, lambda: True)
 
 
 def _weights(path: Path) -> None:

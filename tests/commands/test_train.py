@@ -14,7 +14,7 @@ import torch
 
 from catdog_cli.cli import run
 from catdog_cli.features.store import cache_root
-from catdog_cli.training.run import reserve_run_dir
+from catdog_cli.runs.directory import RunDirectory
 from tests.commands.trained import call, train_tiny
 from tests.conftest import one_thread, write_images
 from tests.training.conftest import save_network
@@ -101,7 +101,7 @@ def test_a_number_is_taken_once_and_given_back_unused(capsys, data, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "simple_cnn-1").write_text("a file")
-    taken = [reserve_run_dir(Path("checkpoints"), "simple_cnn").name for _ in range(2)]
+    taken = [RunDirectory.reserve(Path("checkpoints"), "simple_cnn").path.name for _ in range(2)]
     assert taken == ["simple_cnn-2", "simple_cnn-3"]
     assert "does not exist" in error_of(capsys, "train", tmp_path / "nothing", *TINY)
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"simple_cnn-1", *taken}

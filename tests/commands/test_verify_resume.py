@@ -153,7 +153,7 @@ def test_what_cannot_be_trained_is_one_sentence(capsys, data, private, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("logged", "said"),
     [
         ("Phase 1\nError: the loss is gone", "the loss is gone"),
         ("Error: 1 of 4 cannot be read.\n  cats/1.png", "1 of 4 cannot be read.\n  cats/1.png"),

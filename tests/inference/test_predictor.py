@@ -144,7 +144,7 @@ def test_real_validation_accuracy_is_that_of_training(shared, tmp_path):
         phases=(Phase("head", 1),),
         device="cpu",
     )
-    best = run.train(settings, tmp_path / "run", lambda kind, **facts: None).best
+    best = run.train(settings, tmp_path / "run", lambda event: None).best
     predictor = Predictor.load(tmp_path / "run", device="cpu")
     paths = sorted((shared / "data" / "cats_dogs" / "val").rglob("*.jpg"))
     answers = list(predictor.predict(paths))

@@ -18,12 +18,10 @@ from catdog_cli.runs.checkpoint import (
     RESUME_KEYS,
     build_from_checkpoint,
     describe_model,
-    find_checkpoint,
     load_checkpoint,
-    newest_run,
     save_checkpoint,
-    write_atomic,
 )
+from catdog_cli.runs.directory import find_checkpoint, newest_run, write_atomic
 from catdog_cli.settings import HeadSpec, InputSpec, TrainSettings
 from tests.conftest import one_thread
 

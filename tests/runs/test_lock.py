@@ -15,7 +15,7 @@ from catdog_cli.errors import CatdogError
 from catdog_cli.runs import lock as run_lock
 from catdog_cli.runs.lock import LOCK_FILE, locked
 
-from ..training.runs import Events, load, resume, settings_for, train
+from ..training.runs import load, resume, settings_for, train
 
 HOLD = """
 import sys, time, os
@@ -58,7 +58,7 @@ def test_a_killed_process_holds_nothing_although_its_child_lives(few, tmp_path, 
 
 def test_resume_is_refused_too_and_reading_is_not(few, tmp_path):
     train(settings_for(few), tmp_path)
-    with locked(tmp_path, Events()):
+    with locked(tmp_path, print):
         before = (tmp_path / "last.pt").read_bytes()
         with pytest.raises(CatdogError, match=f"is in use by process {os.getpid()}"):
             resume(tmp_path, epochs=3)
@@ -68,8 +68,8 @@ def test_resume_is_refused_too_and_reading_is_not(few, tmp_path):
 
 
 def test_the_lock_goes_when_training_fails(few, tmp_path):
-    def report(kind, **facts):
-        if kind == "batch":
+    def report(event):
+        if event.kind == "batch":
             raise KeyError("a failure")
 
     from catdog_cli.training import run
@@ -85,7 +85,7 @@ def test_of_many_at_once_one_has_it_at_a_time(tmp_path):
     def work():
         for _ in range(40):
             try:
-                with locked(tmp_path, Events()):
+                with locked(tmp_path, print):
                     inside.append(1)
                     most.append(len(inside))
                     inside.pop()
@@ -103,10 +103,10 @@ def test_of_many_at_once_one_has_it_at_a_time(tmp_path):
 
 
 def test_an_owner_that_cannot_be_read_is_still_in_the_way(tmp_path):
-    with locked(tmp_path, Events()):
+    with locked(tmp_path, print):
         assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
         (tmp_path / LOCK_FILE).write_text("nonsense")
-        with pytest.raises(CatdogError, match="is in use by another process"), locked(tmp_path, Events()):
+        with pytest.raises(CatdogError, match="is in use by another process"), locked(tmp_path, print):
             pass
 
 
@@ -115,7 +115,7 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(run_lock, "_lock", refuse)
-    events = Events()
-    with locked(tmp_path, events):
+    warnings = []
+    with locked(tmp_path, warnings.append):
         pass
-    assert "has no locks: let no other process train there" in events.of("warning")[0]["text"]
+    assert "has no locks: let no other process train there" in warnings[0]

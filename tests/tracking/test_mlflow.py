@@ -21,8 +21,9 @@ from catdog_cli.settings import Phase
 from catdog_cli.tracking.mlflow import PENDING_FILE, open_tracker
 from catdog_cli.tracking.mlflow_store import ADDRESS, Store, absolute_uri, hide_password, load_mlflow
 from catdog_cli.tracking.run_params import read_lines
-from catdog_cli.tracking.tensorboard import open_event_writer, tee
+from catdog_cli.tracking.tensorboard import open_event_writer
 from catdog_cli.training import run
+from catdog_cli.training.events import broadcast
 
 from ..training.runs import Events, resume, settings_for
 
@@ -131,7 +132,7 @@ def list_artifacts(client, run_id, folder=None):
 def follow(settings, run_dir, uri, *more, said=None, should_stop=lambda: False, model=None):
     """Train with MLflow listening, and `more` listeners behind it; return the MLflow run's id."""
     with open_tracker(run_dir, uri, None, model, [].append if said is None else said.append) as tracker:
-        tracker.finish(run.train(settings, run_dir, tee(Events(), tracker, *more), should_stop))
+        run.train(settings, run_dir, broadcast(Events(), tracker, *more), should_stop)
     return tracker.run_id
 
 
@@ -139,7 +140,7 @@ def go_on(run_dir, epochs, uri=None, said=None):
     """Resume with MLflow listening; return the MLflow run's id."""
     say = [].append if said is None else said.append
     with open_tracker(run_dir, uri, None, None, say, resuming=True) as tracker:
-        tracker.finish(run.resume(run_dir, run.Changes(epochs=epochs), tee(Events(), tracker)))
+        run.resume(run_dir, run.Changes(epochs=epochs), broadcast(Events(), tracker))
     return tracker.run_id
 
 
@@ -211,8 +212,8 @@ def _check_model(client, uri, address, run_dir, pets):
 def test_a_killed_server_costs_neither_the_run_nor_its_numbers(server, pets, tmp_path):
     said = []
 
-    def kill(kind, **facts):
-        if kind == "epoch" and facts["row"]["epoch"] == 2:
+    def kill(event):
+        if event.kind == "epoch" and event.row["epoch"] == 2:
             server.kill()
 
     try:
@@ -255,8 +256,8 @@ def test_a_folder_holds_a_run(pets, tmp_path, monkeypatch):
 def test_epochs_trained_again_after_a_kill_are_sent_once(pets, tmp_path):
     run_dir, uri = tmp_path / "run", (tmp_path / "tracked").as_uri()
 
-    def keep(kind, **facts):
-        if kind == "epoch" and facts["row"]["epoch"] == 3:  # last.pt is of epoch 2 now
+    def keep(event):
+        if event.kind == "epoch" and event.row["epoch"] == 3:  # last.pt is of epoch 2 now
             shutil.copy(run_dir / "last.pt", tmp_path / "last.pt")
 
     run_id = follow(one_phase(pets, 4), run_dir, uri, keep)
@@ -295,8 +296,8 @@ def test_a_run_can_be_followed_from_its_middle_on(pets, tmp_path):
     ],
 )
 def test_the_end_of_a_run_that_did_not_finish(pets, tmp_path, error, status):
-    def fail(kind, **facts):
-        if kind == "epoch":
+    def fail(event):
+        if event.kind == "epoch":
             raise error
 
     uri = (tmp_path / "tracked").as_uri()
@@ -459,11 +460,11 @@ def test_tensorboard_reads_every_epoch(pets, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with open_event_writer(tmp_path / "run", True, print) as board:
-        run.train(one_phase(pets, 2), tmp_path / "run", tee(Events(), board))
+        run.train(one_phase(pets, 2), tmp_path / "run", broadcast(Events(), board))
     with open_event_writer(
         tmp_path / "run", None, print, resuming=True
     ) as board:  # goes on where there are files
-        resume(tmp_path / "run", tee(Events(), board), epochs=3)
+        resume(tmp_path / "run", broadcast(Events(), board), epochs=3)
     read = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     read.Reload()
     history = read_lines(tmp_path / "run" / "history.jsonl")

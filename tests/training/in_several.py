@@ -19,8 +19,7 @@ from catdog_cli.inference.predictor import Predictor
 from catdog_cli.models.zoo import simple_cnn
 from catdog_cli.runtime.distributed import Group, open_group
 from catdog_cli.settings import HeadSpec, Phase, TrainSettings
-from catdog_cli.training import run
-from catdog_cli.training import train_step as micro
+from catdog_cli.training import loop, run
 
 from .runs import Events, settings_for
 
@@ -64,15 +63,15 @@ def without_norms(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def limit_memory(most: int):
-    """Return `_backward` on a device that holds `most` pictures."""
-    original = micro._backward
+    """Return `cross_entropy` on a device that holds `most` pictures."""
+    original = loop.F.cross_entropy
 
-    def backward(run, values, *rest):
-        if len(values) > most:
+    def cross_entropy(logits, *rest, **options):
+        if len(logits) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        original(run, values, *rest)
+        return original(logits, *rest, **options)
 
-    return backward
+    return cross_entropy
 
 
 def break_down(*_):
@@ -88,7 +87,7 @@ def play(name: str, settings: TrainSettings, folder: Path, group: Group) -> Even
     """Run one scenario; return what was reported here."""
     events, second = Events(), group.rank == 1
     run_dir, steps = folder / name, []
-    originals = fill.run_prefix, micro._backward, simple_cnn._stage
+    originals = fill.run_prefix, loop.backward, loop.F.cross_entropy, simple_cnn._stage
     should_stop = lambda: second and name == "stopped" and len(steps.append(1) or steps) == 4  # noqa: E731
     if name == "apart":
         os.environ["CATDOG_CACHE"] = str(folder / f"cache-{group.rank}")
@@ -98,16 +97,16 @@ def play(name: str, settings: TrainSettings, folder: Path, group: Group) -> Even
         fill.run_prefix = fail
         os.environ["CATDOG_CACHE"] = str(folder / "cache-of-fails")
     if name == "breaks" and second:
-        micro._backward = break_down
+        loop.backward = break_down
     if name in ("memory", "no_memory") and second:
-        micro._backward = limit_memory(1 if name == "memory" else 0)
+        loop.F.cross_entropy = limit_memory(1 if name == "memory" else 0)
     try:
         if name == "resumed":
             run.resume(run_dir, run.Changes(), events, should_stop, group)
         else:
             run.train(settings, run_dir, events, should_stop, group)
     finally:
-        fill.run_prefix, micro._backward, simple_cnn._stage = originals
+        fill.run_prefix, loop.backward, loop.F.cross_entropy, simple_cnn._stage = originals
     return events
 
 

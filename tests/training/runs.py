@@ -14,8 +14,8 @@ TIMES = ("seconds", "pictures_per_s")
 class Events(list):
     """A report that remembers everything it was told, as (kind, facts)."""
 
-    def __call__(self, kind, **facts):
-        self.append((kind, facts))
+    def __call__(self, event):
+        self.append((event.kind, vars(event)))
 
     def of(self, kind):
         return [facts for name, facts in self if name == kind]

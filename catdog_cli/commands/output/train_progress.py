@@ -37,8 +37,8 @@ class TrainReport:
     def __exit__(self, *exception: Any) -> None:
         self.bar.stop()
 
-    def __call__(self, kind: str, **facts: Any) -> None:
-        getattr(self, f"on_{kind}")(**facts)
+    def __call__(self, event: Any) -> None:
+        getattr(self, f"on_{event.kind}")(**vars(event))
 
     def log(self, text: str) -> None:
         """Print a line above the bar."""
@@ -189,14 +189,16 @@ class TrainReport:
         if sentence:
             self.log(sentence)
 
-    def finish(self, result: Any) -> Any:
-        """Write the curves, print what to do next, and return the result."""
+    def on_run_end(self, result: Any) -> None:
+        """Write the curves and print what to do next."""
         from ...plots import plot_curves
+        from ...runs.directory import RunDirectory
 
+        directory = RunDirectory(result.run_dir)
         self.bar.stop()
         if result.history:
             try:
-                plot_curves(result.history, result.run_dir / "curves.png")
+                plot_curves(result.history, directory.curves)
             except CatdogError as error:  # the training is worth more than its picture
                 self.log(f"Warning: no curves: {error}")
         best = result.best
@@ -206,9 +208,8 @@ class TrainReport:
                 f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f}; "
                 f"{result.seconds:.1f} s in all"
             )
-            self.log(f"Checkpoint: {result.run_dir / 'best.pt'}")
+            self.log(f"Checkpoint: {directory.best}")
             self.log(f"Predict:    catdog predict PICTURE {shlex.quote(str(result.run_dir))}")
-        return result
 
     def show_plan(self, facts: dict[str, Any]) -> None:
         """Print what a dry run found, to stdout."""

@@ -6,7 +6,7 @@ came later are no part of the run; those that are gone or hold something else wo
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import numpy as np
 
 from ...data.dataset import Dataset, Split
 from ...data.scan import scan_dataset
-from ...data.splits import read_keys, read_split, split_dataset, write_split
+from ...data.splits import split_dataset
 from ...errors import CatdogError, DataError
+from ...runs.directory import RunDirectory
 from ...settings import TrainSettings
+from ..events import DataChanged, Listener
 from ..setup import Setup
 
-SPLIT_FILE = "split.csv"
 SHOWN = 3  # names in a sentence
 TRAINED = ("train", "val")  # what a test split holds is of no concern to training
 
@@ -51,7 +52,7 @@ def _names(paths: list[str]) -> str:
     return shown + (", ..." if len(paths) > SHOWN else "")
 
 
-def own_split(settings: TrainSettings, run_dir: Path) -> tuple[Dataset, DataChanges]:
+def own_split(settings: TrainSettings, directory: RunDirectory) -> tuple[Dataset, DataChanges]:
     """Return what is left of the run's own split, in its order, and what was added or removed since.
 
     The data may have moved as a whole, and be a folder, a manifest or a prepared folder, as before.
@@ -63,16 +64,16 @@ def own_split(settings: TrainSettings, run_dir: Path) -> tuple[Dataset, DataChan
     if not data.exists():
         raise CatdogError(
             f"The data of this run, {settings.data!r}, is not there any more: if it moved, say where: "
-            f"`catdog train NEW_DATA --resume {run_dir}`."
+            f"`catdog train NEW_DATA --resume {directory.path}`."
         )
     scanned = None
     with contextlib.suppress(CatdogError):  # what the run needs of it is looked at below
         scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False)
-    if not (run_dir / SPLIT_FILE).exists():
+    if not directory.split.exists():
         scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
         return split_dataset(scanned, settings.val_fraction, settings.seed), DataChanges()
     root = data if data.is_dir() else data.parent
-    listed = read_split(run_dir / SPLIT_FILE, root, check_files=False)
+    listed = directory.read_split(root)
     return _what_is_left(listed, scanned)
 
 
@@ -121,10 +122,10 @@ def _take_rows(split: Split, prepared: Dataset, there: dict[str, tuple[str, int]
 def settle_changes(
     setup: Setup,
     changes: DataChanges,
-    run_dir: Path,
+    directory: RunDirectory,
     old: dict[str, Any] | None,
     accept: bool,
-    report: Callable[..., None],
+    listener: Listener,
 ) -> None:
     """Complete `changes` by what the files hold, and say or refuse them; what is accepted becomes the run's.
 
@@ -133,7 +134,7 @@ def settle_changes(
     Raises:
         DataError: something differs, and nobody said to `accept` that.
     """
-    keys = read_keys(run_dir / SPLIT_FILE) if (run_dir / SPLIT_FILE).exists() else {}
+    keys = directory.read_keys()
     if keys:
         changes.changed = list(_find_changed(setup, keys))
     if not keys or setup.dataset.images is not None:  # a prepared folder's keys are those of its sources
@@ -144,9 +145,9 @@ def settle_changes(
             f"{changes.describe()}. {_advice(changes)}"
         )
     if changes.harmful or changes.added:
-        report("data_changed", changes=changes)
+        listener(DataChanged(changes))
     if changes.harmful or not keys:
-        write_split(setup.dataset, run_dir / SPLIT_FILE, keys=setup.contents)
+        directory.write_split(setup.dataset, setup.contents)
 
 
 def _advice(changes: DataChanges) -> str:

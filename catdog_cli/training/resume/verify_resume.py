@@ -24,8 +24,8 @@ from ...data.splits import split_dataset
 from ...errors import CatdogError
 from ...runs.checkpoint import load_checkpoint
 from ...runs.compare_runs import compare_runs, find_damage
+from ...runs.directory import LAST, RunDirectory
 from ...settings import TrainSettings
-from ..run import write_settings
 
 EPOCHS = 2  # of each phase: one to be killed in, one behind it
 BATCHES = 4  # of an epoch, where nobody says how many pictures
@@ -145,7 +145,7 @@ def _train(settings: TrainSettings, run_dir: Path, folder: Path, kill_after: int
     """
     if not run_dir.exists():
         run_dir.mkdir()
-        write_settings(settings, run_dir)
+        RunDirectory(run_dir).write_settings(settings)
     log = folder / f"{run_dir.name}.log"
     with log.open("wb") as file, _process(run_dir, folder, file) as process:
         deadline, seen, saves = time.monotonic() + HANGS_S, _stamp(run_dir), 0
@@ -202,14 +202,14 @@ def _kill(process: subprocess.Popen) -> None:
 def _stamp(run_dir: Path) -> tuple[int, int] | None:
     """Return what changes whenever last.pt is written."""
     try:
-        found = (run_dir / "last.pt").stat()
+        found = RunDirectory(run_dir).last.stat()
         return found.st_mtime_ns, found.st_ino
     except OSError:
         return None
 
 
 def _describe(run_dir: Path) -> str:
-    content = load_checkpoint(run_dir, "last.pt", resume=True)
+    content = load_checkpoint(run_dir, LAST, resume=True)
     phase = content["settings"]["phases"][content["phase"]]
     step, epoch = content["step"], content["epoch"]
     saved = f"batch {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"

@@ -195,8 +195,8 @@ def test_a_prepared_folder_of_another_size_is_another_content(single, tmp_path):
 def test_a_run_that_begins_again_asks_the_same(few, tmp_path):
     data = shutil.copytree(few, tmp_path / "data")
 
-    def report(kind, **facts):
-        if kind == "batch":
+    def report(event):
+        if event.kind == "batch":
             raise KeyboardInterrupt
 
     from catdog_cli.training import run

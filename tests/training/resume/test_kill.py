@@ -14,7 +14,7 @@ from catdog_cli.errors import CatdogError, CheckpointError
 from catdog_cli.runs.checkpoint import load_checkpoint
 from catdog_cli.settings import Phase
 from catdog_cli.training import run
-from catdog_cli.training.epoch import train_step
+from catdog_cli.training.loop import train_step
 
 from ..runs import Events, differences, load, resume, settings_for, train
 
@@ -43,8 +43,8 @@ def train_until(monkeypatch, settings, run_dir, batches: int):
     """Train until so many batches are done, then die."""
     done = []
 
-    def report(kind, **facts):
-        done.append(kind) if kind == "batch" else None
+    def report(event):
+        done.append(event.kind) if event.kind == "batch" else None
         if len(done) == batches:
             raise Killed
 
@@ -82,11 +82,11 @@ def test_save_every_so_much_time(few, tmp_path, monkeypatch):
     monkeypatch.setattr("catdog_cli.training.checkpointing.time.monotonic", lambda: now[0])
     saved = []
 
-    def report(kind, **facts):
-        if kind == "batch":
-            now[0] += {1: 599, 2: 1, 3: -5000}.get(facts["done"], 0)
+    def report(event):
+        if event.kind == "batch":
+            now[0] += {1: 599, 2: 1, 3: -5000}.get(event.done, 0)
             saved.append(load(tmp_path / "run")["step"] if (tmp_path / "run" / "last.pt").exists() else None)
-            if facts["epoch"] == 2:
+            if event.epoch == 2:
                 raise Killed
 
     with pytest.raises(Killed):
@@ -240,7 +240,7 @@ def test_ruined_weights_are_not_saved_over_good_ones(few, tmp_path, monkeypatch)
         if len(steps) == 2:
             run.classifier.head.output.bias.data.fill_(float("inf"))
 
-    monkeypatch.setattr("catdog_cli.training.epoch.train_step", ruin)
+    monkeypatch.setattr("catdog_cli.training.loop.train_step", ruin)
     settings = settings_for(few, *PHASES, save_every="1")
     with pytest.raises(CatdogError, match=r"The weights became NaN in phase 'head': lower the learning rate"):
         train(settings, tmp_path / "run")

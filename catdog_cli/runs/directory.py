@@ -1,0 +1,258 @@
+"""A run directory: the names of all that one training writes, and who may write there.
+
+Nobody else spells these names. `best.pt` predicts, `last.pt` resumes, `settings.json` and `split.csv` say
+what the run was asked and which images are its own, `history.jsonl` has a row for each epoch.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ..data.dataset import Dataset
+from ..data.splits import read_keys, read_split, write_split
+from ..errors import CatdogError, CheckpointError, SettingsError
+from ..runtime.files import read_text, replacing, sweep
+from ..settings import TrainSettings
+from .lock import locked
+
+BEST, LAST = "best.pt", "last.pt"
+SETTINGS, SPLIT, HISTORY = "settings.json", "split.csv", "history.jsonl"
+CURVES, REPORTS = "curves.png", "reports"
+MLFLOW_NOTE, MLFLOW_PENDING, TENSORBOARD = "mlflow.json", "mlflow-pending.jsonl", "tensorboard"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The directory of one run, whether or not it exists yet."""
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that predicts."""
+        return self.path / BEST
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that resumes."""
+        return self.path / LAST
+
+    @property
+    def settings(self) -> Path:
+        return self.path / SETTINGS
+
+    @property
+    def split(self) -> Path:
+        return self.path / SPLIT
+
+    @property
+    def history(self) -> Path:
+        return self.path / HISTORY
+
+    @property
+    def curves(self) -> Path:
+        return self.path / CURVES
+
+    def phase_best(self, index: int, name: str) -> Path:
+        """Return the checkpoint of the best epoch of phase `index` (from 0) called `name`."""
+        return self.path / f"best-{phase_label(index, name)}.pt"
+
+    def report(self, index: int, name: str) -> Path:
+        """Return the folder of the report of phase `index` (from 0) called `name`."""
+        return self.path / REPORTS / phase_label(index, name)
+
+    @classmethod
+    def reserve(cls, parent: Path, arch: str) -> "RunDirectory":
+        """Create parent/ARCH-N, N above the highest number there: two that start at once get two.
+
+        Raises:
+            CatdogError: it cannot be created.
+        """
+        newest = newest_run(parent)
+        first = _trailing_number(newest) + 1 if newest else 1
+        create_folder(parent)
+        for number in itertools.count(first):
+            path = parent / f"{arch}-{number}"
+            try:
+                path.mkdir()
+                return cls(path)
+            except FileExistsError:  # somebody else's, since a moment ago, or a file
+                continue
+            except OSError as error:
+                raise _not_created(path, error) from error
+        raise AssertionError("itertools.count ends never")
+
+    @classmethod
+    def find(cls, path: str | Path) -> "RunDirectory":
+        """Return the run meant by `path`: its directory, or its last.pt.
+
+        Raises:
+            CheckpointError: there is no run, or it has lost its last.pt.
+        """
+        run = cls(Path(path))
+        if not _exists(run.settings) or _exists(run.last):
+            return cls(find_checkpoint(path, LAST).parent)
+        if _exists(run.history):  # written after last.pt
+            raise CheckpointError(
+                f"{str(run.path)!r} has lost its last.pt, without which it cannot go on: put it back, or "
+                f"start a new run with another --output."
+            )
+        return run
+
+    def create(self) -> None:
+        """Create the directory and check that it can be written to."""
+        create_folder(self.path)
+
+    def refuse_old_run(self) -> None:
+        """Raise CatdogError if a run is here already, so that none is ever written over."""
+        if _exists(self.last) or _exists(self.best):
+            raise CatdogError(
+                f"{str(self.path)!r} holds a run already: choose another --output, or go on with "
+                f"`catdog train --resume {self.path}`."
+            )
+
+    def locked(self, warn: Callable[[str], None]) -> contextlib.AbstractContextManager[None]:
+        """Hold the directory for the time of a `with` block; see `runs.lock`."""
+        return locked(self.path, warn)
+
+    def sweep(self) -> list[Path]:
+        """Delete what a killed process left unfinished; whoever calls this holds the lock."""
+        return sweep(self.path)
+
+    def write_settings(self, settings: TrainSettings) -> None:
+        """Write settings.json, for people to read; a resume takes last.pt's as soon as there is one."""
+        text = json.dumps(settings.to_dict(), indent=1) + "\n"
+        write_atomic(self.settings, lambda file: file.write(text.encode()))
+
+    def read_settings(self) -> TrainSettings:
+        """Return the settings of a run that has saved nothing else yet.
+
+        Raises:
+            CheckpointError: they cannot be read.
+        """
+        try:
+            return TrainSettings.from_dict(json.loads(read_text(self.settings)))
+        except (OSError, ValueError, TypeError, RecursionError, SettingsError) as error:
+            raise CheckpointError(
+                f"Cannot read {str(self.settings)!r} ({str(error)[:300]}), and nothing else was saved yet: "
+                f"start a new run."
+            ) from error
+
+    def write_split(self, dataset: Dataset, keys: dict[str, list[str]]) -> None:
+        """Write which images are the run's own, on which side, with a digest each (`keys`, by split)."""
+        write_split(dataset, self.split, keys=keys)
+
+    def read_split(self, root: Path) -> Dataset:
+        """Return the run's own images below `root`, whether or not they are still there."""
+        return read_split(self.split, root, check_files=False)
+
+    def read_keys(self) -> dict[str, str]:
+        """Return the digest of each of the run's images by path; {} where there is no split.csv."""
+        return read_keys(self.split) if self.split.exists() else {}
+
+    def write_history(self, rows: list[dict[str, Any]]) -> None:
+        """Write a row for each epoch."""
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        write_atomic(self.history, lambda file: file.write(lines.encode()))
+
+    @contextlib.contextmanager
+    def removed_if_empty(self) -> Iterator[None]:
+        """Delete the directory after the block if nothing came into it."""
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # it holds something
+                self.path.rmdir()
+
+
+def phase_label(index: int, name: str) -> str:
+    """Return what a phase's files are called: its number from 1, and its name as a file can have it."""
+    written = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return f"{index + 1}-{written or 'phase'}"
+
+
+def find_checkpoint(path: str | Path, name: str = BEST) -> Path:
+    """Return the checkpoint file meant by `path`: a file itself, or `name` in a run directory.
+
+    Raises:
+        CheckpointError: nothing there.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            if (path / name).is_file():
+                return path / name
+            newest = newest_run(path)
+            hint = f"; did you mean {str(newest)!r}?" if newest and (newest / name).is_file() else "."
+            raise CheckpointError(
+                f"No {name} in {str(path)!r}: give a run directory or a checkpoint file{hint}"
+            )
+        if path.exists():
+            return path
+    except OSError as error:  # no permission to look, a name too long
+        raise CheckpointError(f"Cannot look for {str(path)!r} ({error.strerror}): check the path.") from error
+    raise CheckpointError(f"No checkpoint at {str(path)!r}: give a run directory or a .pt file.")
+
+
+def newest_run(folder: Path) -> Path | None:
+    """Return the run directory in `folder` whose trailing number is highest, by number, not by text."""
+    runs = [run for run in folder.glob("*") if run.is_dir() and re.search(r"\d+$", run.name)]
+    return max(runs, key=_trailing_number, default=None)
+
+
+def _trailing_number(path: Path) -> int:
+    found = re.search(r"\d+$", path.name)
+    return int(found.group()) if found else 0
+
+
+def create_folder(folder: Path) -> None:
+    """Create a folder and check that it can be written to.
+
+    Raises:
+        CatdogError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_created(folder, error) from error
+
+
+def _not_created(folder: Path, error: OSError) -> CatdogError:
+    return CatdogError(f"Cannot make the folder {str(folder)!r} ({error.strerror}): choose another --output.")
+
+
+def _exists(path: Path) -> bool:
+    """`Path.exists`, but where nobody may look there is nothing: writing there says why it cannot."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Let `write` fill what becomes the file at `path`, whole or not at all.
+
+    Raises:
+        CheckpointError: the disk is full, read-only, or the folder is gone; what was at `path` is intact.
+    """
+    path = Path(path)
+    try:
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            write(file)
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+        reason = _reason(error)
+        there = "; what was saved before is intact." if any(path.parent.glob("*.pt")) else "."
+        raise CheckpointError(
+            f"Cannot write {str(path)!r} ({reason}): free space or choose another --output{there}"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the system said; torch hides it behind an error of its own."""
+    hidden: BaseException | None = error
+    while hidden is not None and not isinstance(hidden, OSError):
+        hidden = hidden.__context__
+    return (hidden and hidden.strerror) or str(error).splitlines()[0]

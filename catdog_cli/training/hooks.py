@@ -1,0 +1,116 @@
+"""What hangs on the training loop, each with a name: stopping, saving within an epoch, patience, NaN checks.
+
+The loop calls them at fixed places; none of them changes what is trained.
+"""
+
+import contextlib
+import shlex
+from collections.abc import Callable, Iterator
+
+import torch
+
+from ..errors import CatdogError, InterruptedRunError, LostProcessError
+from ..features.extractor import ImageSet
+from .checkpointing import RunState
+from .corrupt_images import check_bad
+from .events import Event, FeaturesComputed, Listener, StoppedEarly
+from .phase_run import PhaseRun
+from .setup import Setup
+
+ShouldStop = Callable[[], bool]
+
+
+def resume_command(state: RunState) -> str:
+    """Return what the user types to continue the run."""
+    return f"catdog train --resume {shlex.quote(str(state.directory.path))}"
+
+
+def stop_while_computing_features(state: RunState, listener: Listener, should_stop: ShouldStop) -> Listener:
+    """Return `listener` with a way out while features are computed, which may take minutes."""
+    name = state.settings.phases[state.progress.phase].name
+
+    def listen(event: Event) -> None:
+        listener(event)
+        if isinstance(event, FeaturesComputed) and should_stop():
+            raise InterruptedRunError(
+                f"Stopped while features for phase {name!r} were computed; what is done is kept. To go "
+                f"on: {resume_command(state)}"
+            )
+
+    return listen
+
+
+def is_out_of_patience(run: PhaseRun, state: RunState, epoch: int, listener: Listener) -> bool:
+    """Say whether the phase ends before `epoch`, because it has not improved for long enough."""
+    if not run.phase.patience or state.progress.patience < run.phase.patience:
+        return False
+    listener(StoppedEarly(run.phase.name, epoch, run.phase.patience))
+    return True
+
+
+def save_or_stop(
+    setup: Setup, run: PhaseRun, state: RunState, epoch: int, listener: Listener, should_stop: ShouldStop
+) -> None:
+    """After a step: save where `save_every` wants it, and stop where somebody asked for that.
+
+    Raises:
+        InterruptedRunError: the run stops; all is saved.
+        CatdogError: the weights are not finite: such a checkpoint must not replace a good one.
+    """
+    stopping = should_stop()
+    if state.is_save_due() or stopping:
+        check_bad(setup, listener, state.progress)
+        check_weights(run)
+        state.save(run.optimizer, run.average, force=True)
+    if stopping:
+        raise InterruptedRunError(
+            f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}, all is saved. To go on: "
+            f"{resume_command(state)}"
+        )
+
+
+@contextlib.contextmanager
+def save_on_lost_process(run: PhaseRun, state: RunState) -> Iterator[None]:
+    """Save when another process ends within an epoch: the weights are those of the last whole step."""
+    try:
+        yield
+    except LostProcessError:
+        check_weights(run)
+        state.save(run.optimizer, run.average, force=True)
+        raise
+
+
+@contextlib.contextmanager
+def explain_lost_process(state: RunState) -> Iterator[None]:
+    """Add to the error of a lost process what is kept, and how to continue."""
+    try:
+        yield
+    except LostProcessError as error:
+        saved = "What is done is kept" if state.group.is_main else "What the main process saved is there"
+        raise LostProcessError(f"{error} {saved}; to go on: {resume_command(state)}") from error
+
+
+def check_logits(run: PhaseRun, logits: torch.Tensor) -> None:
+    """Raise CatdogError if the last steps of an epoch ruined the weights, which the loss has not seen."""
+    wrong = (~torch.isfinite(logits).all(1)).nonzero().flatten()
+    if len(wrong):
+        chosen = run.val_source.chosen
+        indices = chosen.good_indices()[wrong[:4]].tolist()
+        raise CatdogError(not_finite(run, chosen, indices, "The scores of validation pictures became NaN"))
+
+
+def check_weights(run: PhaseRun) -> None:
+    """Raise CatdogError if the last step ruined the weights: what is saved must be good to go on from."""
+    if not all(torch.isfinite(parameter).all() for _, parameter in run.classifier.trainable_parameters()):
+        raise CatdogError(not_finite(run, run.source.chosen, [], "The weights became NaN"))
+
+
+def not_finite(run: PhaseRun, chosen: ImageSet, indices: list[int], what: str) -> str:
+    """Return a sentence that says `what` went wrong, at which images, in which phase, and what to do."""
+    paths = chosen.images.dataset.splits[chosen.images.split].paths
+    names = ", ".join(repr(paths[i]) for i in indices)
+    where = f", at a batch with {names}" if names else ""
+    return (
+        f"{what} in phase {run.phase.name!r}{where}: lower the learning rate "
+        f"({run.phase.learning_rate:g}) or clip gradients; the last good checkpoint is kept."
+    )
