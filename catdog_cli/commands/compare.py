@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from ..evaluation.eval_split import SPLITS, choose_images
+from ..evaluation.eval_split import SPLITS, choose_images, image_path
 from . import options
 from .evaluate import build_table
-from .evaluation import Answers, ask_network, image_path, load_predictor, log
+from .evaluation import Answers, ask_network, load_predictor, log
 from .output.terminal import echo, echo_json, make_console
 
 LEVEL = 0.05  # chances below it count as evidence

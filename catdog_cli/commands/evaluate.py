@@ -5,18 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..evaluation.eval_split import SPLITS, choose_images
+from ..evaluation.eval_split import SPLITS, choose_images, image_path
 from . import options
 from .distributed import several, share_out
 from .evaluation import (
     Answers,
     ask_network,
-    describe_calibration,
-    image_path,
     load_predictor,
     log,
-    photo_reader,
-    write_files,
 )
 from .output.terminal import echo, echo_json, make_console, printable
 
@@ -110,6 +106,7 @@ def _measure(predictor: Any, dataset: Any, split: str, answers: Answers) -> dict
     from ..evaluation.calibration import calibrate
     from ..evaluation.metrics import full_metrics
     from ..evaluation.report import find_mistakes
+    from ..evaluation.report_files import describe_calibration
 
     names, paths = predictor.class_names, dataset.splits[split].paths
     probabilities = calibrate(answers.logits, predictor.temperature)
@@ -129,6 +126,7 @@ def _measure(predictor: Any, dataset: Any, split: str, answers: Answers) -> dict
 
 def _write(output: Path, document: dict[str, Any], answers: Answers, dataset: Any) -> None:
     from ..evaluation.calibration import calibrate
+    from ..evaluation.report_files import photo_reader, write_files
 
     title = f"{document['checkpoint']} on {document['data']} ({document['split']})"
     scores = calibrate(answers.logits, document["temperature"]), answers.labels

@@ -180,6 +180,7 @@ def _follow(
 ) -> Any:
     """Call `start(report, should_stop, group)`; MLflow and TensorBoard listen too where that is asked for."""
     from ..training.events import broadcast, ignore
+    from ..training.reports import ReportWriter
 
     if not group.is_main:
         with _stop_on_signals(aloud=False) as should_stop:
@@ -193,7 +194,7 @@ def _follow(
         tracker = open_tracker(run_dir, *names, report.log, resuming)
         followers = [stack.enter_context(each) for each in (board, tracker) if each is not None]
         should_stop = stack.enter_context(_stop_on_signals(aloud=group.size == 1))
-        return start(broadcast(report, *followers), should_stop, group)
+        return start(broadcast(ReportWriter(report.log), report, *followers), should_stop, group)
 
 
 @contextlib.contextmanager

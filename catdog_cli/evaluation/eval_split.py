@@ -204,3 +204,8 @@ def _warn_of_scores(dataset: "Dataset", chosen: "Dataset", name: str, own: set[s
         log(f"Warning: {name} has no pictures of {', '.join(lacking)}: they cannot be measured.")
     if name == "train" or (name == "all" and own & {"train"}):
         log("Note: on pictures that a network was trained on, its score is too good.")
+
+
+def image_path(dataset: "Dataset", path: str) -> str:
+    """Return a picture's path as the user would write it."""
+    return str(Path(dataset.root) / path)

@@ -6,7 +6,6 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ...errors import CatdogError
 from .terminal import counted, echo, make_console, printable
 
 
@@ -180,27 +179,14 @@ class TrainReport:
         self.log(f"Phase {phase!r} stops after epoch {epoch}: no gain in {counted(patience, 'epoch')}")
 
     def on_phase_end(self, **facts: Any) -> None:
-        from ..phase_report import write_phase_report
-
-        try:
-            sentence = write_phase_report(self.setup, self.run_dir, facts)
-        except CatdogError as error:  # the training is worth more than its report
-            sentence = f"Warning: no report of phase {facts['phase'].name!r}: {error}"
-        if sentence:
-            self.log(sentence)
+        """Nothing: the report says what the phase reached."""
 
     def on_run_end(self, result: Any) -> None:
-        """Write the curves and print what to do next."""
-        from ...plots import plot_curves
+        """Print the best epoch and what to do next."""
         from ...runs.directory import RunDirectory
 
         directory = RunDirectory(result.run_dir)
         self.bar.stop()
-        if result.history:
-            try:
-                plot_curves(result.history, directory.curves)
-            except CatdogError as error:  # the training is worth more than its picture
-                self.log(f"Warning: no curves: {error}")
         best = result.best
         if best is not None:
             self.log(

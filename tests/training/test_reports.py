@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from catdog_cli.cli import run
-from catdog_cli.commands.phase_report import write_phase_report
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import CatdogError
 from catdog_cli.settings import Phase, TrainSettings
+from catdog_cli.training.events import PhaseEnded
+from catdog_cli.training.reports import write_phase_report
 from tests.commands.test_evaluate import FILES
 from tests.commands.trained import train_tiny
 
@@ -29,7 +30,7 @@ def setup(pets):
 def make_facts(**changes):
     facts = {"index": 1, "phase": Phase("fine/tune: 2", 3), "best": {"epoch": 2}, "last": True}
     labels = torch.tensor([0] * 6 + [1] * 6)
-    return facts | {"logits": LOGITS, "labels": labels, "indices": torch.arange(12)} | changes
+    return PhaseEnded(**facts | {"logits": LOGITS, "labels": labels, "indices": torch.arange(12)} | changes)
 
 
 def test_every_phase_gets_a_report_whose_numbers_training_printed(capsys, pets, tmp_path):
@@ -57,7 +58,7 @@ def test_the_report_knows_the_mistakes_and_where_they_are(setup, tmp_path):
     assert sentence.endswith(f"Report: {folder / 'report.html'}")
     path = setup.dataset.splits["val"].paths[11]
     assert [item["path"] for item in found["mistakes"]] == [str(setup.dataset.root / path)]
-    assert found["loss"] == pytest.approx(torch.nn.functional.cross_entropy(LOGITS, make_facts()["labels"]))
+    assert found["loss"] == pytest.approx(torch.nn.functional.cross_entropy(LOGITS, make_facts().labels))
     assert found["calibration"]["temperature"] != 1
 
 

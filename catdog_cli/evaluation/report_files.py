@@ -1,0 +1,71 @@
+"""The files of a report: its texts and page, its plots, and the photographs of mistakes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import plots
+from ..images.read import read_image
+from .calibration import calibrate
+from .eval_split import image_path
+from .metric_functions import reliability
+from .metrics import quick_metrics
+from .report import write_report
+
+MOST_PHOTOS = 30  # on the sheet of mistakes
+HEADINGS = ("Confusion", "ROC curve", "Calibration", "Photographs of mistakes")  # in report.html
+PHOTO_PX = 160  # a photograph's shorter side there: large JPEGs are decoded at a fraction of their size
+
+
+def describe_calibration(logits: Any, labels: Any, temperature: float) -> dict[str, Any]:
+    """Return {"temperature", "before", "after"} as `measure_calibration` does, for a temperature that stands.
+
+    "after" is None for a temperature of 1, which changes nothing.
+    """
+
+    def describe(probabilities: Any) -> dict[str, Any]:
+        loss = quick_metrics(probabilities, labels)["loss"]
+        return {"loss": loss, **reliability(probabilities, labels)}
+
+    after = None if temperature == 1 else describe(calibrate(logits, temperature))
+    return {"temperature": temperature, "before": describe(calibrate(logits)), "after": after}
+
+
+def write_files(
+    directory: Path,
+    title: str,
+    document: dict[str, Any],
+    scores: tuple[Any, Any],
+    read_photo: Callable[[dict[str, Any]], Any],
+    dpi: int = 150,
+) -> list[Path]:
+    """Write report.json, .txt, .html and the four pictures into `directory`; return their paths.
+
+    Args:
+        document: what `full_metrics` returned, with "mistakes" (`find_mistakes`) and "calibration".
+        scores: the probabilities (N, C) and labels (N,) that it is about.
+        read_photo: gives the uint8 (3, H, W) of a mistake.
+        dpi: dots an inch of the pictures.
+
+    Raises:
+        CatdogError: something cannot be written.
+    """
+    names, calibration, mistakes = (document[key] for key in ("class_names", "calibration", "mistakes"))
+    paths = [directory / f"{name}.png" for name in ("confusion_matrix", "roc", "calibration", "mistakes")]
+    plots.plot_confusion(document["confusion"], names, paths[0], dpi)
+    plots.plot_roc(*scores, names, paths[1], dpi)
+    plots.plot_calibration(calibration["before"], calibration["after"], paths[2], dpi)
+    items = [{**item, "image": _to_image(read_photo(item))} for item in mistakes[:MOST_PHOTOS]]
+    plots.plot_mistakes(items, paths[3], len(mistakes), dpi)
+    images = dict(zip(HEADINGS, paths, strict=True))
+    return [*write_report(directory, document, mistakes, calibration, images, title), *paths]
+
+
+def photo_reader(dataset: Any, split: str) -> Callable[[dict[str, Any]], Any]:
+    """Return a function that reads the picture of a mistake, whose "path" is `image_path`'s."""
+    places = {image_path(dataset, path): i for i, path in enumerate(dataset.splits[split].paths)}
+    return lambda item: read_image(dataset.source(split, places[item["path"]]), PHOTO_PX)
+
+
+def _to_image(image: Any) -> Any:
+    return image.permute(1, 2, 0).numpy()

@@ -1,0 +1,94 @@
+"""The reports and curves of a run, written by a listener: what training from Python leaves, too."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import CatdogError
+from ..evaluation.calibration import calibrate, measure_calibration
+from ..evaluation.eval_split import image_path
+from ..evaluation.metrics import full_metrics
+from ..evaluation.report import find_mistakes, summarize
+from ..runs.directory import RunDirectory
+from .events import Event, PhaseEnded, RunEnded, RunStarted
+from .loop import RunResult
+from .setup import Setup
+
+DPI = 100  # a report at the end of a training of one second should not take another one
+
+
+class ReportWriter:
+    """A listener that writes the report of each phase's best epoch, and the curves of the run.
+
+    Training is worth more than its report: one that cannot be written is said through `log`.
+    """
+
+    def __init__(self, log: Callable[[str], None] = lambda text: None):
+        self.log = log
+        self.started: RunStarted | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.started = event
+        elif isinstance(event, PhaseEnded) and self.started is not None:
+            self._write_report(self.started, event)
+        elif isinstance(event, RunEnded) and event.result.history:
+            self._draw_curves(event.result)
+
+    def _write_report(self, started: RunStarted, ended: PhaseEnded) -> None:
+        try:
+            sentence = write_phase_report(started.setup, started.run_dir, ended)
+        except CatdogError as error:
+            sentence = f"Warning: no report of phase {ended.phase.name!r}: {error}"
+        if sentence:
+            self.log(sentence)
+
+    def _draw_curves(self, result: RunResult) -> None:
+        from ..plots import plot_curves
+
+        try:
+            plot_curves(result.history, RunDirectory(result.run_dir).curves)
+        except CatdogError as error:
+            self.log(f"Warning: no curves: {error}")
+
+
+def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | None:
+    """Write the report of a phase's best epoch into run_dir/reports/N-NAME and return a sentence on it.
+
+    Its numbers are those that training printed: of the validation pictures, as trained. How a temperature
+    would change them is measured on parts of these pictures that did not choose it.
+
+    Args:
+        ended: has the logits (N, C), labels and indices (N,) of the readable validation images.
+
+    Returns:
+        None where no epoch was trained or nothing could be measured.
+
+    Raises:
+        CatdogError: the logits are not finite, or the report cannot be written.
+    """
+    phase, best = ended.phase, ended.best
+    if best is None or not len(ended.labels):
+        return None
+    document, scores = _measure(setup, ended)
+    from ..evaluation.report_files import photo_reader, write_files  # and with it matplotlib
+
+    directory = RunDirectory(run_dir).report(ended.index, phase.name)
+    what = f"{phase.name!r}, best epoch {best['epoch']}"
+    title = f"{setup.settings.arch}, phase {what}, on validation pictures"
+    write_files(directory, title, document, scores, photo_reader(setup.dataset, "val"), DPI)
+    return f"Phase {what}: {summarize(document)} Report: {directory / 'report.html'}"
+
+
+def _measure(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any, Any]]:
+    """Return the report's document, and the probabilities (N, C) and labels (N,) that it is about."""
+    logits, labels = ended.logits.double().cpu().numpy(), ended.labels.cpu().numpy()
+    names, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
+    probabilities = calibrate(logits)
+    shown = [image_path(setup.dataset, paths[place]) for place in ended.indices.tolist()]
+    document = {
+        **full_metrics(probabilities, labels, names),
+        "calibration": measure_calibration(logits, labels),
+        "mistakes": find_mistakes(probabilities, labels, names, shown),
+    }
+    return document, (probabilities, labels)
