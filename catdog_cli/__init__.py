@@ -1,20 +1,54 @@
 """catdog: image classifiers by transfer learning. The names below are imported when first used."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["CatdogError", "Predictor", "__version__"]
 
 if TYPE_CHECKING:
+    from .data.api import check_data, prepare_data, split_data
     from .errors import CatdogError
+    from .images.read import read_pixels as read_image
     from .inference.predictor import Predictor
+    from .runs.checkpoint import load_checkpoint
+    from .training.api import resume, train
+    from .training.lr_finder import find_learning_rate
 
-_HOMES = {"CatdogError": "catdog_cli.errors", "Predictor": "catdog_cli.inference.predictor"}
+__all__ = [
+    "CatdogError",
+    "Predictor",
+    "__version__",
+    "check_data",
+    "find_learning_rate",
+    "load_checkpoint",
+    "prepare_data",
+    "read_image",
+    "resume",
+    "split_data",
+    "train",
+]
+
+_HOMES = {  # name: (module, its name there)
+    "CatdogError": ("errors", "CatdogError"),
+    "Predictor": ("inference.predictor", "Predictor"),
+    "check_data": ("data.api", "check_data"),
+    "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
+    "load_checkpoint": ("runs.checkpoint", "load_checkpoint"),
+    "prepare_data": ("data.api", "prepare_data"),
+    "read_image": ("images.read", "read_pixels"),
+    "resume": ("training.api", "resume"),
+    "split_data": ("data.api", "split_data"),
+    "train": ("training.api", "train"),
+}
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'catdog_cli' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    module, attribute = _HOMES[name]
+    return getattr(import_module(f"catdog_cli.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -31,13 +31,20 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "features": LOWEST | {"images", "data", "models"},
     "runs": LOWEST | {"images", "data", "models"},
     "evaluation": LIBRARY | {"plots", "inference"},
-    "training": LIBRARY | {"evaluation", "plots"},
+    "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY,
     "commands": LIBRARY | {"evaluation", "training", "tracking", "inference", "plots", "recipes"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
-    "__init__": {"errors", "inference"},  # the public names, imported when first used
+    "__init__": {
+        "errors",
+        "images",
+        "data",
+        "runs",
+        "training",
+        "inference",
+    },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print
 LIGHT = {

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from catdog_cli.cli import run
-from catdog_cli.commands.options import build_settings, read_config
+from catdog_cli.commands.options import read_config
 from catdog_cli.commands.predict import read_category_names
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.prepared import open_prepared
@@ -29,6 +29,7 @@ from catdog_cli.images.formats import color_modes as rgb
 from catdog_cli.images.read import ImageError, read_image
 from catdog_cli.inference.outputs.row_files import JsonForm, RowFile
 from catdog_cli.recipes import load_recipe
+from catdog_cli.recipes.build import build_settings
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 
 from .inference.checkpoints import write_checkpoint

@@ -2,9 +2,9 @@
 
 import pytest
 
-from catdog_cli.commands.options import build_settings
 from catdog_cli.errors import SettingsError
 from catdog_cli.recipes import load_recipe, recipe_names
+from catdog_cli.recipes.build import build_settings
 
 
 def test_the_shipped_ones_are_described_and_load():

@@ -4,7 +4,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -148,14 +147,10 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
     Example:
       catdog data split pictures split.csv --test-fraction 0.1 --group-by '(.*)_[0-9]+'
     """
-    from ..data.scan import scan_dataset
-    from ..data.splits import write_split
+    from ..data.api import split_data
 
-    _check_fractions(given["val_fraction"], given["test_fraction"])
-    if Path(manifest).exists():
-        raise DataError(f"{manifest!r} exists already: choose another name, or remove it first.")
-    drawn = _draw(scan_dataset(root, leaks=False), **given)
-    write_split(drawn, manifest, root=Path(manifest).parent)
+    with _progress("looking for look-alikes") as report:
+        drawn = split_data(root, manifest, on_progress=report, **given)
     for warning in drawn.warnings:
         echo(f"Warning: {warning}", err=True)
     counts = {name: len(part) for name, part in drawn.splits.items()}
@@ -182,14 +177,18 @@ def prepare(
     Example:
       catdog data prepare pictures prepared --size 128
     """
-    from ..data.prepare import prepare_dataset
-    from ..data.scan import scan_dataset
+    from ..data.api import prepare_data
 
-    dataset = scan_dataset(root, exclude=exclude_list)
-    for warning in dataset.warnings:
-        echo(f"Warning: {warning}", err=True)
     with _progress("preparing") as report:
-        made = prepare_dataset(dataset, target, size, normalise, report)
+        made = prepare_data(
+            root,
+            target,
+            size=size,
+            normalise=normalise,
+            exclude=exclude_list,
+            log=lambda text: echo(text, err=True),
+            on_progress=report,
+        )
     for path, reason in made.skipped:
         echo(f"Skipped {path!r}: {reason}", err=True)
     found = {
@@ -230,31 +229,6 @@ def _check_labels(found: Any, dataset: Any, predictor: Any) -> None:
         found.label_errors = list_label_errors(dataset, features)
     except DataError as error:  # all else that was found is still worth printing
         found.warnings.append(str(error))
-
-
-def _check_fractions(val_fraction: float, test_fraction: float) -> None:
-    from ..settings import check_range
-
-    check_range("val fraction", val_fraction, 0.001, 0.99)
-    check_range("test fraction", test_fraction, 0, 0.99)
-    check_range("val and test fraction together", val_fraction + test_fraction, 0, 0.99)
-
-
-def _draw(dataset: Any, val_fraction: float, test_fraction: float, group_by: str | None, seed: int) -> Any:
-    """Return the dataset with its splits drawn anew, out of "all" or of train."""
-    from ..data.grouping import group_images
-    from ..data.splits import split_dataset
-
-    taken = [name for name in ("val", "test") if name in dataset.splits and (name == "val" or test_fraction)]
-    if taken:
-        names = " and ".join(taken)
-        raise DataError(f"{str(dataset.root)!r} has {names} already: give a folder with a folder per class.")
-    drawn = next((name for name in ("all", "train") if name in dataset.splits), None)
-    if drawn is None:
-        return split_dataset(dataset, val_fraction, seed, test_fraction)  # says that there is no train
-    with _progress("looking for look-alikes") as report:
-        groups = group_images(dataset, drawn, group_by, report)
-    return split_dataset(dataset, val_fraction, seed, test_fraction, groups)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
-"""Option decorators that commands share, and how an option file and the command line become settings."""
+"""Option decorators that commands share, and reading an option file."""
 
-import dataclasses
 import tomllib
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +7,14 @@ from typing import Any
 import click
 
 from ..errors import SettingsError, quote
-from ..recipes import load_recipe
+from ..recipes.build import (
+    build_settings,
+    parse_layers,
+    parse_unfreeze,
+)
 from ..runtime.files import read_text
-from ..settings import AUGMENTS, MONITORS, OPTIMIZERS, PRECISIONS, SCHEDULERS, HeadSpec, Phase, TrainSettings
+from ..settings import AUGMENTS, MONITORS, OPTIMIZERS, PRECISIONS, SCHEDULERS, TrainSettings
 
-FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
-SCRATCH_EPOCHS, HEAD_EPOCHS = 20, 5
 TRAIN_ALONE = ("recipe", "output", "save_every", "mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
@@ -23,12 +24,10 @@ class Layers(click.ParamType):
     name = "N,N"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
-        if isinstance(value, (tuple, list)):
-            return tuple(value)
         try:
-            return tuple(int(part) for part in str(value).split(",") if part.strip())
-        except ValueError:
-            self.fail(f"{quote(value)} is not a list of whole numbers such as 512,256.", param, ctx)
+            return parse_layers(value)
+        except SettingsError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Unfreeze(click.ParamType):
@@ -37,12 +36,10 @@ class Unfreeze(click.ParamType):
     name = "all|N"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
-        if value == "all":
-            return value
         try:
-            return int(value)
-        except ValueError:
-            self.fail(f"{quote(value)} is neither 'all' nor a number of layers.", param, ctx)
+            return parse_unfreeze(value)
+        except SettingsError as error:
+            self.fail(str(error), param, ctx)
 
 
 def add_options(*options: Callable) -> Callable:
@@ -187,15 +184,6 @@ tracking_options = add_options(
     ),
 )
 
-_PHASE_FIELDS = tuple(
-    item.name
-    for item in dataclasses.fields(Phase)
-    if item.name not in ("name", "epochs", "learning_rate", "unfreeze")
-)
-_RUN_FIELDS = tuple(
-    item.name for item in dataclasses.fields(TrainSettings) if item.name not in ("data", "head", "phases")
-)
-
 
 def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     """Return the options of a TOML file, names as on the command line (with - or _).
@@ -231,66 +219,3 @@ def trial_settings(data: str, config: str | None, recipe: str | None, given: dic
     read = read_config(config, {*given, *TRAIN_ALONE})
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
     return build_settings(data, merged, recipe or merged.get("recipe"))
-
-
-def build_settings(data: str, given: dict[str, Any], recipe: str | None = None) -> TrainSettings:
-    """Turn options (None where not given) into settings; `recipe` (a name or a file) gives the phases.
-
-    Raises:
-        SettingsError: a value or a combination makes no sense.
-    """
-    chosen = {name: value for name, value in given.items() if value is not None}
-    phases = None
-    if recipe is not None:
-        _refuse_phase_options(chosen)
-        loaded = load_recipe(recipe)
-        phases, chosen = loaded.phases, {**loaded.options, **chosen}
-    if chosen.get("arch") == "simple_cnn":
-        chosen.setdefault("weights", "none")  # there are no others
-    head = {name: chosen[name] for name in ("hidden_layers", "dropout") if name in chosen}
-    if "hidden_layers" in head:
-        head["hidden_layers"] = Layers().convert(head["hidden_layers"], None, None)
-    plain = {name: chosen[name] for name in _RUN_FIELDS if name in chosen}
-    if type(plain.get("save_every")) is int:  # in an option file
-        plain["save_every"] = str(plain["save_every"])
-    if phases is None:
-        phases = _phases(chosen, plain.get("weights", "imagenet"))
-    return TrainSettings(data=str(data), head=HeadSpec(**head), phases=phases, **plain)
-
-
-def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
-    """Return one phase, or head and fine-tune; from scratch, one phase that trains everything."""
-    common = {name: chosen[name] for name in _PHASE_FIELDS if name in chosen}
-    scratch = weights == "none"
-    solved = common.get("optimizer") == "lbfgs"
-    epochs = chosen.get("epochs", 1 if solved else SCRATCH_EPOCHS if scratch else HEAD_EPOCHS)
-    if solved and epochs != 1:
-        raise SettingsError("--optimizer lbfgs reaches the optimum in one epoch: leave out --epochs.")
-    rate = chosen.get("learning_rate", 1e-3)
-    first = Phase("scratch" if scratch else "head", epochs, rate, unfreeze="all" if scratch else 0, **common)
-    if not chosen.get("fine_tune_epochs"):
-        _refuse_alone(chosen)
-        return (first,)
-    if solved:
-        common = {**common, "optimizer": "adam", "weight_decay": 0.0}
-    fine_rate = chosen.get("fine_tune_learning_rate", rate * FINE_TUNE_RATE_SHARE)
-    unfreeze = Unfreeze().convert(chosen.get("unfreeze", "all"), None, None)
-    return first, Phase("fine-tune", chosen["fine_tune_epochs"], fine_rate, unfreeze=unfreeze, **common)
-
-
-def _refuse_alone(chosen: dict[str, Any]) -> None:
-    """Options of the second phase mean nothing without it: say so rather than ignore them."""
-    for name in ("unfreeze", "fine_tune_learning_rate"):
-        if name in chosen:
-            option = "--" + name.replace("_", "-")
-            raise SettingsError(f"{option} belongs to a second phase: add --fine-tune-epochs N.")
-
-
-def _refuse_phase_options(chosen: dict[str, Any]) -> None:
-    phase_names = ("epochs", "learning_rate", "fine_tune_epochs", "fine_tune_learning_rate", "unfreeze")
-    for name in (*phase_names, *_PHASE_FIELDS):
-        if name in chosen:
-            option = "--" + name.replace("_", "-")
-            raise SettingsError(
-                f"{option} and --recipe both say how to train: put it into the recipe's file."
-            )

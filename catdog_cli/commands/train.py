@@ -233,17 +233,4 @@ def _document(result: Any) -> dict[str, Any]:
         raise CatdogError(
             "No epoch was trained, so there is no best checkpoint: give --epochs of at least 1."
         )
-    from ..runs.directory import RunDirectory
-
-    return {
-        "run_dir": str(result.run_dir),
-        "checkpoint": str(RunDirectory(result.run_dir).best),
-        "best": {
-            "phase": best["phase_name"],
-            "epoch": best["epoch"],
-            "accuracy": best["val_accuracy"],
-            "loss": best["val_loss"],
-        },
-        "num_classes": result.num_classes,
-        "seconds": result.seconds,
-    }
+    return result.to_dict()

@@ -98,6 +98,18 @@ def read_image(source: Any, shorter_side: int | None = None) -> torch.Tensor:
     )
 
 
+def read_pixels(source: Any) -> np.ndarray:
+    """Read an image upright as RGB pixels: uint8 (H, W, 3).
+
+    Args:
+        source: as for `read_image`: a path, the bytes of a file, a PIL image or an array.
+
+    Raises:
+        ImageError: it is missing, empty, damaged, too large or no image.
+    """
+    return np.ascontiguousarray(read_image(source).permute(1, 2, 0).numpy())
+
+
 def _guard(name: str, read: Any, *args: Any) -> Any:
     """Call `read(*args)`, turning whatever it raises into a PictureError about the picture `name`."""
     try:

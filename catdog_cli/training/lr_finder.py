@@ -3,17 +3,21 @@
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ..errors import CatdogError, SettingsError
+from ..recipes.build import build_settings
+from ..settings import TrainSettings
 from .batch_source import choose_sources
 from .epoch import plan_epoch
-from .events import Listener, StepEnded
+from .events import Listener, StepEnded, ignore
 from .loop import train_step
 from .optimizers import set_rates
 from .phase_run import EpochSums, PhaseRun
-from .setup import Setup, fit_norm, open_phase
+from .run import read_data
+from .setup import Setup, check_settings, fit_norm, open_phase, prepare_run
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
 SMOOTHING = 0.9
@@ -29,6 +33,30 @@ class RateTest:
     suggestion: float
     steepest: float
     least: float
+
+
+def find_learning_rate(
+    data: str, *, phase: int = 1, recipe: str | None = None, listener: Listener = ignore, **options: Any
+) -> RateTest:
+    """Suggest a learning rate for a phase (from 1) of a training that `train` would do; trains nothing.
+
+    Args:
+        options: as for `train`.
+
+    Raises:
+        CatdogError: the data or the options cannot be used, or the loss never fell.
+    """
+    settings = build_settings(str(data), options, recipe)
+    return measure_rates(settings, phase, listener)
+
+
+def measure_rates(settings: TrainSettings, phase: int, listener: Listener = ignore) -> RateTest:
+    """Run the test for phase number `phase` (from 1) of a training with these settings."""
+    if not 1 <= phase <= len(settings.phases):
+        there = "is 1 phase: add --fine-tune-epochs N" if len(settings.phases) == 1 else ""
+        raise SettingsError(f"--phase {phase}: there {there or f'are {len(settings.phases)} phases'}.")
+    check_settings(settings)
+    return find_rate(prepare_run(settings, read_data(settings, listener)), phase - 1, listener)
 
 
 def find_rate(setup: Setup, index: int, listener: Listener, steps: int = STEPS) -> RateTest:

@@ -1,0 +1,109 @@
+"""A data set from Python: check it, split it, prepare it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import DataError
+from ..settings import check_range
+from .dataset import Dataset
+from .grouping import group_images
+from .prepare import PrepareSummary, prepare_dataset
+from .quality.check import CheckReport, check_dataset
+from .scan import scan_dataset
+from .splits import split_dataset, write_split
+
+OnProgress = Callable[[int, int], None]  # (done, total)
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def check_data(data: str | Path, *, on_progress: OnProgress = _ignore) -> CheckReport:
+    """Decode every image of a data set and report what is wrong; nothing is changed.
+
+    Raises:
+        DataError: there are no images.
+    """
+    return check_dataset(scan_dataset(data, leaks=False), on_progress)
+
+
+def split_data(
+    data: str | Path,
+    manifest: str | Path,
+    *,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    group_by: str | None = None,
+    seed: int = 0,
+    on_progress: OnProgress = _ignore,
+) -> Dataset:
+    """Divide a data set into train, val and test, and write who is where into a CSV file.
+
+    Sides follow from the content of the images: adding some moves no other one, and near duplicates stay
+    together.
+
+    Args:
+        manifest: the CSV file, which must not exist yet; every command takes it as DATA.
+        group_by: a regular expression; images whose paths match in the same text stay together.
+
+    Raises:
+        DataError: the manifest exists, or the data has such sides already.
+        SettingsError: the fractions make no sense.
+    """
+    check_range("val fraction", val_fraction, 0.001, 0.99)
+    check_range("test fraction", test_fraction, 0, 0.99)
+    check_range("val and test fraction together", val_fraction + test_fraction, 0, 0.99)
+    if Path(manifest).exists():
+        raise DataError(f"{str(manifest)!r} exists already: choose another name, or remove it first.")
+    dataset = scan_dataset(data, leaks=False)
+    drawn = _draw(dataset, val_fraction, test_fraction, group_by, seed, on_progress)
+    write_split(drawn, manifest, root=Path(manifest).parent)
+    return drawn
+
+
+def _draw(
+    dataset: Dataset,
+    val_fraction: float,
+    test_fraction: float,
+    group_by: str | None,
+    seed: int,
+    on_progress: OnProgress,
+) -> Dataset:
+    """Return the data set with its splits drawn again, out of "all" or of train."""
+    taken = [name for name in ("val", "test") if name in dataset.splits and (name == "val" or test_fraction)]
+    if taken:
+        names = " and ".join(taken)
+        raise DataError(f"{str(dataset.root)!r} has {names} already: give a folder with a folder per class.")
+    side = next((name for name in ("all", "train") if name in dataset.splits), None)
+    if side is None:
+        return split_dataset(dataset, val_fraction, seed, test_fraction)  # says that there is no train
+    groups = group_images(dataset, side, group_by, on_progress)
+    return split_dataset(dataset, val_fraction, seed, test_fraction, groups)
+
+
+def prepare_data(
+    data: str | Path,
+    target: str | Path,
+    *,
+    size: int = 128,
+    normalise: bool = False,
+    exclude: str | None = None,
+    log: Callable[[str], None] = lambda text: None,
+    on_progress: OnProgress = _ignore,
+) -> PrepareSummary:
+    """Decode and resize every image once, into arrays in the folder `target`; continues after a break.
+
+    Args:
+        size: width and height, px.
+        normalise: store float32 from 0 to 1 instead of bytes.
+        exclude: a file of paths to leave out.
+        log: gets warnings.
+
+    Raises:
+        DataError: the data, or the folder, cannot be used.
+    """
+    dataset = scan_dataset(data, exclude=exclude)
+    for warning in dataset.warnings:
+        log(f"Warning: {warning}")
+    return prepare_dataset(dataset, target, size, normalise, on_progress)

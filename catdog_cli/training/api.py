@@ -1,0 +1,165 @@
+"""`catdog_cli.train` and `catdog_cli.resume`: training from Python leaves what the command leaves."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from ..recipes.build import build_settings
+from ..runs.directory import RunDirectory
+from ..settings import TrainSettings
+from .events import Event, Listener, Warned, broadcast
+from .loop import RunResult, fit
+from .reports import ReportWriter
+from .run import Changes, open_run, reopen_run
+
+
+def train(
+    data: str | Path,
+    *,
+    arch: str | None = None,
+    weights: str | None = None,
+    recipe: str | None = None,
+    output: str | Path | None = None,
+    hidden_layers: tuple[int, ...] | None = None,
+    dropout: float | None = None,
+    image_size: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    fine_tune_epochs: int | None = None,
+    fine_tune_learning_rate: float | None = None,
+    unfreeze: int | Literal["all"] | None = None,
+    batch_size: int | None = None,
+    optimizer: str | None = None,
+    weight_decay: float | None = None,
+    scheduler: str | None = None,
+    warmup_epochs: float | None = None,
+    label_smoothing: float | None = None,
+    class_weights: str | None = None,
+    sampler: str | None = None,
+    augment: str | None = None,
+    views: int | None = None,
+    mixup: float | None = None,
+    cutmix: float | None = None,
+    layer_decay: float | None = None,
+    clip_norm: float | None = None,
+    ema: float | None = None,
+    patience: int | None = None,
+    min_delta: float | None = None,
+    monitor: str | None = None,
+    exclude: str | None = None,
+    val_fraction: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    workers: int | None = None,
+    micro_batch_size: int | None = None,
+    compile: bool | None = None,
+    deterministic: bool | None = None,
+    cache: bool | None = None,
+    cache_limit: float | None = None,
+    max_bad_fraction: float | None = None,
+    save_every: str | None = None,
+    listeners: Iterable[Listener] = (),
+    log: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Train a classifier on a folder of labelled images, as `catdog train` does.
+
+    Args:
+        data: a folder with a folder per class, or with train/ and val/ of such folders; a manifest; a
+            prepared folder.
+        recipe: the phases of a recipe, by name or TOML file, instead of options.
+        output: the run directory; checkpoints/ARCH-N where nothing is given.
+        listeners: called with each event of the run, see `training.events`.
+        log: gets warnings and what the reports say, a sentence each.
+        should_stop: asked after every batch; True saves and stops.
+
+    The other arguments are the options of `catdog train`; None takes their default.
+
+    Returns:
+        What the run reached. The run directory holds checkpoints, history, curves and reports.
+
+    Raises:
+        CatdogError: the data, the weights or the options cannot be used; InterruptedRunError where
+            `should_stop` said so.
+    """
+    options = {
+        name: value
+        for name, value in locals().items()
+        if name not in ("data", "recipe", "output", "listeners", "log", "should_stop")
+    }
+    settings = build_settings(str(data), options, recipe)
+    listener = _listen(listeners, log)
+    with _directory(settings, output) as directory, open_run(settings, directory, listener) as setup:
+        return fit(setup, directory, listener, should_stop)
+
+
+def resume(
+    run: str | Path,
+    *,
+    data: str | None = None,
+    epochs: int | None = None,
+    fine_tune_epochs: int | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+    cache: bool | None = None,
+    cache_limit: float | None = None,
+    max_bad_fraction: float | None = None,
+    save_every: str | None = None,
+    micro_batch_size: int | None = None,
+    accept_changed_data: bool = False,
+    listeners: Iterable[Listener] = (),
+    log: Callable[[str], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RunResult:
+    """Resume a run, or make a finished one longer, as `catdog train --resume` does.
+
+    Args:
+        run: its directory, or its last.pt.
+        data: where the images are now, if they have moved.
+        accept_changed_data: go on although images were added, removed or changed.
+
+    The other arguments are those of `train`; None keeps what the run has.
+
+    Raises:
+        CatdogError: there is nothing to resume, or a change would alter what has been trained already.
+    """
+    changes = Changes(
+        data=data,
+        epochs=epochs,
+        fine_tune_epochs=fine_tune_epochs,
+        device=device,
+        workers=workers,
+        cache=cache,
+        cache_limit=cache_limit,
+        max_bad_fraction=max_bad_fraction,
+        save_every=save_every,
+        accept_changed_data=accept_changed_data,
+        micro_batch_size=micro_batch_size,
+    )
+    listener = _listen(listeners, log)
+    with reopen_run(run, changes, listener) as (setup, directory, content, progress):
+        return fit(setup, directory, listener, should_stop, content, progress)
+
+
+def _listen(listeners: Iterable[Listener], log: Callable[[str], None] | None) -> Listener:
+    """Return a listener for all: reports and curves, warnings to `log`, and the caller's own."""
+    say = log or (lambda text: None)
+
+    def warn(event: Event) -> None:
+        if isinstance(event, Warned):
+            say(f"Warning: {event.text}")
+
+    return broadcast(ReportWriter(say), warn, *listeners)
+
+
+@contextlib.contextmanager
+def _directory(settings: TrainSettings, output: str | Path | None) -> Iterator[RunDirectory]:
+    """Yield the run directory: as asked, or a new numbered one, deleted if nothing came into it."""
+    if output is not None:
+        yield RunDirectory(Path(output))
+        return
+    directory = RunDirectory.reserve(Path("checkpoints"), settings.arch)
+    with directory.removed_if_empty():
+        yield directory

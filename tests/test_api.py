@@ -1,0 +1,106 @@
+"""The public API: lazy, complete, and leaving what the commands leave."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import catdog_cli
+from catdog_cli.training.events import EpochEnded, RunEnded
+from tests.commands.trained import train_tiny
+
+TINY = {
+    "arch": "simple_cnn",
+    "weights": "none",
+    "epochs": 1,
+    "image_size": 32,
+    "device": "cpu",
+    "workers": 0,
+}
+
+
+def names_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    from tests.conftest import write_images
+
+    folder = tmp_path_factory.mktemp("api")
+    counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
+    pets, events = write_images(folder / "pets", counts), []
+    result = catdog_cli.train(pets, output=folder / "run", listeners=[events.append], **TINY)
+    return pets, result, events
+
+
+def test_the_package_loads_nothing_heavy_and_every_name_is_there():
+    code = "import sys, catdog_cli; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+    assert all(getattr(catdog_cli, name) is not None for name in catdog_cli.__all__)
+    assert dir(catdog_cli) == sorted(catdog_cli.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'trian'"):
+        catdog_cli.trian  # noqa: B018
+
+
+def test_a_training_from_python_leaves_what_the_command_leaves(trained, tmp_path):
+    pets, result, events = trained
+    train_tiny(pets, tmp_path / "run", "--workers", "0")
+    assert names_in(result.run_dir) == names_in(tmp_path / "run")
+    assert [event.row["epoch"] for event in events if isinstance(event, EpochEnded)] == [1]
+    assert isinstance(events[-1], RunEnded)
+    assert events[-1].result is result
+
+
+def test_a_result_prints_well_and_shows_its_curves(trained):
+    _, result, _ = trained
+    assert result.to_dict().keys() == {"run_dir", "checkpoint", "best", "num_classes", "seconds"}
+    assert result.checkpoint.is_file()
+    assert f"{result.run_dir}: best scratch epoch 1, validation accuracy" in str(result)
+    assert '<img alt="curves"' in result._repr_html_()
+
+
+def test_a_run_is_resumed_and_made_longer(trained, tmp_path):
+    import shutil
+
+    _, result, _ = trained
+    run_dir = shutil.copytree(result.run_dir, tmp_path / "run")
+    longer = catdog_cli.resume(run_dir, epochs=2)
+    assert [row["epoch"] for row in longer.history] == [1, 2]
+    with pytest.raises(catdog_cli.CatdogError, match="epochs are done already"):
+        catdog_cli.resume(run_dir, epochs=1)
+
+
+def test_warnings_reach_log(trained, tmp_path):
+    pets, _, _ = trained
+    said = []
+    catdog_cli.train(pets, output=tmp_path / "run", val_fraction=0.4, log=said.append, **TINY)
+    assert any("has val already: --val-fraction 0.4 changes nothing." in text for text in said)
+
+
+def test_data_is_checked_split_and_prepared(pets, tmp_path):
+    assert catdog_cli.check_data(pets).num_pictures == 36
+    drawn = catdog_cli.split_data(pets / "train", tmp_path / "split.csv", val_fraction=0.25)
+    assert set(drawn.splits) == {"train", "val"}
+    with pytest.raises(catdog_cli.CatdogError, match="exists already"):
+        catdog_cli.split_data(pets / "train", tmp_path / "split.csv")
+    assert catdog_cli.prepare_data(pets, tmp_path / "prepared", size=16).num_pictures == 36
+
+
+def test_an_image_is_read_as_rows_of_pixels(tmp_path):
+    Image.fromarray(np.full((3, 5, 3), 7, np.uint8)).save(tmp_path / "a.png")
+    pixels = catdog_cli.read_image(tmp_path / "a.png")
+    assert (pixels.shape, pixels.dtype, pixels.flags["C_CONTIGUOUS"]) == ((3, 5, 3), np.uint8, True)
+    assert (pixels == 7).all()
+
+
+def test_a_checkpoint_is_a_plain_dict(trained):
+    assert catdog_cli.load_checkpoint(trained[1].checkpoint)["arch"] == "simple_cnn"
+
+
+def test_a_learning_rate_is_suggested(trained):
+    found = catdog_cli.find_learning_rate(trained[0], **TINY)
+    assert 0 < found.suggestion < 1
