@@ -138,7 +138,7 @@ def fill(folder: Path, leave_bytes: int = 0) -> None:
             while True:
                 file.write(bytes(4096))
         except OSError:
-            file.truncate(max(0, file.echo() - leave_bytes))
+            file.truncate(max(0, file.tell() - leave_bytes))
 
 
 @pytest.mark.parametrize(
