@@ -1,6 +1,8 @@
 """Measures for the whole process: what each does, on the command line alone, and not with CATDOG_PLAIN=1."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -8,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from catdog_cli.runs.compare_runs import compare_runs
 from catdog_cli.runtime import startup
+from tests.conftest import write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -155,3 +159,76 @@ def test_no_thread_is_quiet_in_a_plain_process_or_a_library(monkeypatch, enabled
     with startup.quiet_threads("tensorboard"):
         fail_in_threads()
     assert heard == [OSError, ZeroDivisionError]
+
+
+TINY = ("--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--batch-size", "7", "--cpu")
+CATDOG = """
+import atexit, os, sys
+from catdog_cli import cli
+
+def note():
+    compiler = sys.modules.get("torch._dynamo")
+    print(hasattr(compiler, "__file__"), "GLIBC_TUNABLES" in os.environ, file=sys.stderr)
+
+atexit.register(note)
+cli.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Return the folders of two chains of command lines, as usual and with CATDOG_PLAIN=1."""
+    folder = tmp_path_factory.mktemp("both")
+    counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
+    pets = write_images(folder / "pets", counts)
+    return [run_chain(folder / name, pets, name == "plain") for name in ("usual", "plain")]
+
+
+def run_chain(folder, pets, plain):
+    """Train, resume, predict and evaluate in processes of their own; keep in `folder` what came of each."""
+    folder.mkdir()
+    options = (*TINY, "--epochs", 1, "--workers", 1, "--output", "run")
+    catdog(folder, plain, "train", pets, *options)
+    shutil.copytree(folder / "run", folder / "first")
+    catdog(folder, plain, "train", "--resume", "run", "--epochs", 2)
+    catdog(folder, plain, "predict", pets / "val" / "cats", "run", "--cpu")
+    catdog(folder, plain, "evaluate", pets, "run", "--cpu")
+    return folder
+
+
+def catdog(folder, plain, command, *arguments):
+    """Run one command line in `folder` and keep its JSON there; check that it took the measures, or none."""
+    own = (startup.ENABLED, "GLIBC_TUNABLES", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    inherited = {name: value for name, value in os.environ.items() if name not in own}
+    ours = {startup.PLAIN: str(int(plain)), "CATDOG_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", CATDOG, command, *map(str, arguments), "--json"],
+        cwd=folder,
+        env={**inherited, **ours},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    compiler, tunables = done.stderr.split()[-2:]
+    assert compiler == str(plain)
+    assert tunables == str(not plain and sys.platform.startswith("linux"))
+    (folder / f"{command}.json").write_text(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["first", "run"])
+def test_a_plain_training_and_its_resume_give_the_same_run(both, name):
+    """Weights, optimizer, history and names of files, bit for bit."""
+    usual, plain = (folder / name for folder in both)
+    assert (usual / "last.pt").is_file()
+    assert compare_runs(usual, plain) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_plain_command_gives_the_same_answers(both, command):
+    usual, plain = (json.loads((folder / f"{command}.json").read_text()) for folder in both)
+    assert usual
+    assert usual == plain
