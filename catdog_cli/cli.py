@@ -1,21 +1,20 @@
 """The root command: finds subcommands by name without importing them, turns errors into exit codes."""
 
-import atexit
 import contextlib
 import difflib
 import importlib
 import os
 import select
 import sys
-import threading
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from . import __version__
 from .commands.output.terminal import echo, echo_lines, printable
 from .errors import CatdogError, InterruptedRunError
+from .runtime import startup
 
 COMMANDS = {  # name: (module under commands, one line for the list)
     "train": "Train on a folder of labelled pictures, or go on with a run.",
@@ -27,9 +26,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "data": "Get, check, split and prepare pictures.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
-TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2147483647:glibc.malloc.top_pad=67108864"
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
-SPINS = "10000"  # some tens of microseconds: a thread that is really at work has answered by then
 NEEDS_TORCH = frozenset(("train", "predict", "evaluate", "compare", "lr-find"))
 
 
@@ -103,8 +100,15 @@ def root() -> None:
 
 def main() -> None:
     """Run the command line: exit 0 done, 1 a CatdogError, 2 wrong usage, 130 interrupted."""
-    _start_anew()
-    _leave(run(sys.argv[1:]))
+    startup.enable()
+    if _needs_torch(sys.argv[1:]):
+        startup.replace_process()
+    startup.leave(run(sys.argv[1:]), sys.stdout, sys.stderr)
+
+
+def _needs_torch(arguments: list[str]) -> bool:
+    is_help = {"-h", "--help"}.intersection(arguments)
+    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help
 
 
 def run(arguments: list[str]) -> int:
@@ -158,35 +162,3 @@ def _out_of_memory(error: Exception) -> str:
         f"Out of memory ({reason}): give a smaller --image-size, --batch-size or --unfreeze, or use --cpu; "
         f"what was saved before is intact."
     )
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process as Python would, but for taking torch apart piece by piece, which lasts a second."""
-    if "torch" not in sys.modules:
-        sys.exit(code)
-    threading._shutdown()  # waits for threads that are no daemons, as the interpreter does first
-    atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError as error:  # what is left to say has no reader, or no room on the disk
-        code = code or (0 if isinstance(error, BrokenPipeError) else 1)
-    os._exit(code)
-
-
-def _start_anew() -> None:
-    """Start anew with other settings of glibc and OpenMP, on Linux, before torch is imported.
-
-    By default glibc gives large blocks back after every batch, and the page faults that follow take up to
-    half of the time; and torch's threads wait for each other by spinning, which, where another program wants
-    the cores too, makes training up to four times slower. Both settings are read when a process starts, so
-    the process replaces itself.
-    """
-    if not sys.platform.startswith("linux") or "GLIBC_TUNABLES" in os.environ:
-        return
-    if not NEEDS_TORCH.intersection(sys.argv[1:2]) or {"-h", "--help"}.intersection(sys.argv):
-        return
-    os.environ["GLIBC_TUNABLES"] = TUNABLES
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    os.execv(sys.executable, sys.orig_argv)

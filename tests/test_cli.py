@@ -147,32 +147,22 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "anew"),
+    ("arguments", "again"),
     [
-        (["train", "pets"], {}, True),
-        (["train", "--help"], {}, False),
-        (["info"], {}, False),
-        ([], {}, False),
-        (["train", "pets"], {"GLIBC_TUNABLES": "x"}, False),
-        (["train", "pets"], {"WORLD_SIZE": "2"}, True),
+        (["train", "pets"], True),
+        (["predict", "a.jpg", "run"], True),
+        (["train", "--help"], False),
+        (["info"], False),
+        (["info", "train"], False),
+        ([], False),
     ],
 )
-def test_starts_anew_only_for_what_computes(monkeypatch, arguments, environment, anew):
-    started = []
-    monkeypatch.setattr(cli.os, "environ", dict(environment))
-    monkeypatch.setattr(cli.os, "execv", lambda *call: started.append(call))
+def test_main_switches_the_measures_on_and_starts_again_only_what_computes(monkeypatch, arguments, again):
+    called = []
+    for name in ("enable", "replace_process", "leave"):
+        monkeypatch.setattr(cli.startup, name, lambda *given, name=name: called.append((name, *given[:1])))
+    monkeypatch.setattr(cli, "run", lambda given: called.append(("run", given)) or 3)
     monkeypatch.setattr(cli.sys, "argv", ["catdog", *arguments])
-    monkeypatch.setattr(cli.sys, "platform", "linux")
-    cli._start_anew()
-    assert bool(started) == anew
-    assert ("GOMP_SPINCOUNT" in cli.os.environ) == anew
-
-
-@pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
-def test_what_the_user_says_of_waiting_threads_stays(monkeypatch, name):
-    monkeypatch.setattr(cli.os, "environ", {name: "mine"})
-    monkeypatch.setattr(cli.os, "execv", lambda *call: None)
-    monkeypatch.setattr(cli.sys, "argv", ["catdog", "train", "pets"])
-    monkeypatch.setattr(cli.sys, "platform", "linux")
-    cli._start_anew()
-    assert cli.os.environ == {name: "mine", "GLIBC_TUNABLES": cli.TUNABLES}
+    cli.main()
+    expected = [("enable",), ("replace_process",), ("run", arguments), ("leave", 3)]
+    assert called == [call for call in expected if again or call != ("replace_process",)]

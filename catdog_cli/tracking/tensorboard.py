@@ -1,12 +1,12 @@
 """A listener that writes event files for TensorBoard."""
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import require
 from ..runs.directory import TENSORBOARD
+from ..runtime.startup import quiet_threads
 from ..training.events import EpochEnded, Event, RunResumed, RunStarted
 
 Log = Callable[[str], None]
@@ -69,16 +69,11 @@ class EventWriter:
         self.writer.flush()
 
     def __enter__(self) -> "EventWriter":
-        self._old_hook = threading.excepthook
-        threading.excepthook = self._on_thread_error
+        self._threads = quiet_threads("tensorboard")
+        self._threads.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         if self.writer is not None:
             self._attempt(self.writer.close)
-        threading.excepthook = self._old_hook
-
-    def _on_thread_error(self, translate_errors: Any) -> None:
-        """Keep tensorboard's writing thread from printing what it also raises here."""
-        if not type(translate_errors.thread).__module__.startswith("tensorboard."):
-            self._old_hook(translate_errors)
+        self._threads.__exit__(None, None, None)

@@ -1,7 +1,5 @@
 """Optimizers, their rates by block and by step, and weight averaging."""
 
-import functools
-import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +8,7 @@ import torch
 from torch import nn
 
 from ..models.classifier import Classifier
-from ..runtime.vision import keep_compiler_out
+from ..runtime.startup import without_compiler
 from ..settings import Phase
 
 SGD_MOMENTUM = 0.9
@@ -29,24 +27,10 @@ def build_optimizer(classifier: Classifier, phase: Phase) -> torch.optim.Optimiz
     groups = list(_parameter_groups(classifier, phase))
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     if phase.optimizer in ("sgd", "lbfgs"):  # lbfgs solves in one go (`solve`) and never steps this one
-        kind = _without_compiler(torch.optim.SGD)
+        kind = without_compiler(torch.optim.SGD)
         return kind(groups, lr=phase.learning_rate, momentum=SGD_MOMENTUM, fused=fused)
-    kind = _without_compiler({"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer])
+    kind = without_compiler({"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer])
     return kind(groups, lr=phase.learning_rate, fused=fused)
-
-
-@functools.cache
-def _without_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """Return `kind` as it is where steps are not compiled, which does not import torch's compiler.
-
-    Torch wraps `step` and four other methods in what a compiler has to know of them, and imports it (1.3 s)
-    when the first is called; `step` itself is no_grad once these are off, as it is with them.
-    """
-    for method in vars(torch.optim.Optimizer).values():
-        function = getattr(method, "__wrapped__", None)
-        if function is not None and not hasattr(function, "__dynamo_disable"):
-            function.__dynamo_disable = keep_compiler_out(function, wrapping=False)
-    return type(kind.__name__, (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
 
 
 def _parameter_groups(classifier: Classifier, phase: Phase) -> Iterator[dict]:

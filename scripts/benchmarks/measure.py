@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catdog_cli.cli import TUNABLES
+from catdog_cli.runtime.startup import TUNABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 KEEP_MEMORY = {"GLIBC_TUNABLES": TUNABLES}  # what catdog gives itself

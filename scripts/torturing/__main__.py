@@ -95,7 +95,11 @@ def _import_once() -> None:
     import torch
 
     torch.set_num_threads(1)
+    from catdog_cli.runtime import startup
+
+    startup.enable()  # the forks are command lines; torchvision is imported as it is there
     import catdog_cli.commands.phase_report
+
     import catdog_cli.commands.train
     import catdog_cli.plots
     import catdog_cli.training.run  # noqa: F401
