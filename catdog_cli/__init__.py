@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .data.api import check_data, prepare_data, split_data
     from .errors import CatdogError
     from .images.read import read_pixels as read_image
+    from .inference.predict import predict
     from .inference.predictor import Predictor
     from .runs.checkpoint import load_checkpoint
     from .training.api import resume, train
@@ -20,6 +21,7 @@ __all__ = [
     "check_data",
     "find_learning_rate",
     "load_checkpoint",
+    "predict",
     "prepare_data",
     "read_image",
     "resume",
@@ -33,6 +35,7 @@ _HOMES = {  # name: (module, its name there)
     "check_data": ("data.api", "check_data"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
     "load_checkpoint": ("runs.checkpoint", "load_checkpoint"),
+    "predict": ("inference.predict", "predict"),
     "prepare_data": ("data.api", "prepare_data"),
     "read_image": ("images.read", "read_pixels"),
     "resume": ("training.api", "resume"),

@@ -1,5 +1,6 @@
 """The public API: lazy, complete, and leaving what the commands leave."""
 
+import json
 import subprocess
 import sys
 
@@ -8,8 +9,10 @@ import pytest
 from PIL import Image
 
 import catdog_cli
+from catdog_cli.cli import run
 from catdog_cli.training.events import EpochEnded, RunEnded
 from tests.commands.trained import train_tiny
+from tests.inference.checkpoints import write_checkpoint
 
 TINY = {
     "arch": "simple_cnn",
@@ -104,3 +107,24 @@ def test_a_checkpoint_is_a_plain_dict(trained):
 def test_a_learning_rate_is_suggested(trained):
     found = catdog_cli.find_learning_rate(trained[0], **TINY)
     assert 0 < found.suggestion < 1
+
+
+def test_prediction_gives_what_the_command_prints(trained, capsys, tmp_path):
+    _, result, _ = trained
+    Image.new("RGB", (50, 40), (200, 30, 60)).save(tmp_path / "photo.png")
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    found = catdog_cli.predict([tmp_path / "photo.png", tmp_path / "bad.png"], result.run_dir, top_k=2)
+    photos = [str(tmp_path / "photo.png"), str(tmp_path / "bad.png")]
+    assert run(["predict", *photos, str(result.run_dir), "--top-k", "2", "--json"]) == 1
+    assert [each.to_dict() for each in found] == json.loads(capsys.readouterr().out)
+    assert "%" in str(found[0])
+    assert str(found[1]) == found[1]["error"]
+    assert "<table>" in found[0]._repr_html_()
+
+
+def test_html_holds_no_tag_from_a_class_name(tmp_path):
+    Image.new("RGB", (50, 40)).save(tmp_path / "photo.png")
+    checkpoint = write_checkpoint(tmp_path / "best.pt", ("<b>", "dogs"))
+    (result,) = catdog_cli.predict(tmp_path / "photo.png", checkpoint)
+    assert "<b>" not in result._repr_html_()
+    assert "&lt;b&gt;" in result._repr_html_()
