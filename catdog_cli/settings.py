@@ -213,6 +213,63 @@ class Phase(PlainDict):
         check_choice("monitor", self.monitor, MONITORS)
 
 
+# What solving the head in one go (lbfgs) does not look at; a value other than the default would be ignored.
+UNUSED_BY_LBFGS = (
+    "learning_rate",
+    "batch_size",
+    "scheduler",
+    "warmup_epochs",
+    "sampler",
+    "mixup",
+    "cutmix",
+    "layer_decay",
+    "clip_norm",
+    "ema",
+    "patience",
+)
+UNUSED_TOGETHER = (  # option, what makes it useless in a phase, what to do
+    ("views", lambda phase: phase.augment == "none", "fixes augmented views: add --augment"),
+    (
+        "warmup_epochs",
+        lambda phase: phase.scheduler == "one-cycle",
+        "does nothing with --scheduler one-cycle, which warms up by itself: leave it out",
+    ),
+)
+
+
+def check_combinations(phases: tuple[Phase, ...]) -> None:
+    """Refuse options that would be ignored beside others; checked when a run begins, not when one resumes.
+
+    Raises:
+        SettingsError: with the option, and what to do.
+    """
+    for phase in phases:
+        for name in UNUSED_BY_LBFGS if phase.optimizer == "lbfgs" else ():
+            if is_changed(phase, name):
+                raise SettingsError(
+                    f"{_option(name)} does nothing with --optimizer lbfgs, which solves the head in one go: "
+                    f"leave it out."
+                )
+        for name, is_useless, cure in UNUSED_TOGETHER:
+            if is_changed(phase, name) and is_useless(phase):
+                raise SettingsError(f"{_option(name)} {cure}.")
+    decaying = any(is_changed(phase, "layer_decay") for phase in phases)
+    if decaying and not any(phase.unfreeze for phase in phases):
+        raise SettingsError(
+            "--layer-decay slows earlier layers down, but only the head trains: add --fine-tune-epochs N, or "
+            "leave it out."
+        )
+
+
+def is_changed(phase: Phase, name: str) -> bool:
+    """Say whether a field of a phase has another value than its default."""
+    return getattr(phase, name) != getattr(Phase, name)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 @dataclass(frozen=True)
 class TrainSettings(PlainDict):
     """All that one training run is asked to do."""

@@ -7,7 +7,9 @@ import math
 import pytest
 
 from catdog_cli.errors import SettingsError
-from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings, save_interval
+from catdog_cli.recipes import load_recipe, recipe_names
+from catdog_cli.recipes.build import build_settings
+from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings, check_combinations, save_interval
 
 FULL = TrainSettings(
     data="pets",
@@ -217,3 +219,49 @@ def test_a_head_refuses(hidden_layers, dropout, message):
 def test_another_size_keeps_the_ratio(spec, size, resize):
     changed = spec.with_size(size)
     assert (changed.size, changed.resize, changed.mean) == (size, resize, spec.mean)
+
+
+LBFGS = {"optimizer": "lbfgs"}
+USELESS = [
+    (LBFGS | {"ema": 0.99}, "--ema does nothing with --optimizer lbfgs"),
+    (LBFGS | {"mixup": 0.2}, "--mixup does nothing with --optimizer lbfgs"),
+    (LBFGS | {"cutmix": 0.2}, "--cutmix does nothing with --optimizer lbfgs"),
+    (LBFGS | {"sampler": "balanced"}, "--sampler does nothing with --optimizer lbfgs"),
+    (LBFGS | {"clip_norm": 1.0}, "--clip-norm does nothing with --optimizer lbfgs"),
+    (LBFGS | {"scheduler": "cosine"}, "--scheduler does nothing with --optimizer lbfgs"),
+    (LBFGS | {"warmup_epochs": 1.0}, "--warmup-epochs does nothing with --optimizer lbfgs"),
+    (LBFGS | {"learning_rate": 0.1}, "--learning-rate does nothing with --optimizer lbfgs"),
+    (LBFGS | {"batch_size": 7}, "--batch-size does nothing with --optimizer lbfgs"),
+    (LBFGS | {"patience": 3}, "--patience does nothing with --optimizer lbfgs"),
+    ({"views": 2}, "--views fixes augmented views: add --augment"),
+    (
+        {"scheduler": "one-cycle", "warmup_epochs": 1.0},
+        "--warmup-epochs does nothing with --scheduler one-cycle",
+    ),
+    ({"layer_decay": 0.8}, "--layer-decay slows earlier layers down, but only the head trains"),
+]
+
+
+@pytest.mark.parametrize(("options", "match"), USELESS)
+def test_an_option_that_would_be_ignored_is_refused(options, match):
+    with pytest.raises(SettingsError, match=match):
+        check_combinations(build_settings("pets", options).phases)
+
+
+def test_what_the_second_phase_uses_is_not_refused_for_the_first():
+    options = LBFGS | {
+        "fine_tune_epochs": 2,
+        "ema": 0.9,
+        "batch_size": 7,
+        "learning_rate": 0.01,
+        "layer_decay": 0.8,
+    }
+    first, second = build_settings("pets", options).phases
+    check_combinations((first, second))
+    assert (first.ema, second.ema, second.batch_size, second.layer_decay) == (0.0, 0.9, 7, 0.8)
+    assert second.learning_rate == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_shipped_recipe_holds_an_option_that_is_ignored(name):
+    check_combinations(load_recipe(name).phases)

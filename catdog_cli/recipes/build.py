@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal
 
 from ..errors import SettingsError, quote
-from ..settings import HeadSpec, Phase, TrainSettings
+from ..settings import UNUSED_BY_LBFGS, HeadSpec, Phase, TrainSettings
 from . import load_recipe
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
@@ -82,7 +82,12 @@ def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
     if solved and epochs != 1:
         raise SettingsError("--optimizer lbfgs reaches the optimum in one epoch: leave out --epochs.")
     rate = chosen.get("learning_rate", 1e-3)
-    first = Phase("scratch" if scratch else "head", epochs, rate, unfreeze="all" if scratch else 0, **common)
+    used, first_rate = common, rate
+    if solved and chosen.get("fine_tune_epochs"):  # what only the second phase can use
+        used = {name: value for name, value in common.items() if name not in UNUSED_BY_LBFGS}
+        first_rate = Phase.learning_rate
+    name = "scratch" if scratch else "head"
+    first = Phase(name, epochs, first_rate, unfreeze="all" if scratch else 0, **used)
     if not chosen.get("fine_tune_epochs"):
         _refuse_alone(chosen)
         return (first,)

@@ -24,7 +24,7 @@ from ..runtime.devices import pick_device, pick_precision, repeat_exactly
 from ..runtime.distributed import SOLO, Group
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
-from ..settings import InputSpec, Phase, TrainSettings
+from ..settings import InputSpec, Phase, TrainSettings, check_combinations
 from .batch_source import refuse_unkept
 from .events import Listener, MemoryRanOut, ignore
 from .optimizers import WeightAverage, build_optimizer
@@ -216,6 +216,7 @@ def _norm_features(
 def check_settings(settings: TrainSettings) -> None:
     """Raise SettingsError for combinations that cannot work, before anything is read."""
     check_arch(settings.arch)
+    check_combinations(settings.phases)
     pick_device(settings.device)
     if settings.image_size:
         check_image_size(settings.arch, choose_spec(settings).size)
