@@ -41,7 +41,6 @@ def test_nothing_is_written(few, tmp_path, monkeypatch):
     ("phase", "rows"),
     [
         (Phase("p", 4), 18),
-        (Phase("p", 4, views=3), 18),  # without augmentation every view is the plain one
         (Phase("p", 4, augment="light", views=3), 6 + 3 * 12),
         (Phase("p", 2, augment="light", views=3), 6 + 2 * 12),
         (Phase("p", 4, augment="light"), 6),
