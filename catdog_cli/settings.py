@@ -1,4 +1,4 @@
-"""What a run is asked to do, as frozen dataclasses that check themselves; used by every part, importing none.
+"""What a run is asked to do, as frozen dataclasses that check themselves.
 
 Each class turns into a plain dict (`to_dict`) and back (`from_dict`), which is how settings reach
 checkpoints, `settings.json` and recipe files. A field has the same name as its command-line option.

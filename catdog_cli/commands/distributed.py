@@ -1,4 +1,4 @@
-"""A command as one of several processes: who talks, and how all end; for `train`, `predict`, `evaluate`.
+"""A command as one of several processes: who talks, and how all end.
 
 `torchrun --nproc-per-node 2 -m catdog_cli train ...` starts the command twice. Only the main process prints;
 where they fail, the first to fail says why, and the others end without a word.

@@ -1,4 +1,4 @@
-"""Predictions on their way into a file or onto the screen: bar, counts, sorting; called by `predict`."""
+"""Predictions on their way into a file or onto the screen: bar, counts, sorting."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Walk the folders of DATA: which are splits, which are classes, which files are pictures; called by `scan`.
+"""Walk the folders of DATA: which are splits, which are classes, which files are pictures.
 
 Names are kept as the system gives them, undecodable bytes included. Nothing is opened but folders.
 """

@@ -1,7 +1,7 @@
-"""Decode and resize every picture once, into one memory-mapped array; called by `catdog data prepare`.
+"""Decode and resize every picture once, into one memory-mapped array.
 
 Pictures are written in a stream, to a hidden folder beside the wanted one, with a journal of what is done;
-the folder takes its name when it is whole. So a killed run goes on where it was, and nothing half-written
+the folder takes its name when it is whole. So a killed run resumes where it was, and nothing half-written
 can be taken for whole.
 """
 

@@ -1,4 +1,4 @@
-"""Which pictures a checkpoint is measured on; for `evaluate` and `compare`.
+"""Which pictures a checkpoint is measured on.
 
 A folder without val/ may be the one that the checkpoint was trained on: then only those of its pictures count
 that the run kept apart, as its split.csv says, so that nobody measures what was learnt by heart.

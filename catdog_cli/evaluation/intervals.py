@@ -1,4 +1,4 @@
-"""How sure a measured number is: Wilson and bootstrap intervals, McNemar's test; used by `metrics`.
+"""How sure a measured number is: Wilson and bootstrap intervals, McNemar's test.
 
 A resample is kept as how often each picture was drawn, (N, B) counts, so that a statistic is computed for
 hundreds of resamples at once by weighting.

@@ -1,4 +1,4 @@
-"""The single numbers behind every metric: arrays in, arrays out; used by `metrics` and `calibration`.
+"""The single numbers behind every metric: arrays in, arrays out.
 
 numpy alone, since importing scikit-learn takes a second; the tests hold the formulas equal to its. Those that
 take weights (N, B) serve one epoch (a column of ones) and a thousand resamples alike.

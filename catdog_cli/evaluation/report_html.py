@@ -1,4 +1,4 @@
-"""Builds report.html: one page that opens without a network, in light and in dark; called by `report`."""
+"""Builds report.html: one page that opens without a network, in light and in dark."""
 
 import base64
 from collections.abc import Iterable, Sequence

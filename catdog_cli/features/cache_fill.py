@@ -1,4 +1,4 @@
-"""Fills the feature cache: computes what it lacks, alone or in shares; called by `setup` for each phase."""
+"""Fills the feature cache: computes what it lacks, alone or in shares."""
 
 import contextlib
 from collections.abc import Callable, Iterator

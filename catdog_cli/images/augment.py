@@ -1,4 +1,4 @@
-"""Turn a picture into a view of the network's input size: the centre, or a random one; used by `transforms`.
+"""Turn a picture into a view of the network's input size: the centre, or a random one.
 
 Random numbers are drawn from a `random.Random` and never from torch, whose generator all threads share:
 a view then depends on its seed alone. The changes themselves are torchvision's.

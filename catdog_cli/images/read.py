@@ -1,4 +1,4 @@
-"""Read one picture, of any format that catdog takes, into RGB pixels; called by `transforms`.
+"""Read one picture, of any format that catdog takes, into RGB pixels.
 
 Which decoder reads a file follows from its first bytes, its declared size and the size that is wanted,
 so that the same file gives the same pixels in training, evaluation, prediction and serving. No limit or

@@ -1,7 +1,6 @@
 """Prediction by several processes: the main one deals out the pictures and has the answers, in order.
 
 The parts that go through the network are those of one process, and with them the last bits of every answer.
-Called by `Predictor.predict` in the main process, by `commands` in the others.
 """
 
 import itertools

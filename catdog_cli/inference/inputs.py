@@ -1,4 +1,4 @@
-"""What the user asks about, as a stream: files, folders, patterns, lists, addresses; called by `predict`.
+"""What the user asks about, as a stream: files, folders, patterns, lists, addresses.
 
 A folder that `catdog data prepare` wrote stands for its pictures, read from its array without decoding.
 

@@ -1,4 +1,4 @@
-"""Pictures at http(s) addresses, fetched only when the user gave such an address; called by `inputs`."""
+"""Pictures at http(s) addresses, fetched only when the user gave such an address."""
 
 import functools
 import http.client

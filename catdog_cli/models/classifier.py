@@ -1,4 +1,4 @@
-"""Backbone and head as one network: freezing, blocks, prefix and suffix. Used by training and inference."""
+"""Backbone and head as one network: freezing, blocks, prefix and suffix."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Numbers in, a picture file out: the only user of matplotlib, called by commands.
+"""Numbers in, a picture file out: the only user of matplotlib.
 
 Every function takes plain values and a path whose suffix picks the format (.png, .pdf, .svg, .jpg ...), and
 replaces a file of that name only once the new one is whole. Importing this takes a third of a second: import

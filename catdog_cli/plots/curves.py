@@ -1,4 +1,4 @@
-"""Pictures of a training: its curves, and the search for a learning rate; called by commands."""
+"""Pictures of a training: its curves, and the search for a learning rate."""
 
 from pathlib import Path
 from typing import Any

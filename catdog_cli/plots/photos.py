@@ -1,4 +1,4 @@
-"""Pictures of pictures: predictions beside their photographs, a sheet of mistakes; called by commands."""
+"""Pictures of pictures: predictions beside their photographs, a sheet of mistakes."""
 
 from math import ceil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: confusion, ROC and reliability; called by commands."""
+"""Pictures of an evaluation: confusion, ROC and reliability."""
 
 from math import ceil
 from pathlib import Path

@@ -1,7 +1,6 @@
 """The checkpoint file: one plain dict, saved atomically, loaded without running code.
 
-`last.pt` holds everything, `best.pt` only what predicting needs. Used by training (save, resume) and
-inference (load).
+`last.pt` holds everything, `best.pt` only what predicting needs.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Whether two run directories hold the same run, bit for bit; for `verify_resume` and scripts/torture."""
+"""Whether two run directories hold the same run, bit for bit."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One process at a time trains in a run directory; called by `run`.
+"""One process at a time trains in a run directory.
 
 The lock is the system's (flock), so it ends with the process that holds it, however that ends. It holds
 between machines on file systems that say so: NFS since Linux 2.6.12 (unless mounted with local_lock), SMB,

@@ -1,4 +1,4 @@
-"""Whether MLflow would take a run, found out without writing: `--dry-run`; called by `tracking`.
+"""Whether MLflow would take a run, found out without writing: `--dry-run`.
 
 MLflow's own client makes a database's tables, or a folder, as soon as it is asked for anything. So a database
 is read with SQL alone, and a folder is looked at; a server is asked, for asking it writes nothing.

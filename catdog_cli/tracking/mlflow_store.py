@@ -1,6 +1,6 @@
 """A run as MLflow keeps it: connect, send, upload, register. The one file that imports mlflow.
 
-Called by `tracking`, some of it from its own thread. Every failure is a StoreError of one sentence.
+Every failure is a StoreError of one sentence.
 """
 
 import contextlib

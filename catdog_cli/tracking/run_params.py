@@ -1,4 +1,4 @@
-"""What a run has to tell whoever follows it: parameters, rows of numbers, files; used by `tracking`."""
+"""What a run has to tell whoever follows it: parameters, rows of numbers, files."""
 
 import contextlib
 import hashlib

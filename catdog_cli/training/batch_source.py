@@ -1,4 +1,4 @@
-"""Where the pictures of a phase come from: kept features, or the files each time; called by `engine`."""
+"""Where the pictures of a phase come from: kept features, or the files each time."""
 
 from typing import TYPE_CHECKING
 

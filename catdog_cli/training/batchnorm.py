@@ -1,4 +1,4 @@
-"""BatchNorm's running statistics of a batch that is worked on in parts; called by `micro`.
+"""BatchNorm's running statistics of a batch that is worked on in parts.
 
 Each part moves them from where they were before the step, towards its own mean and variance; here they are
 put together to what the whole batch would have made of them.

@@ -1,4 +1,4 @@
-"""What one phase works with, and what an epoch adds up; made by `setup`, used by all that trains."""
+"""What one phase works with, and what an epoch adds up; made by `setup`."""
 
 import contextlib
 import functools

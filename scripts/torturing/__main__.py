@@ -98,10 +98,10 @@ def _import_once() -> None:
     from catdog_cli.runtime import startup
 
     startup.enable()  # the forks are command lines; torchvision is imported as it is there
-    import catdog_cli.commands.phase_report
-
     import catdog_cli.commands.train
+    import catdog_cli.evaluation.report_files
     import catdog_cli.plots
+    import catdog_cli.training.reports
     import catdog_cli.training.run  # noqa: F401
 
 

@@ -1,4 +1,4 @@
-"""Rows of predictions for people, as JSON, and as a picture; called by `predict`."""
+"""Rows of predictions for people, as JSON, and as a picture."""
 
 import os
 import sys

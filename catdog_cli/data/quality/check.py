@@ -1,4 +1,4 @@
-"""Look at every picture of a dataset and say what is wrong with it; called by `catdog data check`.
+"""Look at every picture of a dataset and say what is wrong with it.
 
 Read-only: each file is decoded in full, by the same function as in training, and nothing is changed.
 """

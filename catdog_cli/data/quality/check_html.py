@@ -1,4 +1,4 @@
-"""A check's report as one HTML file with thumbnails in it, and as an exclude list; called by `data check`."""
+"""A check's report as one HTML file with thumbnails in it, and as an exclude list."""
 
 import base64
 import html

@@ -1,4 +1,4 @@
-"""Pictures that are probably in the wrong class folder, found by confident learning; called by `check`."""
+"""Pictures that are probably in the wrong class folder, found by confident learning."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Unpack an archive from elsewhere without trusting it; called by `download`.
+"""Unpack an archive from elsewhere without trusting it.
 
 Nothing is written outside the folder, no link is made, and there is a limit to bytes and files.
 """

@@ -1,4 +1,4 @@
-"""Public pictures by name, arranged as class folders; called by `catdog data download`.
+"""Public pictures by name, arranged as class folders.
 
 All work is done in a hidden folder inside the wanted one, step by step, so that an interrupted download goes
 on where it was; class folders appear when they are complete.

@@ -1,4 +1,4 @@
-"""Fetch one file over HTTP, going on where an earlier try broke off; called by `download`."""
+"""Fetch one file over HTTP, resuming where an earlier try broke off."""
 
 import contextlib
 import hashlib

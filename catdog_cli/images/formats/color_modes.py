@@ -1,4 +1,4 @@
-"""A decoded Pillow image of any mode as RGB pixels, worked on in bands; called by `images`.
+"""A decoded Pillow image of any mode as RGB pixels, worked on in bands.
 
 A picture of 300 megapixels has 0.9 GB of RGB. Turned as a whole, every step on the way (alpha over white,
 floats, 32-bit whole numbers) would hold several times as much, and a file of 5 MB can declare such a picture.

@@ -1,4 +1,4 @@
-"""What a JPEG says about itself, read from its bytes without decoding; called by `images`.
+"""What a JPEG says about itself, read from its bytes without decoding.
 
 Costs some ten microseconds, so that an ordinary photograph never waits for Pillow to open it.
 Markers and segments: ITU-T T.81, annex B; orientation: Exif 2.32, section 4.6.4.

@@ -1,4 +1,4 @@
-"""How many pieces a TIFF says it is in, read before Pillow makes a list of them; called by `images`.
+"""How many pieces a TIFF says it is in, read before Pillow makes a list of them.
 
 Layout: TIFF 6.0, section 2; BigTIFF has 8 bytes where that has 2 (numbers of entries) or 4.
 """

@@ -1,4 +1,4 @@
-"""The size of a WebP, read before Pillow makes room for it; called by `images`.
+"""The size of a WebP, read before Pillow makes room for it.
 
 Pillow reads every WebP as an animation: libwebp holds two frames of 4 bytes a pixel (and while it decodes a
 lossless one, its pixels), Pillow two copies of the first. 38 bytes can declare 16,383 x 16,383 px.

@@ -1,4 +1,4 @@
-"""One file of predictions, a row for every input: new, replaced, or gone on with; called by `predict`."""
+"""One file of predictions, a row for every input: new, replaced, or resumed."""
 
 import os
 from collections.abc import Iterable, Iterator

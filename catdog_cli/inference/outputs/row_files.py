@@ -1,4 +1,4 @@
-"""Files of rows that only grow, so that a killed run goes on where it was; called by `output`.
+"""Files of rows that only grow, so that a killed run resumes where it was.
 
 A form turns rows into bytes and back; `RowFile` appends them and, on resume, cuts a torn last one.
 """

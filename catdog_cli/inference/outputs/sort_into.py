@@ -1,4 +1,4 @@
-"""Links to pictures, or copies, in a folder for each predicted class; called by `predict`."""
+"""Links to pictures, or copies, in a folder for each predicted class."""
 
 import filecmp
 import hashlib

@@ -1,4 +1,4 @@
-"""Taking up a run from last.pt, and refusing one whose parts do not fit; called by `run` and `engine`.
+"""What a resumed run needs of its last.pt, and refusing one whose parts do not fit.
 
 `checkpoints.load_checkpoint` has looked at what predicting needs and at the counters; here is the rest.
 """

@@ -1,4 +1,4 @@
-"""Whether a run that goes on finds the pictures that it began with; called by `run`.
+"""Whether a run that is resumed finds the pictures that it began with.
 
 A run's split.csv says which pictures are its own, on which side, and the digest of each file. Pictures that
 came later are no part of the run; those that are gone or hold something else would change its result.

@@ -1,4 +1,4 @@
-"""Proves on somebody's own data and settings that a killed run loses nothing; for `verify_resume`.
+"""Proves on somebody's own data and settings that a killed run loses nothing.
 
 Real `catdog train` processes train a little in a temporary folder, once undisturbed and once killed again and
 again; then the two run directories are compared bit for bit.
