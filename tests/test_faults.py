@@ -14,11 +14,10 @@ import pytest
 
 from catdog_cli import plots
 from catdog_cli.cli import run
-from catdog_cli.commands import phase_report
-from catdog_cli.commands.output.train_progress import TrainReport
 from catdog_cli.runs.checkpoint import load_checkpoint
 from catdog_cli.runs.compare_runs import compare_runs, find_damage
 from catdog_cli.runtime import startup
+from catdog_cli.training import reports
 from tests.conftest import one_thread, write_images
 
 TINY = ("--image-size", "32", "--cpu", "--workers", "0", "--batch-size", "5", "--save-every", "2")
@@ -28,7 +27,7 @@ RECIPES = {
 }
 NOBODY = 65534
 EVERYBODYS = tempfile.gettempdir()  # asked at import: that of the tests is root's alone
-WRITE_REPORT, PLOT_CURVES = phase_report.write_phase_report, plots.plot_curves
+WRITE_REPORT, PLOT_CURVES = reports.write_phase_report, plots.plot_curves
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +41,7 @@ def _one_thread():
 def _no_reports():
     """Draw nothing: it takes longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phase_report, "write_phase_report", lambda *arguments: None)
+        patch.setattr(reports, "write_phase_report", lambda *arguments: None)
         patch.setattr(plots, "plot_curves", lambda *arguments: None)
         yield
 
@@ -82,15 +81,15 @@ def words(folder: Path, recipe: str, run_dir: Path, *more: str) -> list[str]:
 
 
 def at(monkeypatch, kind: str, number: int, action) -> None:
-    """Let `action` happen the `number`-th time that training reports `kind`."""
-    real, times = getattr(TrainReport, f"on_{kind}"), itertools.count(1)
+    """Let `action` happen the `number`-th time that training sends `kind`, before any listener gets it."""
+    real, times = reports.ReportWriter.__call__, itertools.count(1)
 
-    def wrapped(self, **facts):
-        if next(times) == number:
+    def wrapped(self, event):
+        if event.kind == kind and next(times) == number:
             action()
-        return real(self, **facts)
+        return real(self, event)
 
-    monkeypatch.setattr(TrainReport, f"on_{kind}", wrapped)
+    monkeypatch.setattr(reports.ReportWriter, "__call__", wrapped)
 
 
 def error_of(capsys, arguments: list[str]) -> str:
@@ -169,7 +168,7 @@ def test_a_disk_that_is_full_before_it_begins(capsys, monkeypatch, place, small_
 
 def test_a_report_that_cannot_be_written_is_a_warning(capsys, monkeypatch, place, small_disk):
     run_dir = small_disk / "run"
-    monkeypatch.setattr(phase_report, "write_phase_report", WRITE_REPORT)
+    monkeypatch.setattr(reports, "write_phase_report", WRITE_REPORT)
     monkeypatch.setattr(plots, "plot_curves", PLOT_CURVES)
     at(monkeypatch, "phase_end", 1, lambda: fill(small_disk))
     assert run(words(place, "scratch", run_dir)) == 0
