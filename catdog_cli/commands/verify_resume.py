@@ -1,4 +1,4 @@
-"""`catdog verify-resume`: parse, call `training.verify`, say in plain words what came of it."""
+"""`catdog verify-resume`: parse, call `training.resume.verify_resume`, say in plain words what came of it."""
 
 import json
 import tempfile

@@ -119,26 +119,26 @@ def _compute_in_shares(
     The batches are those of one process, so that the rows are the same to the last bit.
     """
     mine = group.chunks(missing, prefix.batch)
-    forward_batch = run_prefix(prefix, chosen, [place for chunk in mine for place in chunk], view)
+    computed = run_prefix(prefix, chosen, [place for chunk in mine for place in chunk], view)
     rounds = -(-len(missing) // (prefix.batch * group.size * ROUND))
     waiting: Rows = []
     try:
         for number in range(1, rounds + 1):
-            for bad in group.gather(lambda: _advance(forward_batch, chosen, waiting)):
+            for bad in group.gather(lambda: _advance(computed, chosen, waiting)):
                 chosen.note_bad(bad)
             if number == rounds or number % (APPEND_ROWS // prefix.batch // ROUND) == 0:
                 _flush_everywhere(store, waiting, group)
             report(min(len(missing), number * ROUND * group.size * prefix.batch), len(missing))
     finally:
-        forward_batch.close()
+        computed.close()
         _flush(store, waiting)
 
 
-def _advance(forward_batch: Iterator[tuple], chosen: ImageSet, waiting: Rows) -> list[CorruptImage]:
+def _advance(computed: Iterator[tuple], chosen: ImageSet, waiting: Rows) -> list[CorruptImage]:
     """Compute one round's batches into `waiting`; return the unreadable pictures."""
     found: list[CorruptImage] = []
     for _ in range(ROUND):
-        indices, outputs, bad = next(forward_batch, ((), (), []))
+        indices, outputs, bad = next(computed, ((), (), []))
         found += bad
         if len(indices):
             waiting.append(([chosen.keys[i] for i in indices.tolist()], outputs))

@@ -81,9 +81,9 @@ def _draw_phases(axes: Axes, history: list[dict[str, Any]]) -> None:
             axes.axvspan(start + 0.5, end + 0.5, color="#f3f4f6", zorder=0)
         if order:
             axes.axvline(start + 0.5, color=SOFT, linestyle="--", linewidth=1)
-        micro_batch = int(55 * (end - start) / len(phases))  # letters that fit above the band
-        name = fit_label(history[start].get("phase_name") or f"phase {phases[start]}", micro_batch)
-        name = name if micro_batch >= 4 else str(order + 1) if len(starts) <= 30 else ""
+        room = int(55 * (end - start) / len(phases))  # letters that fit above the band
+        name = fit_label(history[start].get("phase_name") or f"phase {phases[start]}", room)
+        name = name if room >= 4 else str(order + 1) if len(starts) <= 30 else ""
         place = {"xy": ((start + end + 1) / 2, 1), "xycoords": axes.get_xaxis_transform()}
         axes.annotate(
             name, **place, xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9, color=SOFT

@@ -59,7 +59,7 @@ def plot_predictions(items: list[dict[str, Any]], path: Path | str) -> None:
     save_figure(figure, path)
 
 
-def _draw_bars(axes: Axes, item: dict[str, Any], micro_batch: float) -> None:
+def _draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
     names = item["names"]
     probabilities = item["probabilities"][: len(names)]
     places = np.arange(len(names))
@@ -74,7 +74,7 @@ def _draw_bars(axes: Axes, item: dict[str, Any], micro_batch: float) -> None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     heading = f"{fit_label(names[0], 22)}  {show_percent(probabilities[0])}"
-    axes.set_title(heading, loc="left", x=-micro_batch, fontsize=13, color=INK, fontweight="bold")
+    axes.set_title(heading, loc="left", x=-room, fontsize=13, color=INK, fontweight="bold")
 
 
 def plot_mistakes(

@@ -66,7 +66,7 @@ def open_tracker(
 
 
 def try_address(uri: str | None, experiment: str | None, model: str | None) -> dict[str, Any] | None:
-    """Return what a run that starts now would find in MLflow, as `mlflow_look.look` says; write nothing.
+    """Return what a run that starts now would find in MLflow, as `mlflow_check.look` says; write nothing.
 
     None where nobody asked for MLflow. Raises as `open_tracker` does.
     """
@@ -125,7 +125,7 @@ class Tracker:
         self.num_kept = 0  # of them, in the pending file
         self.class_names: list[str] = []
         self.lost_at: float | None = None
-        self.translate_errors = False
+        self.warned = False
         self.news: list[str] = []  # said by the main thread, when it comes by
         self.queue: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.thread = threading.Thread(target=self._work, daemon=True, name="mlflow")
@@ -269,8 +269,8 @@ class Tracker:
     def lose(self, error: CatdogError) -> None:
         """Note that MLflow does not answer; the user hears of it once."""
         self.lost_at = time.monotonic()
-        if not self.translate_errors:
-            self.translate_errors = True
+        if not self.warned:
+            self.warned = True
             self.news.append(
                 f"Warning: {error} Training goes on; what MLflow misses is kept in "
                 f"{str(self.run_dir / PENDING_FILE)!r} and sent at the end, or by "

@@ -26,7 +26,7 @@ def build_optimizer(classifier: Classifier, phase: Phase) -> torch.optim.Optimiz
     """
     groups = list(_parameter_groups(classifier, phase))
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
-    if phase.optimizer in ("sgd", "lbfgs"):  # lbfgs solves in one go (`solve`) and never steps this one
+    if phase.optimizer in ("sgd", "lbfgs"):  # lbfgs solves in one go (`lbfgs_head`) and never steps this one
         kind = without_compiler(torch.optim.SGD)
         return kind(groups, lr=phase.learning_rate, momentum=SGD_MOMENTUM, fused=fused)
     kind = without_compiler({"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer])

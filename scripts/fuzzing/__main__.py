@@ -59,7 +59,7 @@ def main() -> int:
             counts, found = fuzz(name, given.seed, seconds, given.inputs, Path(folder))
             new = [each for each in found if (mark := sign(each)) not in known and not known.add(mark)]
             for each in new:
-                print(f"  {keep(each, given.keep)}: {each.logged.strip().splitlines()[-1][:150]}", flush=True)
+                print(f"  {keep(each, given.keep)}: {each.output.strip().splitlines()[-1][:150]}", flush=True)
             inputs, passed = sum(counts.values()), time.monotonic() - started
             row = (inputs, counts["value"], counts["refused"], counts["finding"])
             print(f"{name:12}{''.join(f'{n:9}' for n in row)}{len(new):5}{passed:7.0f}", flush=True)
@@ -74,10 +74,10 @@ def fuzz(target: str, seed: int, seconds: float, inputs: int, folder: Path) -> t
     ends = time.monotonic() + seconds
     while first < inputs and (first == 0 or time.monotonic() < ends):
         left = max(ends - time.monotonic(), 0.1)
-        progress, logged, died = _run_child(target, seed, first, left, inputs - first, folder)
+        progress, output, died = _run_child(target, seed, first, left, inputs - first, folder)
         for name in counts:
             counts[name] += progress[name]
-        found += logged
+        found += output
         if died is None:
             break
         counts["finding"] += 1
@@ -103,16 +103,16 @@ def _run_child(
     if not path.exists():
         raise SystemExit(f"The fuzzer's own process for {target!r} failed:\n{said}")
     progress = json.loads(path.read_text())
-    logged = [
+    output = [
         Finding(target, seed, each["number"], each["name"], each["told"], folder)
         for each in map(json.loads, lines)
     ]
     if progress["number"] is None and code == 0:
-        return progress, logged, None
+        return progress, output, None
     how = {-signal.SIGPROF: "too slow", -signal.SIGKILL: "stuck, or killed"}.get(code, f"died with {code}")
     return (
         progress,
-        logged,
+        output,
         Finding(target, seed, progress["number"], progress["name"], f"{said}\n{how}", folder),
     )
 

@@ -63,17 +63,17 @@ def try_input(target: str, path: Path) -> tuple[str, str]:
     before = _peak_bytes(reset=True)
     try:
         TARGETS[target].read(path)
-        outcome, logged = "value", ""
+        outcome, output = "value", ""
     except (CatdogError, click.ClickException) as error:  # what the command line turns into a sentence
-        logged = str(error) or getattr(error, "message", "")
-        outcome = "refused" if logged and len(logged) < LONGEST_SENTENCE else "finding"
+        output = str(error) or getattr(error, "message", "")
+        outcome = "refused" if output and len(output) < LONGEST_SENTENCE else "finding"
     except Exception:
-        outcome, logged = "finding", traceback.format_exc()
+        outcome, output = "finding", traceback.format_exc()
     signal.setitimer(signal.ITIMER_PROF, 0)
     grown = _peak_bytes() - before
     if outcome != "finding" and grown > LIMIT_BYTES:
         return "finding", f"memory grew by {grown:,} bytes"
-    return outcome, logged
+    return outcome, output
 
 
 def _place(target: str, name: str, data: bytes, seeds: Path, work: Path) -> Path:
@@ -113,10 +113,10 @@ def main() -> None:
         name, data = make_input(given.target, given.seed, number, seeds)
         path = _place(given.target, name, data, seeds, given.folder / "work")
         progress.write_text(json.dumps({"number": number, "name": name, **counts}))
-        outcome, logged = try_input(given.target, path)
+        outcome, output = try_input(given.target, path)
         counts[outcome] += 1
         if outcome == "finding":
-            print(json.dumps({"number": number, "name": name, "told": logged}), flush=True)
+            print(json.dumps({"number": number, "name": name, "told": output}), flush=True)
     progress.write_text(json.dumps({"number": None, **counts}))
 
 

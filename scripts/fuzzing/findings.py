@@ -13,14 +13,14 @@ class Finding:
     seed: int
     number: int
     name: str
-    logged: str
+    output: str
     folder: Path
 
 
 def sign(finding: Finding) -> str:
     """Return what is alike in findings with one cause: the last lines of code, and the kind of error."""
-    places = re.findall(r'File "(?:[^"]*/)?([^"/]+)", line (\d+)', finding.logged)[-3:]
-    last = finding.logged.strip().splitlines()[-1] if finding.logged.strip() else "nothing was said"
+    places = re.findall(r'File "(?:[^"]*/)?([^"/]+)", line (\d+)', finding.output)[-3:]
+    last = finding.output.strip().splitlines()[-1] if finding.output.strip() else "nothing was said"
     return f"{finding.target} {places} {re.sub('[0-9]+', 'N', last)[:40]}"
 
 
@@ -34,5 +34,5 @@ def keep(finding: Finding, folder: Path) -> Path:
     path = folder / f"{finding.target}-{finding.seed}-{finding.number}-{name}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    path.with_name(path.name + ".txt").write_text(finding.logged, errors="backslashreplace")
+    path.with_name(path.name + ".txt").write_text(finding.output, errors="backslashreplace")
     return path

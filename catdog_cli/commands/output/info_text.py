@@ -146,9 +146,9 @@ def _settings(settings: dict[str, Any]) -> Iterator[str]:
         yield _line("settings", ", ".join(f"{name} {value}" for name, value in shown.items()))
     defaults = {field.name: field.default for field in dataclasses.fields(Phase)}
     for number, phase in enumerate(settings.get("phases", []), 1):
-        logged = {n: v for n, v in phase.items() if n in ("epochs", "learning_rate") or v != defaults.get(n)}
-        logged.pop("name", None)
-        facts = ", ".join(f"{name} {value}" for name, value in logged.items())
+        shown = {n: v for n, v in phase.items() if n in ("epochs", "learning_rate") or v != defaults.get(n)}
+        shown.pop("name", None)
+        facts = ", ".join(f"{name} {value}" for name, value in shown.items())
         yield _line(f"phase {number}", f"{phase.get('name')}: {facts}")
 
 
@@ -163,8 +163,8 @@ def format_recipes(facts: dict[str, Any]) -> Iterator[str]:
         if options:
             yield "  " + ", ".join(f"{key} {_text(value)}" for key, value in options.items())
         for number, phase in enumerate(recipe["phases"], 1):
-            logged = {key: value for key, value in phase.items() if key != "name" and value != plain[key]}
-            said = ", ".join(f"{key} {_text(value)}" for key, value in logged.items())
+            shown = {key: value for key, value in phase.items() if key != "name" and value != plain[key]}
+            said = ", ".join(f"{key} {_text(value)}" for key, value in shown.items())
             yield f"  {number}. {phase['name']}: {said}"
         yield ""
     yield "Use one by name, or write your own: catdog train DATA --recipe NAME|FILE.toml"

@@ -1,6 +1,6 @@
 """What a resumed run needs of its last.pt, and refusing one whose parts do not fit.
 
-`checkpoints.load_checkpoint` has looked at what predicting needs and at the counters; here is the rest.
+`runs.checkpoint.load_checkpoint` has looked at what predicting needs and at the counters; here is the rest.
 """
 
 import math
