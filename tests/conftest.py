@@ -75,3 +75,43 @@ def pets(tmp_path) -> Path:
     """Return a data folder with train/ and val/ of two easily told classes: 24 and 12 pictures."""
     counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
     return write_images(tmp_path / "pets", counts)
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory):
+    """Return a data folder of two easily told classes: 12 pictures to train, 6 to measure."""
+    counts = {"train/cats": 6, "train/dogs": 6, "val/cats": 3, "val/dogs": 3}
+    return write_images(tmp_path_factory.mktemp("few"), counts)
+
+
+@pytest.fixture(scope="session")
+def rare(tmp_path_factory):
+    """Return a data folder where one class has nine times the pictures of the other."""
+    counts = {"train/cats": 27, "train/dogs": 3, "val/cats": 3, "val/dogs": 3}
+    return write_images(tmp_path_factory.mktemp("rare"), counts)
+
+
+@pytest.fixture(scope="session")
+def resnet_file(tmp_path_factory) -> str:
+    """Return the path of a state_dict of a resnet18, random but with statistics that are not the default."""
+    return str(save_network("resnet18", tmp_path_factory.mktemp("weights") / "resnet18.pth"))
+
+
+@pytest.fixture(scope="session")
+def mobilenet_file(tmp_path_factory) -> str:
+    """Return the path of a state_dict of a mobilenet_v2."""
+    return str(save_network("mobilenet_v2", tmp_path_factory.mktemp("weights") / "mobilenet.pth"))
+
+
+def save_network(arch, path):
+    """Save a random torchvision network whose BatchNorms have seen something."""
+    import torch
+    import torchvision
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = torchvision.models.get_model(arch)
+        with torch.no_grad():
+            model.train()(torch.randn(4, 3, 64, 64))
+        torch.save(model.state_dict(), path)
+    return path

@@ -16,8 +16,7 @@ from catdog_cli.cli import run
 from catdog_cli.features.store import cache_root
 from catdog_cli.runs.directory import RunDirectory
 from tests.commands.trained import call, train_tiny
-from tests.conftest import one_thread, write_images
-from tests.training.conftest import save_network
+from tests.conftest import one_thread, save_network, write_images
 from tests.training.runs import differences, load
 
 TINY = ("--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--cpu")

@@ -1,11 +1,3 @@
-"""These tests make short runs, as those of training do, and share their fixtures."""
+"""These tests make short runs, as those of training do."""
 
-from ..training.conftest import (  # noqa: F401 - fixtures
-    _no_sync,
-    _one_thread,
-    few,
-    finished,
-    mobilenet_file,
-    rare,
-    resnet_file,
-)
+from ..training.conftest import _no_sync, _one_thread  # noqa: F401 - fixtures
