@@ -261,6 +261,13 @@ def check_combinations(phases: tuple[Phase, ...]) -> None:
         )
 
 
+def check_phase_number(phases: tuple[Phase, ...], number: int) -> None:
+    """Raise SettingsError unless there is a phase `number`, counted from 1."""
+    if not 1 <= number <= len(phases):
+        there = "is 1 phase: add --fine-tune-epochs N" if len(phases) == 1 else f"are {len(phases)} phases"
+        raise SettingsError(f"--phase {number}: there {there}.")
+
+
 def is_changed(phase: Phase, name: str) -> bool:
     """Say whether a field of a phase has another value than its default."""
     return getattr(phase, name) != getattr(Phase, name)

@@ -103,10 +103,9 @@ def _introduce(predictor: Any, number: int, split: str) -> str:
 
 def _measure(predictor: Any, dataset: Any, split: str, answers: Answers) -> dict[str, Any]:
     """Return the JSON document: all that `full_metrics` says, calibration, mistakes and unreadable files."""
-    from ..evaluation.calibration import calibrate
+    from ..evaluation.calibration import calibrate, describe_calibration
     from ..evaluation.metrics import full_metrics
     from ..evaluation.report import find_mistakes
-    from ..evaluation.report_files import describe_calibration
 
     names, paths = predictor.class_names, dataset.splits[split].paths
     probabilities = calibrate(answers.logits, predictor.temperature)

@@ -1,9 +1,11 @@
-"""`catdog lr-find`: parse, call `training.lr_find`, draw, print."""
+"""`catdog lr-find`: parse, call `training.lr_finder`, draw, print."""
 
 from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import SettingsError
+from ..settings import check_phase_number
 from . import options
 from .output.terminal import echo, echo_json
 from .output.train_progress import TrainReport
@@ -29,17 +31,15 @@ def lr_find(
       catdog lr-find pets --fine-tune-epochs 3 --phase 2 --plot rates.png
     """
     from ..plots import plot_lr_find
-    from ..training import run
-    from ..training.lr_finder import find_rate
-    from ..training.setup import check_settings, prepare_run
+    from ..training.lr_finder import measure_rates
 
     settings = options.trial_settings(data, config, recipe, given)
-    if phase > len(settings.phases):
-        there = "is 1 phase: add --fine-tune-epochs N" if len(settings.phases) == 1 else ""
-        raise click.UsageError(f"--phase {phase}: there {there or f'are {len(settings.phases)} phases'}.")
-    check_settings(settings)
+    try:
+        check_phase_number(settings.phases, phase)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
     with TrainReport() as report:
-        found = find_rate(prepare_run(settings, run.read_data(settings, report)), phase - 1, report)
+        found = measure_rates(settings, phase, report)
     _print(found, phase, plot, as_json)  # before the picture, which may not be writable: it took minutes
     plot_lr_find(found.rates, found.losses, found.suggestion, plot, found.steepest)
     echo(f"Curve: {plot}", err=True)

@@ -109,6 +109,7 @@ def _train(
     settings = options.build_settings(data, merged, merged.pop("recipe", None))
     if not any(phase.epochs for phase in settings.phases):
         raise SettingsError("--epochs 0 trains nothing: give at least 1.")
+    from ..runs.directory import RunDirectory
     from ..training import run
 
     with TrainReport() as report:
@@ -118,22 +119,9 @@ def _train(
         if dry_run:
             _dry_run(settings, tracking, report, as_json)
             return None
-        with _run_dir(output, settings.arch, group) as run_dir:
-            start = functools.partial(run.train, settings, run_dir)
-            return _follow(run_dir, tracking, report, group, start)
-
-
-@contextlib.contextmanager
-def _run_dir(output: str | None, arch: str, group: Group) -> Iterator[Path]:
-    """Yield where the run goes: as asked, or a new numbered folder, deleted if nothing came into it."""
-    if output:
-        yield Path(output)
-        return
-    from ..runs.directory import RunDirectory
-
-    directory = group.from_main(lambda: RunDirectory.reserve(Path("checkpoints"), arch))
-    with directory.removed_if_empty():
-        yield directory.path
+        with RunDirectory.chosen(output, settings.arch, group.from_main) as directory:
+            start = functools.partial(run.train, settings, directory.path)
+            return _follow(directory.path, tracking, report, group, start)
 
 
 def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) -> None:

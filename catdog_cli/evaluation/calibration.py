@@ -96,6 +96,15 @@ def measure_calibration(
     }
 
 
+def describe_calibration(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, Any]:
+    """Return {"temperature", "before", "after"} as `measure_calibration` does, for a temperature that stands.
+
+    "after" is None for a temperature of 1, which changes nothing.
+    """
+    after = None if temperature == 1 else _describe(calibrate(logits, temperature), labels)
+    return {"temperature": temperature, "before": _describe(calibrate(logits), labels), "after": after}
+
+
 def _describe(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     return {
         "loss": float(log_losses(probabilities, labels).mean()),

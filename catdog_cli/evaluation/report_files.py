@@ -6,29 +6,12 @@ from typing import Any
 
 from .. import plots
 from ..images.read import read_image
-from .calibration import calibrate
 from .eval_split import image_path
-from .metric_functions import reliability
-from .metrics import quick_metrics
 from .report import write_report
 
 MOST_PHOTOS = 30  # on the sheet of mistakes
 HEADINGS = ("Confusion", "ROC curve", "Calibration", "Photographs of mistakes")  # in report.html
 PHOTO_PX = 160  # a photograph's shorter side there: large JPEGs are decoded at a fraction of their size
-
-
-def describe_calibration(logits: Any, labels: Any, temperature: float) -> dict[str, Any]:
-    """Return {"temperature", "before", "after"} as `measure_calibration` does, for a temperature that stands.
-
-    "after" is None for a temperature of 1, which changes nothing.
-    """
-
-    def describe(probabilities: Any) -> dict[str, Any]:
-        loss = quick_metrics(probabilities, labels)["loss"]
-        return {"loss": loss, **reliability(probabilities, labels)}
-
-    after = None if temperature == 1 else describe(calibrate(logits, temperature))
-    return {"temperature": temperature, "before": describe(calibrate(logits)), "after": after}
 
 
 def write_files(

@@ -1,7 +1,8 @@
 """A run directory: the names of all that one training writes, and who may write there.
 
-Nobody else spells these names. `best.pt` predicts, `last.pt` resumes, `settings.json` and `split.csv` say
-what the run was asked and which images are its own, `history.jsonl` has a row for each epoch.
+Nobody else spells these names, but `data.folders`, which must not take a run's plots for images. `best.pt`
+predicts, `last.pt` resumes, `settings.json` and `split.csv` say what the run was asked and which images are
+its own, `history.jsonl` has a row for each epoch.
 """
 
 import contextlib
@@ -161,14 +162,28 @@ class RunDirectory:
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomic(self.history, lambda file: file.write(lines.encode()))
 
+    @classmethod
     @contextlib.contextmanager
-    def removed_if_empty(self) -> Iterator[None]:
-        """Delete the directory after the block if nothing came into it."""
+    def chosen(
+        cls,
+        output: str | Path | None,
+        arch: str,
+        on_main: Callable[[Callable[[], "RunDirectory"]], "RunDirectory"] = lambda reserve: reserve(),
+    ) -> Iterator["RunDirectory"]:
+        """Yield where a run goes: `output`, or a new checkpoints/ARCH-N, deleted if nothing came into it.
+
+        Args:
+            on_main: calls what reserves a number; where several processes train, in the main one alone.
+        """
+        if output:
+            yield cls(Path(output))
+            return
+        directory = on_main(lambda: cls.reserve(Path("checkpoints"), arch))
         try:
-            yield
+            yield directory
         finally:
             with contextlib.suppress(OSError):  # it holds something
-                self.path.rmdir()
+                directory.path.rmdir()
 
 
 def phase_label(index: int, name: str) -> str:

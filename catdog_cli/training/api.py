@@ -1,16 +1,15 @@
 """`catdog_cli.train` and `catdog_cli.resume`: training from Python leaves what the command leaves."""
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
-from ..settings import TrainSettings
 from .events import Event, Listener, Warned, broadcast
-from .loop import RunResult, fit
+from .loop import fit
 from .reports import ReportWriter
+from .result import RunResult
 from .run import Changes, open_run, reopen_run
 
 
@@ -91,7 +90,10 @@ def train(
     }
     settings = build_settings(str(data), options, recipe)
     listener = _listen(listeners, log)
-    with _directory(settings, output) as directory, open_run(settings, directory, listener) as setup:
+    with (
+        RunDirectory.chosen(output, settings.arch) as directory,
+        open_run(settings, directory, listener) as setup,
+    ):
         return fit(setup, directory, listener, should_stop)
 
 
@@ -152,14 +154,3 @@ def _listen(listeners: Iterable[Listener], log: Callable[[str], None] | None) ->
             say(f"Warning: {event.text}")
 
     return broadcast(ReportWriter(say), warn, *listeners)
-
-
-@contextlib.contextmanager
-def _directory(settings: TrainSettings, output: str | Path | None) -> Iterator[RunDirectory]:
-    """Yield the run directory: as asked, or a new numbered one, deleted if nothing came into it."""
-    if output is not None:
-        yield RunDirectory(Path(output))
-        return
-    directory = RunDirectory.reserve(Path("checkpoints"), settings.arch)
-    with directory.removed_if_empty():
-        yield directory

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..data.loaders import CorruptImage
     from ..settings import Phase, TrainSettings
     from .checkpointing import Progress
-    from .loop import RunResult
+    from .result import RunResult
     from .resume.data_changes import DataChanges
     from .setup import Setup
 

@@ -7,13 +7,9 @@ what the whole batch at once would give: the gradients of its mean loss, and Bat
 it does wherever several GPUs train.)
 """
 
-import base64
-import html
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,57 +39,9 @@ from .lbfgs_head import solve_in_main
 from .mixup import mix_batch
 from .optimizers import rate_factor, set_rates
 from .phase_run import EpochSums, PhaseRun
+from .result import RunResult
 from .resume.checkpoint_validation import restore_phase
 from .setup import Setup, fit_norm, open_phase
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a finished run has to say; `best` is the best epoch's row of the history."""
-
-    run_dir: Path
-    best: dict[str, Any] | None
-    history: list[dict[str, Any]]
-    num_classes: int
-    seconds: float
-
-    @property
-    def checkpoint(self) -> Path:
-        """The checkpoint that predicts."""
-        return RunDirectory(self.run_dir).best
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `catdog train --json` prints, as plain values."""
-        best = self.best and {
-            "phase": self.best["phase_name"],
-            "epoch": self.best["epoch"],
-            "accuracy": self.best["val_accuracy"],
-            "loss": self.best["val_loss"],
-        }
-        return {
-            "run_dir": str(self.run_dir),
-            "checkpoint": str(self.checkpoint),
-            "best": best,
-            "num_classes": self.num_classes,
-            "seconds": self.seconds,
-        }
-
-    def __str__(self) -> str:
-        if self.best is None:
-            return f"{self.run_dir}: nothing was trained"
-        return (
-            f"{self.run_dir}: best {self.best['phase_name']} epoch {self.best['epoch']}, validation accuracy "
-            f"{100 * self.best['val_accuracy']:.2f} %, loss {self.best['val_loss']:.4f}; {self.seconds:.1f} s"
-        )
-
-    def _repr_html_(self) -> str:
-        """Return the sentence and the curves, for a notebook."""
-        curves = RunDirectory(self.run_dir).curves
-        image = ""
-        if curves.is_file():
-            png = base64.b64encode(curves.read_bytes()).decode()
-            image = f'<br><img alt="curves" style="max-width:100%" src="data:image/png;base64,{png}">'
-        return f"<div>{html.escape(str(self))}{image}</div>"
 
 
 def fit(

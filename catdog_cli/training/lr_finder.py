@@ -9,7 +9,7 @@ import torch
 
 from ..errors import CatdogError, SettingsError
 from ..recipes.build import build_settings
-from ..settings import TrainSettings
+from ..settings import TrainSettings, check_phase_number
 from .batch_source import choose_sources
 from .epoch import plan_epoch
 from .events import Listener, StepEnded, ignore
@@ -52,9 +52,7 @@ def find_learning_rate(
 
 def measure_rates(settings: TrainSettings, phase: int, listener: Listener = ignore) -> RateTest:
     """Run the test for phase number `phase` (from 1) of a training with these settings."""
-    if not 1 <= phase <= len(settings.phases):
-        there = "is 1 phase: add --fine-tune-epochs N" if len(settings.phases) == 1 else ""
-        raise SettingsError(f"--phase {phase}: there {there or f'are {len(settings.phases)} phases'}.")
+    check_phase_number(settings.phases, phase)
     check_settings(settings)
     return find_rate(prepare_run(settings, read_data(settings, listener)), phase - 1, listener)
 

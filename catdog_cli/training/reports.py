@@ -11,7 +11,7 @@ from ..evaluation.metrics import full_metrics
 from ..evaluation.report import find_mistakes, summarize
 from ..runs.directory import RunDirectory
 from .events import Event, PhaseEnded, RunEnded, RunStarted
-from .loop import RunResult
+from .result import RunResult
 from .setup import Setup
 
 DPI = 100  # a report at the end of a training of one second should not take another one

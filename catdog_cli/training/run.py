@@ -18,7 +18,8 @@ from ..runtime.distributed import SOLO, Group
 from ..settings import Phase, TrainSettings
 from .checkpointing import Progress, restore_progress
 from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
-from .loop import RunResult, fit
+from .loop import fit
+from .result import RunResult
 from .resume.checkpoint_validation import check_progress
 from .resume.data_changes import own_split, settle_changes
 from .setup import Setup, check_settings, prepare_run

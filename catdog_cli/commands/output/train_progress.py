@@ -37,7 +37,9 @@ class TrainReport:
         self.bar.stop()
 
     def __call__(self, event: Any) -> None:
-        getattr(self, f"on_{event.kind}")(**vars(event))
+        handler = getattr(self, f"on_{event.kind}", None)
+        if handler is not None:
+            handler(**vars(event))
 
     def log(self, text: str) -> None:
         """Print a line above the bar."""
@@ -178,9 +180,6 @@ class TrainReport:
     def on_early_stop(self, phase: str, epoch: int, patience: int) -> None:
         self.log(f"Phase {phase!r} stops after epoch {epoch}: no gain in {counted(patience, 'epoch')}")
 
-    def on_phase_end(self, **facts: Any) -> None:
-        """Nothing: the report says what the phase reached."""
-
     def on_run_end(self, result: Any) -> None:
         """Print the best epoch and what to do next."""
         from ...runs.directory import RunDirectory
@@ -229,7 +228,7 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _mlflow_lines(found: dict[str, Any] | None) -> list[str]:
-    """Return a line on what `training.mlflow_look` found; none where nobody asked for MLflow."""
+    """Return a line on what `tracking.mlflow_check` found; none where nobody asked for MLflow."""
     if found is None:
         return []
     answer = {
