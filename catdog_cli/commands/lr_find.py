@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import SettingsError
-from ..settings import check_phase_number
+from ..settings_rules import check_phase_number
 from . import options
 from .output.terminal import echo, echo_json
 from .output.train_progress import TrainReport
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..training.lr_finder import RateTest
 
 
-@click.command("lr-find")
+@click.command("lr-find", cls=options.GroupedCommand)
 @click.argument("data")
 @options.trial_options
 @click.option("--phase", type=click.IntRange(min=1), default=1, help="Which phase's rate.  [default: 1]")

@@ -12,61 +12,42 @@ from typing import Any
 import click
 
 from ..errors import CatdogError, SettingsError
+from ..recipes.build import build_settings
 from ..runtime.distributed import Group
+from ..settings import refuse_on_resume
 from . import options
 from .distributed import several
 from .output.terminal import echo_json, echo_lines
 from .output.train_progress import TrainReport
 
-RESUMABLE = frozenset(
-    (
-        "epochs",
-        "fine_tune_epochs",
-        "device",
-        "workers",
-        "micro_batch_size",
-        "cache",
-        "cache_limit",
-        "max_bad_fraction",
-        "save_every",
-        "accept_changed_data",
-        "as_json",
-    )
-)
 TOGETHER_S = 2.0  # signals to one of several processes that are this close are one
 TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
-@click.command()
+@click.command(cls=options.GroupedCommand)
 @click.argument("data", required=False)
-@options.network_options
-@options.phase_options
-@options.run_options
-@options.save_every_option
+@options.train_options
 @options.device_options
-@options.precision_option
 @options.tracking_options
-@click.option(
-    "--recipe", metavar="NAME|FILE", help="Phases from a recipe; `catdog info --recipes` lists them."
+@options.recipe_option
+@options.config_option
+@options.run_option("--output", type=click.Path(), help="Run directory.  [default: checkpoints/ARCH-N]")
+@options.run_option(
+    "--resume", type=click.Path(), metavar="RUN", help="Resume a run: its directory or last.pt."
 )
-@click.option("--config", type=click.Path(), help="Options from a TOML file; the command line wins.")
-@click.option("--output", type=click.Path(), help="Run directory.  [default: checkpoints/ARCH-N]")
-@click.option(
-    "--resume", type=click.Path(), metavar="RUN", help="Go on with a run: its directory or last.pt."
-)
-@click.option(
+@options.run_option(
     "--accept-changed-data",
     is_flag=True,
-    help="With --resume: go on although pictures were added, removed or changed.",
+    help="With --resume: continue although pictures were added, removed or changed.",
 )
-@click.option(
+@options.run_option(
     "--dry-run",
     is_flag=True,
     help="Say what would happen, how long it takes, whether MLflow answers; write nothing.",
 )
 @options.json_option
 def train(
-    data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given
+    data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given: Any
 ) -> None:
     """Train on DATA: a folder with train/ and val/, each with a folder per class, or just those folders.
 
@@ -85,9 +66,10 @@ def train(
     if resume is None and data is None:
         raise click.UsageError("Missing argument DATA: the folder with pictures.")
     with several(given["device"]) as group:
+        result = None
         if resume is not None:
             result = _resume(data, resume, given, group)
-        else:
+        elif data is not None:
             result = _train(data, config, output, dry_run, given, as_json, group)
         if result is not None and as_json:
             echo_json(_document(result))
@@ -106,9 +88,7 @@ def _train(
     read = options.read_config(config, known)
     output = output or read.pop("output", None)
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-    settings = options.build_settings(data, merged, merged.pop("recipe", None))
-    if not any(phase.epochs for phase in settings.phases):
-        raise SettingsError("--epochs 0 trains nothing: give at least 1.")
+    settings = build_settings(data, merged, merged.pop("recipe", None))
     from ..runs.directory import RunDirectory
     from ..training import run
 
@@ -140,19 +120,14 @@ def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) 
 
 
 def _resume(data: str | None, path: str, given: dict[str, Any], group: Group) -> Any:
-    """Go on with a run; whatever would change the network or the past is refused by name."""
+    """Resume a run; whatever would change the network or the past is refused by name."""
     tracking = {name: given.pop(name) for name in TRACKING}
-    for name, value in given.items():
-        if value is not None and name not in RESUMABLE:
-            option = "--" + name.replace("_", "-")
-            raise SettingsError(
-                f"{option} cannot change on resume: the run keeps its own. Leave it out, or start a new run."
-            )
+    refuse_on_resume({name: value for name, value in given.items() if name != "accept_changed_data"})
     from ..runs.directory import RunDirectory
     from ..training import run
 
     run_dir = group.from_main(lambda: RunDirectory.find(path)).path
-    changes = run.Changes(data=data, **{name: given[name] for name in RESUMABLE - {"as_json"}})
+    changes = run.Changes(data=data, **given)
     with TrainReport() as report:
         start = functools.partial(run.resume, path, changes)
         return _follow(run_dir, tracking, report, group, start, resuming=True)
@@ -167,7 +142,7 @@ def _follow(
     resuming: bool = False,
 ) -> Any:
     """Call `start(report, should_stop, group)`; MLflow and TensorBoard listen too where that is asked for."""
-    from ..training.events import broadcast, ignore
+    from ..training.events import Listener, broadcast, ignore
     from ..training.reports import ReportWriter
 
     if not group.is_main:
@@ -180,7 +155,11 @@ def _follow(
         board = open_event_writer(run_dir, tracking["tensorboard"], report.log, resuming)
         names = (tracking["mlflow"], tracking["mlflow_experiment"], tracking["mlflow_model"])
         tracker = open_tracker(run_dir, *names, report.log, resuming)
-        followers = [stack.enter_context(each) for each in (board, tracker) if each is not None]
+        followers: list[Listener] = []
+        if board is not None:
+            followers.append(stack.enter_context(board))
+        if tracker is not None:
+            followers.append(stack.enter_context(tracker))
         should_stop = stack.enter_context(_stop_on_signals(aloud=group.size == 1))
         return start(broadcast(ReportWriter(report.log), report, *followers), should_stop, group)
 

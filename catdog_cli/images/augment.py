@@ -20,7 +20,8 @@ from functools import partial
 import torch
 
 from ..runtime.vision import torchvision
-from ..settings import AUGMENTS, InputSpec, check_choice
+from ..settings import AUGMENTS, InputSpec
+from ..settings_schema import check_choice
 
 F = torchvision.transforms.v2.functional
 InterpolationMode = torchvision.transforms.InterpolationMode

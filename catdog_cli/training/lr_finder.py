@@ -9,7 +9,8 @@ import torch
 
 from ..errors import CatdogError, SettingsError
 from ..recipes.build import build_settings
-from ..settings import TrainSettings, check_phase_number
+from ..settings import TrainSettings
+from ..settings_rules import check_phase_number
 from .batch_source import choose_sources
 from .epoch import plan_epoch
 from .events import Listener, StepEnded, ignore

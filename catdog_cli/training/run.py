@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..errors import CheckpointError, SettingsError
 from ..runs.checkpoint import load_checkpoint
 from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import SOLO, Group
-from ..settings import Phase, TrainSettings
+from ..settings import Phase, TrainSettings, refuse_on_resume
 from .checkpointing import Progress, restore_progress
 from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
 from .loop import fit
@@ -141,21 +140,18 @@ def read_data(settings: TrainSettings, listener: Listener) -> Dataset:
     return dataset
 
 
-@dataclass(frozen=True)
 class Changes:
-    """What may be given again on resume; None keeps what the checkpoint says."""
+    """What is given again on resume; None keeps what the checkpoint says."""
 
-    data: str | None = None
-    epochs: int | None = None
-    fine_tune_epochs: int | None = None
-    device: str | None = None
-    workers: int | None = None
-    cache: bool | None = None
-    cache_limit: float | None = None
-    max_bad_fraction: float | None = None
-    save_every: str | None = None
-    accept_changed_data: bool = False
-    micro_batch_size: int | None = None
+    def __init__(self, data: str | None = None, accept_changed_data: bool = False, **settings: Any) -> None:
+        """Take options by name, those alone whose setting says that it may change on resume.
+
+        Raises:
+            SettingsError: another one is given.
+        """
+        refuse_on_resume(settings)
+        self.data, self.accept_changed_data = data, accept_changed_data
+        self.settings = {name: value for name, value in settings.items() if value is not None}
 
 
 def _restart(directory: RunDirectory, changes: Changes, listener: Listener, group: Group) -> Setup:
@@ -191,7 +187,7 @@ def _reopen(
     for warning in dataset.warnings:
         listener(Warned(warning))
     setup = prepare_run(settings, dataset, content["state_dict"], listener, group)
-    if changes.micro_batch_size is None:
+    if "micro_batch_size" not in changes.settings:
         setup.micro_batch.size = _known_size(content, settings)
     group.gather(lambda: check_progress(content, setup.classifier, checkpoint))
     accept, digest = changes.accept_changed_data, content["data_fingerprint"]
@@ -220,10 +216,10 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     Raises:
         SettingsError: epochs of a phase that is over would change, or fewer are asked than were done.
     """
-    phases = list(old.phases)
+    phases, plain = list(old.phases), dict(changes.settings)
     for index, epochs, option in (
-        (0, changes.epochs, "--epochs"),
-        (1, changes.fine_tune_epochs, "--fine-tune-epochs"),
+        (0, plain.pop("epochs", None), "--epochs"),
+        (1, plain.pop("fine_tune_epochs", None), "--fine-tune-epochs"),
     ):
         if epochs is None:
             continue
@@ -232,11 +228,8 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
         phases[index] = _extend(
             phases[index], epochs, option, over=index < phase, done=epochs_done if index == phase else 0
         )
-    plain = {
-        name: value
-        for name, value in dataclasses.asdict(changes).items()
-        if value is not None and name not in ("epochs", "fine_tune_epochs", "accept_changed_data")
-    }
+    if changes.data is not None:
+        plain["data"] = changes.data
     return dataclasses.replace(old, phases=tuple(phases), **plain)
 
 

@@ -24,8 +24,8 @@ from ..runtime.devices import pick_device, pick_precision, repeat_exactly
 from ..runtime.distributed import SOLO, Group
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
-from ..settings import InputSpec, Phase, TrainSettings, check_combinations
-from .batch_source import refuse_unkept
+from ..settings import InputSpec, Phase, TrainSettings
+from ..settings_rules import check_combinations
 from .events import Listener, MemoryRanOut, ignore
 from .optimizers import WeightAverage, build_optimizer
 from .phase_run import PhaseRun
@@ -216,7 +216,7 @@ def _norm_features(
 def check_settings(settings: TrainSettings) -> None:
     """Raise SettingsError for combinations that cannot work, before anything is read."""
     check_arch(settings.arch)
-    check_combinations(settings.phases)
+    check_combinations(settings)
     pick_device(settings.device)
     if settings.image_size:
         check_image_size(settings.arch, choose_spec(settings).size)
@@ -224,12 +224,3 @@ def check_settings(settings: TrainSettings) -> None:
         raise SettingsError(
             f"No weights file {settings.weights!r}: check the path, or give imagenet or none."
         )
-    for phase in settings.phases:
-        if phase.optimizer == "lbfgs" and (phase.unfreeze or settings.head.hidden_layers):
-            raise SettingsError(
-                "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze."
-            )
-        if phase.optimizer == "lbfgs" and phase.augment != "none" and not phase.views:
-            raise SettingsError("--optimizer lbfgs needs fixed views: add --views N to --augment.")
-        if not settings.cache:
-            refuse_unkept(phase, "--no-cache keeps none", "Leave it out")
