@@ -4,12 +4,11 @@ OPTION_RULES are about what was given, before it becomes settings; RULES about t
 with, wherever they come from.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .errors import SettingsError
-from .settings import HeadSpec, Phase, TrainSettings, option_name
+from .settings import Phase, TrainSettings, option_name
 from .settings_schema import settings_of
 
 # What solving the head in one go (lbfgs) does not look at; a value other than the default would be ignored.
@@ -63,15 +62,7 @@ def _only_the_head_trains(settings: TrainSettings) -> bool:
 
 
 RULES = (
-    Rule(
-        lambda settings: not any(phase.epochs for phase in settings.phases),
-        "--epochs 0 trains nothing: give at least 1.",
-    ),
     *map(_ignored_by_lbfgs, UNUSED_BY_LBFGS),
-    Rule(
-        lambda settings: settings.head.dropout != HeadSpec.dropout and all(map(_is_solved, settings.phases)),
-        "--dropout does nothing with --optimizer lbfgs, which solves the head in one go: leave it out.",
-    ),
     Rule(
         lambda settings: any(map(_is_solved, settings.phases)) and bool(settings.head.hidden_layers),
         "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze.",
@@ -157,21 +148,19 @@ def _of_a_second_phase(name: str) -> OptionRule:
     )
 
 
-def _of_mlflow(name: str) -> OptionRule:
-    return OptionRule(
-        lambda given: name in given and "mlflow" not in given and not os.environ.get("MLFLOW_TRACKING_URI"),
-        f"{option_name(name)} says nothing without an address: add --mlflow URI.",
-    )
-
-
 OPTION_RULES = (
     *map(_beside_a_recipe, PHASE_OPTIONS),
     OptionRule(
         lambda given: given.get("optimizer") == "lbfgs" and given.get("epochs", 1) != 1,
         "--optimizer lbfgs reaches the optimum in one epoch: leave out --epochs.",
     ),
+    OptionRule(
+        lambda given: (
+            "dropout" in given and given.get("optimizer") == "lbfgs" and not given.get("fine_tune_epochs")
+        ),
+        "--dropout does nothing with --optimizer lbfgs, which solves the head in one go: leave it out.",
+    ),
     *map(_of_a_second_phase, ("unfreeze", "fine_tune_learning_rate")),
-    *map(_of_mlflow, ("mlflow_experiment", "mlflow_model")),
 )
 
 

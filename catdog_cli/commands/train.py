@@ -13,7 +13,7 @@ import click
 
 from ..errors import CatdogError, SettingsError
 from ..recipes.build import build_settings
-from ..runtime.distributed import Group
+from ..runtime.distributed import processes
 from ..settings import refuse_on_resume
 from . import options
 from .distributed import several
@@ -65,12 +65,12 @@ def train(
         raise click.UsageError("--accept-changed-data belongs to --resume.")
     if resume is None and data is None:
         raise click.UsageError("Missing argument DATA: the folder with pictures.")
-    with several(given["device"]) as group:
+    with several(given["device"]):
         result = None
         if resume is not None:
-            result = _resume(data, resume, given, group)
+            result = _resume(data, resume, given)
         elif data is not None:
-            result = _train(data, config, output, dry_run, given, as_json, group)
+            result = _train(data, config, output, dry_run, given, as_json)
         if result is not None and as_json:
             echo_json(_document(result))
 
@@ -82,7 +82,6 @@ def _train(
     dry_run: bool,
     given: dict,
     as_json: bool,
-    group: Group,
 ) -> Any:
     known = {*given, "output"}
     read = options.read_config(config, known)
@@ -93,15 +92,15 @@ def _train(
     from ..training import run
 
     with TrainReport() as report:
-        if dry_run and group.size > 1:
+        if dry_run and processes().size > 1:
             raise SettingsError("--dry-run measures one process: start it without torchrun.")
         tracking = {name: merged.get(name) for name in TRACKING}
         if dry_run:
             _dry_run(settings, tracking, report, as_json)
             return None
-        with RunDirectory.chosen(output, settings.arch, group.from_main) as directory:
+        with RunDirectory.chosen(output, settings.arch, processes().from_main) as directory:
             start = functools.partial(run.train, settings, directory.path)
-            return _follow(directory.path, tracking, report, group, start)
+            return _follow(directory.path, tracking, report, start)
 
 
 def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) -> None:
@@ -119,35 +118,34 @@ def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) 
         report.show_plan(facts)
 
 
-def _resume(data: str | None, path: str, given: dict[str, Any], group: Group) -> Any:
+def _resume(data: str | None, path: str, given: dict[str, Any]) -> Any:
     """Resume a run; whatever would change the network or the past is refused by name."""
     tracking = {name: given.pop(name) for name in TRACKING}
     refuse_on_resume({name: value for name, value in given.items() if name != "accept_changed_data"})
     from ..runs.directory import RunDirectory
     from ..training import run
 
-    run_dir = group.from_main(lambda: RunDirectory.find(path)).path
+    run_dir = processes().from_main(lambda: RunDirectory.find(path)).path
     changes = run.Changes(data=data, **given)
     with TrainReport() as report:
         start = functools.partial(run.resume, path, changes)
-        return _follow(run_dir, tracking, report, group, start, resuming=True)
+        return _follow(run_dir, tracking, report, start, resuming=True)
 
 
 def _follow(
     run_dir: Path,
     tracking: dict,
     report: TrainReport,
-    group: Group,
     start: Callable[..., Any],
     resuming: bool = False,
 ) -> Any:
-    """Call `start(report, should_stop, group)`; MLflow and TensorBoard listen too where that is asked for."""
+    """Call `start(report, should_stop)`; MLflow and TensorBoard listen too where that is asked for."""
     from ..training.events import Listener, broadcast, ignore
     from ..training.reports import ReportWriter
 
-    if not group.is_main:
+    if not processes().is_main:
         with _stop_on_signals(aloud=False) as should_stop:
-            return start(ignore, should_stop, group)
+            return start(ignore, should_stop)
     from ..tracking.mlflow import open_tracker
     from ..tracking.tensorboard import open_event_writer
 
@@ -160,8 +158,8 @@ def _follow(
             followers.append(stack.enter_context(board))
         if tracker is not None:
             followers.append(stack.enter_context(tracker))
-        should_stop = stack.enter_context(_stop_on_signals(aloud=group.size == 1))
-        return start(broadcast(ReportWriter(report.log), report, *followers), should_stop, group)
+        should_stop = stack.enter_context(_stop_on_signals(aloud=processes().size == 1))
+        return start(broadcast(ReportWriter(report.log), report, *followers), should_stop)
 
 
 @contextlib.contextmanager

@@ -68,6 +68,8 @@ def build_settings(data: str, given: Mapping[str, Any], recipe: str | None = Non
         plain["save_every"] = str(plain["save_every"])
     if phases is None:
         phases = _phases(chosen, plain.get("weights", "imagenet"))
+    if not any(phase.epochs for phase in phases):
+        raise SettingsError("--epochs 0 trains nothing: give at least 1.")
     return TrainSettings(data=str(data), head=HeadSpec(**head), phases=phases, **plain)
 
 

@@ -13,7 +13,7 @@ from ..evaluation.calibration import fit_temperature
 from ..models.classifier import Classifier
 from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
-from ..runtime.distributed import SOLO, Group
+from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
 from ..settings import InputSpec, TrainSettings, save_interval
 
@@ -62,7 +62,7 @@ def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_d
 
 @dataclass(eq=False)
 class RunState:
-    """A run directory and what goes into its checkpoints."""
+    """A run directory and what goes into its checkpoints, which the main process alone writes."""
 
     directory: RunDirectory
     settings: TrainSettings
@@ -72,7 +72,6 @@ class RunState:
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
     micro_batch: MicroBatch = field(default_factory=MicroBatch)
-    group: Group = SOLO  # its main process alone writes
     best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
     unsaved_best: bool = False
     temperature: float = 1.0
@@ -96,7 +95,6 @@ class RunState:
             setup.fingerprint,
             progress,
             setup.micro_batch,
-            setup.group,
             best_state=kept.get("best_state"),
             temperature=kept.get("temperature", 1.0),
         )
@@ -125,7 +123,7 @@ class RunState:
 
         What is skipped is made again, bit for bit, by a run that resumes from the save before.
         """
-        if not self.group.is_main:
+        if not processes().is_main:
             return False
         now = time.monotonic()
         if not force and 0 <= now - self._saved_at < self._save_cost_s / SAVE_SHARE:
@@ -145,7 +143,7 @@ class RunState:
 
     def is_save_due(self) -> bool:
         """Count one more batch and say whether `save_every` wants a save in the middle of the epoch."""
-        if not self.group.is_main:
+        if not processes().is_main:
             return False
         self._batches += 1
         seconds, batches = self.save_interval
@@ -162,7 +160,7 @@ class RunState:
 
     def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass."""
-        if not self.group.is_main:
+        if not processes().is_main:
             return
         content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.phase_best}
         content["temperature"] = fit_temperature(logits.numpy(), labels.numpy())

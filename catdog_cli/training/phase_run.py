@@ -10,7 +10,8 @@ from torch import nn
 
 from ..features.batches import FreshImages, KeptFeatures
 from ..models.classifier import Classifier
-from ..runtime.distributed import SOLO, Group
+from ..models.tasks import SINGLE_LABEL, Task
+from ..runtime.distributed import SOLO, Group, processes
 from ..runtime.memory import MicroBatch
 from ..settings import Phase
 from .optimizers import WeightAverage
@@ -43,9 +44,9 @@ class PhaseRun:
     val_source: KeptFeatures | FreshImages
     optimizer: torch.optim.Optimizer
     dtype: torch.dtype
+    task: Task = SINGLE_LABEL
     class_weights: torch.Tensor | None = None
     average: WeightAverage | None = None
-    group: Group = SOLO
     micro_batch: MicroBatch = field(default_factory=MicroBatch)  # of training steps
     forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
     norm_elements: list[int] | None = None  # that a picture brings to each norm, once they are counted
@@ -62,12 +63,12 @@ class PhaseRun:
         return [parameter for _, parameter in self.classifier.trainable_parameters()]
 
     @property
-    def step_group(self) -> Group:
+    def step_processes(self) -> Group:
         """The processes that share out each step: this one alone for a head on kept features.
 
         Its steps are shorter than an exchange: every process takes the same ones, with the same numbers.
         """
-        return SOLO if self.is_head_alone else self.group
+        return SOLO if self.is_head_alone else processes()
 
     def autocast(self, values: torch.Tensor) -> contextlib.AbstractContextManager:
         """Use bfloat16 for blocks of the backbone; a head alone is too small to gain from it."""

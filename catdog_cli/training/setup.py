@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from ..features.extractor import ImageSet, View, image_set, run_prefix
 from ..models.classifier import Classifier, build_classifier
 from ..models.inference_form.compiled import compile_network
 from ..models.meta import check_image_size
+from ..models.tasks import SINGLE_LABEL, Task
 from ..models.weights import load_backbone
 from ..models.zoo.registry import check_arch, input_spec
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
-from ..runtime.distributed import SOLO, Group
+from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
 from ..settings import InputSpec, Phase, TrainSettings
@@ -45,7 +47,7 @@ class Setup:
     dtype: torch.dtype
     sets: dict[str, ImageSet]
     fingerprint: dict[str, Any]
-    group: Group = SOLO
+    task: Task = SINGLE_LABEL
     micro_batch: MicroBatch = field(default_factory=MicroBatch)  # of training steps
     forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
     reported_bad: set[str] = field(default_factory=set)
@@ -70,7 +72,6 @@ def prepare_run(
     dataset: Dataset,
     state_dict: dict | None = None,
     listener: Listener = ignore,
-    group: Group = SOLO,
 ) -> Setup:
     """Build the network and hash the pictures; `state_dict` (of a checkpoint) replaces the first weights.
 
@@ -80,13 +81,17 @@ def prepare_run(
     """
     if settings.deterministic:
         repeat_exactly()
-    alone = group.device is None or settings.device == "cpu"
-    device = pick_device(settings.device) if alone else group.device
-    dtype = group.from_main(lambda: pick_precision(settings.precision, device))
+    own = processes().device
+    device = pick_device(settings.device) if own is None or settings.device == "cpu" else own
+    dtype = processes().from_main(lambda: pick_precision(settings.precision, device))
     spec = choose_spec(settings)
-    classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device, group)
-    group.gather(lambda: _check_here(dataset))
-    contents, digest = group.from_main(lambda: _read_contents(dataset))
+    classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device)
+    processes().gather(lambda: _check_here(dataset))
+    contents, digest = processes().from_main(lambda: _read_contents(dataset))
+
+    def shrunk(work: str) -> Callable[[int], None]:
+        return lambda size: listener(MemoryRanOut(work, size))
+
     sets = {name: image_set(Images(dataset, name, spec), keys) for name, keys in contents.items()}
     return Setup(
         settings,
@@ -97,23 +102,24 @@ def prepare_run(
         dtype,
         sets,
         digest,
-        group,
-        MicroBatch(settings.micro_batch_size, lambda size: listener(MemoryRanOut("training", size))),
-        MicroBatch(0, lambda size: listener(MemoryRanOut("looking at pictures", size))),
+        micro_batch=MicroBatch(
+            settings.micro_batch_size, lambda size: listener(MemoryRanOut("training", size))
+        ),
+        forward_batch=MicroBatch(0, lambda size: listener(MemoryRanOut("looking at pictures", size))),
         contents=contents,
     )
 
 
 def _same_classifier(
-    settings: TrainSettings, num_classes: int, state_dict: dict | None, device: torch.device, group: Group
+    settings: TrainSettings, num_classes: int, state_dict: dict | None, device: torch.device
 ) -> Classifier:
     """Return the run's network on its device, in every process with the weights that the main one has."""
     made: list[Classifier] = []
-    group.from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict)))
+    processes().from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict)))
     blank = dataclasses.replace(settings, weights="none")
     classifier = made[0] if made else make_classifier(blank, num_classes)
     classifier.to(device, memory_format=torch.channels_last)
-    group.copy_from_main(list(classifier.state_dict().values()))
+    processes().copy_from_main(list(classifier.state_dict().values()))
     return classifier
 
 
@@ -167,9 +173,9 @@ def open_phase(
         val_source=val_source,
         optimizer=build_optimizer(setup.classifier, phase),
         dtype=setup.dtype,
+        task=setup.task,
         class_weights=setup.class_weights(phase),
         average=WeightAverage(suffix, phase.ema) if phase.ema else None,
-        group=setup.group,
         micro_batch=setup.micro_batch,
         forward_batch=setup.forward_batch,
     )
@@ -189,7 +195,7 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
         readable = torch.tensor([i for i in order.tolist() if i not in chosen.bad], dtype=torch.int64)
         features = source.tables[0].take(readable)
     else:
-        found = setup.group.gather(lambda: _norm_features(source, order.tolist(), setup.group))
+        found = processes().gather(lambda: _norm_features(source, order.tolist()))
         parts = []
         for part, bad in found:
             chosen.note_bad(bad)
@@ -201,10 +207,10 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
 
 
 def _norm_features(
-    source: FreshImages, places: list[int], group: Group
+    source: FreshImages, places: list[int]
 ) -> tuple[list[tuple[int, torch.Tensor]], list[CorruptImage]]:
     """Return (first place, features) of this process's batches, and the unreadable pictures."""
-    mine = [place for chunk in group.chunks(places, source.prefix.batch) for place in chunk]
+    mine = [place for chunk in processes().chunks(places, source.prefix.batch) for place in chunk]
     parts, found = [], []
     for indices, outputs, bad in run_prefix(source.prefix, source.chosen, mine, View()):
         found += bad
