@@ -25,7 +25,7 @@ from .digests import content_keys, fingerprint, map_threads
 from .prepared import CLASSES, COLUMNS, FILES, FORMAT_VERSION, IMAGES, LABELS, is_prepared, read_description
 
 BATCH = 256  # pictures between two entries of the journal
-HEADER_BYTES = 128  # of a .npy whose shape is only known at the end
+HEADER_BYTES = 128  # of a .npy, whose shape is only known at the end
 JOURNAL = "journal.jsonl"
 
 
@@ -225,11 +225,11 @@ def _list_files(dataset: Dataset) -> list[tuple[str, str, str, str]]:
 
 
 def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    """Write the .npy header (format 1.0, numpy.lib.format) into the room left for it."""
-    description = repr({"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape})
-    text = description.ljust(HEADER_BYTES - 11) + "\n"
+    """Write the .npy header into the room left for it; numpy pads it to the same size for any number of rows."""
+    description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with path.open("r+b") as file:
-        file.write(b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little") + text.encode("ascii"))
+        np.lib.format.write_array_header_1_0(file, description)
+        file.flush()
         os.fsync(file.fileno())
 
 
