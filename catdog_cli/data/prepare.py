@@ -225,7 +225,7 @@ def _list_files(dataset: Dataset) -> list[tuple[str, str, str, str]]:
 
 
 def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    """Write the .npy header into the room left for it; numpy pads it to the same size for any number of rows."""
+    """Write the .npy header into the room left for it: numpy pads it to one size for any number of rows."""
     description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with path.open("r+b") as file:
         np.lib.format.write_array_header_1_0(file, description)

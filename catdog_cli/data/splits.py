@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, quote
-from ..runtime.files import replacing
+from ..runtime.files import write_atomic
 from .dataset import Dataset, Split, natural_key
 from .digests import content_keys, fingerprint
 
@@ -74,7 +74,8 @@ def write_split(
         own = [()] * len(split) if keys is None else [(key,) for key in keys.get(name, [""] * len(split))]
         for image, label, key in zip(_rebase(dataset, split, root), split.labels.tolist(), own, strict=True):
             writer.writerow((image, dataset.class_names[label], name, *key))
-    write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
+    data = text.getvalue().encode("utf-8", "surrogateescape")
+    write_atomic(Path(path), data, DataError, "choose another place", parents=True)
 
 
 def read_split(path: str | Path, root: str | Path | None = None, check_files: bool = True) -> Dataset:
@@ -169,18 +170,6 @@ def _rebase(dataset: Dataset, split: Split, root: str | Path | None) -> list[str
     if prefix == ".":
         return split.paths
     return [path if path.startswith("/") else f"{prefix}/{path}" for path in split.paths]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all; its folder is made where it is missing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
-            unfinished.write_bytes(data)
-    except OSError as error:
-        raise DataError(
-            f"{str(path)!r} cannot be written ({error.strerror}): choose another place."
-        ) from error
 
 
 def _read_rows(path: Path) -> list[tuple[str, str, str, str]]:

@@ -18,7 +18,7 @@ from ..models.meta import meta_networks
 from ..models.weights import load_plain
 from ..models.zoo.registry import check_arch
 from ..settings import HeadSpec, InputSpec, check_kind
-from .directory import BEST, find_checkpoint, write_atomic
+from .directory import BEST, find_checkpoint, write_run_file
 
 FORMAT_VERSION = 1
 PREDICT_KEYS = (
@@ -54,7 +54,7 @@ RESUME_KEYS = (
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Save a dict of plain containers and tensors atomically."""
-    write_atomic(path, lambda file: torch.save(content, file))
+    write_run_file(path, lambda file: torch.save(content, file))
 
 
 def describe_model(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CatdogError, InterruptedRunError, SettingsError
 from ..runs import directory
-from ..runs.directory import write_atomic
+from ..runs.directory import write_run_file
 from ..settings import check_kind
 from ..training.events import EpochEnded, Event, RunEnded, RunResumed, RunStarted
 from .mlflow_check import look
@@ -263,8 +263,7 @@ class Tracker:
             "run_id": self.run_id,
             "published": published,
         }
-        text = json.dumps(self.note, indent=1) + "\n"
-        write_atomic(self.run_dir / NOTE_FILE, lambda file: file.write(text.encode()))
+        write_run_file(self.run_dir / NOTE_FILE, (json.dumps(self.note, indent=1) + "\n").encode())
 
     def lose(self, error: CatdogError) -> None:
         """Note that MLflow does not answer; the user hears of it once."""
