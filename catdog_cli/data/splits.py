@@ -16,8 +16,9 @@ import numpy as np
 
 from ..errors import DataError, quote
 from ..runtime.files import write_atomic
-from .dataset import Dataset, Split, natural_key
+from .dataset import Dataset, Split
 from .digests import content_keys, fingerprint
+from .natural_sort import sort_naturally
 
 __all__ = ["fingerprint", "read_split", "split_dataset", "write_split"]
 
@@ -87,7 +88,7 @@ def read_split(path: str | Path, root: str | Path | None = None, check_files: bo
     """
     rows = _read_rows(Path(path))
     _check_rows(str(path), rows)
-    class_names = sorted({row[1] for row in rows}, key=natural_key)
+    class_names = sort_naturally({row[1] for row in rows})
     index = {name: number for number, name in enumerate(class_names)}
     members = defaultdict(list)
     for image, label, split, _ in rows:

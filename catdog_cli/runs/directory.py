@@ -1,8 +1,7 @@
 """A run directory: the names of all that one training writes, and who may write there.
 
-Nobody else spells these names, but `data.folders`, which must not take a run's plots for images. `best.pt`
-predicts, `last.pt` resumes, `settings.json` and `split.csv` say what the run was asked and which images are
-its own, `history.jsonl` has a row for each epoch.
+`best.pt` predicts, `last.pt` resumes, `settings.json` and `split.csv` say what the run was asked and which
+images are its own, `history.jsonl` has a row for each epoch.
 """
 
 import contextlib
@@ -18,13 +17,12 @@ from typing import IO, Any
 from ..data.dataset import Dataset
 from ..data.splits import read_keys, read_split, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
-from ..runtime.files import read_text, sweep, write_atomic
+from ..runtime.files import CURVES, HISTORY, read_text, sweep, write_atomic
 from ..settings import TrainSettings
 from .lock import locked
 
 BEST, LAST = "best.pt", "last.pt"
-SETTINGS, SPLIT, HISTORY = "settings.json", "split.csv", "history.jsonl"
-CURVES, REPORTS = "curves.png", "reports"
+SETTINGS, SPLIT, REPORTS = "settings.json", "split.csv", "reports"
 MLFLOW_NOTE, MLFLOW_PENDING, TENSORBOARD = "mlflow.json", "mlflow-pending.jsonl", "tensorboard"
 
 

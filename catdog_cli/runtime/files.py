@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written under another name, synced, renamed. And texts, read whole."""
+"""Files that are whole or not there: written under another name, synced, renamed. And texts, read whole.
+
+The names of files stand here that parts know which may not import each other.
+"""
 
 import contextlib
 import os
@@ -9,6 +12,9 @@ from typing import IO
 
 from ..errors import CatdogError
 
+# what catdog draws, and the file beside which it lies: of a run, and of a report
+HISTORY, CURVES = "history.jsonl", "curves.png"
+REPORT, REPORT_PLOTS = "report.json", ("confusion_matrix.png", "roc.png", "calibration.png", "mistakes.png")
 MAX_TEXT_BYTES = 16_000_000
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` calls a file that is not whole yet
 
