@@ -22,7 +22,7 @@ from .natural_sort import sort_naturally
 
 __all__ = ["fingerprint", "read_split", "split_dataset", "write_split"]
 
-COLUMNS = ("path", "class", "split")
+MANIFEST_COLUMNS = ("path", "class", "split")
 
 
 def split_dataset(
@@ -70,7 +70,7 @@ def write_split(
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(COLUMNS if keys is None else (*COLUMNS, "key"))
+    writer.writerow(MANIFEST_COLUMNS if keys is None else (*MANIFEST_COLUMNS, "key"))
     for name, split in dataset.splits.items():
         own = [()] * len(split) if keys is None else [(key,) for key in keys.get(name, [""] * len(split))]
         for image, label, key in zip(_rebase(dataset, split, root), split.labels.tolist(), own, strict=True):

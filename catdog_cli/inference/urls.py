@@ -6,7 +6,7 @@ import time
 from ..images.read import ImageError
 from ..runtime.http import OversizeError, find_reason, open_url, read_blocks
 
-MAX_BYTES = 50_000_000
+MAX_IMAGE_BYTES = 50_000_000
 MAX_SECONDS = 20.0
 
 
@@ -15,7 +15,7 @@ def is_address(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def fetch_image(address: str, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> bytes:
+def fetch_image(address: str, max_bytes: int = MAX_IMAGE_BYTES, max_seconds: float = MAX_SECONDS) -> bytes:
     """Return the bytes at an http(s) address, held to a size and a time.
 
     Raises:

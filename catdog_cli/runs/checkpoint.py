@@ -30,7 +30,7 @@ PREDICT_KEYS = (
     "input_spec",
     "state_dict",
 )
-KINDS = {
+FIELD_KINDS = {
     "arch": (str, "a text"),
     "hidden_layers": (list, "a list"),
     "class_to_idx": (dict, "names with numbers"),
@@ -153,7 +153,7 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
         CheckpointError: its parts do not fit together.
     """
     try:
-        for key, (kind, wanted) in KINDS.items():
+        for key, (kind, wanted) in FIELD_KINDS.items():
             check_kind(key, content[key], kind, wanted)
         check_arch(content["arch"])
         head = HeadSpec(tuple(content["hidden_layers"]), content["dropout"])

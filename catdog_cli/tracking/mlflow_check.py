@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import require
 from .mlflow_store import (
-    Store,
+    MlflowStore,
     StoreError,
     absolute_uri,
     check_alive,
@@ -50,7 +50,7 @@ def _choose_way(address: str) -> Callable[[str, str, str | None], str]:
 
 
 def _ask_server(address: str, experiment: str, model: str | None) -> str:
-    return KNOWN if Store(address, experiment).check(model) else EMPTY
+    return KNOWN if MlflowStore(address, experiment).check(model) else EMPTY
 
 
 def _look_into_folder(address: str, experiment: str, model: str | None) -> str:

@@ -113,7 +113,7 @@ def _environment_as_it_was() -> Iterator[None]:
         os.environ[ADDRESS] = before
 
 
-class Store:
+class MlflowStore:
     """One MLflow server, database or folder, and the experiment that runs go into."""
 
     def __init__(self, uri: str, experiment: str):

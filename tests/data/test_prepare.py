@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on(pets, tmp_path, monkeypatch, torn):
     (pets / "train/cats/1.png").write_bytes(b"no picture")
     dataset = scan_dataset(pets)
     prepare_dataset(dataset, tmp_path / "whole", size=16)
-    monkeypatch.setattr(prepare, "BATCH", 5)
+    monkeypatch.setattr(prepare, "JOURNAL_BATCH", 5)
 
     def kill(done, total):
         if done == 15:
@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on(pets, tmp_path, monkeypatch, torn):
 
 
 def test_another_plan_starts_anew(pets, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "BATCH", 5)
+    monkeypatch.setattr(prepare, "JOURNAL_BATCH", 5)
 
     def kill(done, total):
         raise KilledError

@@ -13,7 +13,7 @@ from .row_files import CsvForm, JsonForm, RowFile
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 SAME = 0.02  # the same checkpoint on another device, in another precision
-END = object()
+NO_INPUT = object()
 
 
 class Output:
@@ -75,7 +75,7 @@ class Output:
         last = None
         if self.resuming:
             for number, row in enumerate(self.file.read(), start=1):
-                source = next(sources, END)
+                source = next(sources, NO_INPUT)
                 self._check_input(row, source, number)
                 last = (row, source) if row["status"] == "ok" else last
                 yield row
@@ -88,9 +88,9 @@ class Output:
         self.file.write(row)
 
     def _check_input(self, row: dict[str, Any], source: Any, number: int) -> None:
-        wanted = None if source is END else input_path(source)
+        wanted = None if source is NO_INPUT else input_path(source)
         if row["path"] != wanted:
-            problem = f"the input there is {wanted!r}" if source is not END else "there are fewer inputs"
+            problem = f"the input there is {wanted!r}" if source is not NO_INPUT else "there are fewer inputs"
             raise DataError(
                 f"Cannot go on with {self.path!r}: its row {number:,} is of {row['path']!r}, but {problem}; "
                 "give the same inputs, or --overwrite."
