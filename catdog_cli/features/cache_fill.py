@@ -12,7 +12,7 @@ from .extractor import FeatureTable, FrozenPrefix, ImageSet, View, run_prefix, s
 from .store import KEY_BYTES, Store, make_room
 
 APPEND_ROWS = 1024
-ROUND = 8  # batches that each process computes before all say how far they are
+ROUND_BATCHES = 8  # batches that each process computes before all say how far they are
 Rows = list[tuple[list[str], torch.Tensor]]  # keys with values, a batch each
 
 
@@ -50,7 +50,7 @@ def _claim_here(prefix: FrozenPrefix, keys: dict[Path, set[str]], limit_bytes: f
     return over <= 0 or not needed
 
 
-def build_table(
+def build_feature_table(
     prefix: FrozenPrefix,
     chosen: ImageSet,
     view: View,
@@ -116,15 +116,16 @@ def _compute_in_shares(
     """
     mine = processes().chunks(missing, prefix.batch)
     computed = run_prefix(prefix, chosen, [place for chunk in mine for place in chunk], view)
-    rounds = -(-len(missing) // (prefix.batch * processes().size * ROUND))
+    rounds = -(-len(missing) // (prefix.batch * processes().size * ROUND_BATCHES))
     waiting: Rows = []
     try:
         for number in range(1, rounds + 1):
             for bad in processes().gather(lambda: _advance(computed, chosen, waiting)):
                 chosen.note_bad(bad)
-            if number == rounds or number % (APPEND_ROWS // prefix.batch // ROUND) == 0:
+            if number == rounds or number % (APPEND_ROWS // prefix.batch // ROUND_BATCHES) == 0:
                 _flush_everywhere(store, waiting)
-            report(min(len(missing), number * ROUND * processes().size * prefix.batch), len(missing))
+            passed = number * ROUND_BATCHES * processes().size * prefix.batch
+            report(min(len(missing), passed), len(missing))
     finally:
         computed.close()
         _flush(store, waiting)
@@ -133,7 +134,7 @@ def _compute_in_shares(
 def _advance(computed: Iterator[tuple], chosen: ImageSet, waiting: Rows) -> list[CorruptImage]:
     """Compute one round's batches into `waiting`; return the unreadable pictures."""
     found: list[CorruptImage] = []
-    for _ in range(ROUND):
+    for _ in range(ROUND_BATCHES):
         indices, outputs, bad = next(computed, ((), (), []))
         found += bad
         if len(indices):

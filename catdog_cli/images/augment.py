@@ -25,14 +25,14 @@ from ..settings_schema import check_choice
 
 F = torchvision.transforms.v2.functional
 InterpolationMode = torchvision.transforms.InterpolationMode
-View = Callable[..., torch.Tensor]
+Augmentation = Callable[..., torch.Tensor]
 SMALLEST_CROP = {"light": 0.6, "standard": 0.5, "strong": 0.25}  # share of the picture's area
 CROP_RATIOS = (3 / 4, 4 / 3)  # width / height
 LONGEST_SIDES = 8  # times the shorter one: what is longer loses its ends before it is resized
 ERASED = (0.02, 0.2)  # share of the view's area
 
 
-def build_augment(name: str, spec: InputSpec) -> View:
+def build_augment(name: str, spec: InputSpec) -> Augmentation:
     """Return `view(image, rng=None)`: uint8 (3, H, W) in, uint8 (3, size, size) out.
 
     `rng` is a `random.Random`; without one, a seed is drawn from torch's generator.

@@ -36,7 +36,6 @@ from .formats.color_modes import to_rgb
 from .formats.jpeg import EXIF_ORIENTATION, START, JpegHeader, scan_jpeg
 from .formats.tiff import check_pieces
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 300_000_000  # a 200-megapixel telephone passes; RGB pixels stay under 1 GB
 MAX_SIDE_PX = 65_500  # libjpeg's own limit
 MAX_FILE_BYTES = 2**30

@@ -7,7 +7,7 @@ import torch
 from ..data.loaders import usable_cores
 from ..errors import SettingsError
 from ..features.batches import FreshImages, KeptFeatures, fixed_view
-from ..features.cache_fill import build_table, claim_room, table_bytes
+from ..features.cache_fill import build_feature_table, claim_room, table_bytes
 from ..features.extractor import FrozenPrefix, ImageSet, View
 from ..features.store import cache_root
 from ..settings import Phase, TrainSettings
@@ -36,7 +36,7 @@ def choose_sources(
         def passed(done: int, total: int) -> None:
             listener(FeaturesComputed(name, done, total))
 
-        tables = [build_table(prefix, chosen, view, passed) for view in views]
+        tables = [build_feature_table(prefix, chosen, view, passed) for view in views]
         return KeptFeatures(chosen, tables, setup.device)
 
     def images(chosen: ImageSet) -> FreshImages:

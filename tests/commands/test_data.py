@@ -102,7 +102,7 @@ def test_the_answer_outlives_a_page_that_cannot_be_written(run, pets, tmp_path):
     code, out, err = run("check", pets, "--html", tmp_path / "file" / "page.html")
     assert code != 0
     assert "Nothing is wrong with them." in out
-    assert "cannot be written" in err
+    assert "page.html' (File exists): choose another place" in err
 
 
 def test_check_finds_swapped_labels(run, pets, tmp_path):

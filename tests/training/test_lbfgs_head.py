@@ -99,7 +99,7 @@ def solved(data, folder, resnet_file, **fields):
 def test_training_by_lbfgs_gives_sklearns_coefficients(many, tmp_path, resnet_file):
     """End to end: the features on disk, standardised by the head's own numbers, solved by both."""
     from catdog_cli.data.loaders import Images
-    from catdog_cli.features.cache_fill import build_table
+    from catdog_cli.features.cache_fill import build_feature_table
     from catdog_cli.features.extractor import FrozenPrefix, View, image_set
     from catdog_cli.models.classifier import build_classifier
     from catdog_cli.models.weights import load_backbone
@@ -114,7 +114,7 @@ def test_training_by_lbfgs_gives_sklearns_coefficients(many, tmp_path, resnet_fi
     prefix = FrozenPrefix(classifier.prefix(len(classifier.blocks)), spec, torch.float32, torch.device("cpu"))
     dataset = run.read_data(settings_for(many), Events())
     chosen = image_set(Images(dataset, "train", spec))
-    table = build_table(prefix, chosen, View(), lambda done, total: None)
+    table = build_feature_table(prefix, chosen, View(), lambda done, total: None)
     state = last["state_dict"]
     features = (table.take(torch.arange(48)) - state["head.norm.mean"]) / state["head.norm.std"]
     model = by_sklearn_binary(features, chosen.labels, 0.1)

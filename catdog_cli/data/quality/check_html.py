@@ -9,8 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from ...errors import DataError
 from ...images.read import ImageError, read_image
-from ..splits import write_atomically
+from ...runtime.files import write_atomic
 from .check import CheckReport, Duplicates, Finding
 from .label_errors import LabelError
 
@@ -33,7 +34,8 @@ def write_page(report: CheckReport, path: str | Path) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    write_atomically(Path(path), build_page(report).encode("utf-8", "backslashreplace"))
+    data = build_page(report).encode("utf-8", "backslashreplace")
+    write_atomic(Path(path), data, DataError, "choose another place", parents=True)
 
 
 def write_exclude_list(report: CheckReport, path: str | Path) -> None:
@@ -43,8 +45,8 @@ def write_exclude_list(report: CheckReport, path: str | Path) -> None:
         DataError: the file cannot be written.
     """
     lines = [json.dumps(name) if _is_odd(name) else name for name in report.list_excluded()]
-    text = "".join(f"{line}\n" for line in lines)
-    write_atomically(Path(path), text.encode("utf-8", "surrogateescape"))
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    write_atomic(Path(path), data, DataError, "choose another place", parents=True)
 
 
 def _is_odd(name: str) -> bool:

@@ -11,9 +11,9 @@ from ..predictor import Predictor
 from . import parquet
 from .row_files import CsvForm, JsonForm, RowFile
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 SAME = 0.02  # the same checkpoint on another device, in another precision
-END = object()
+NO_INPUT = object()
 
 
 class Output:
@@ -75,7 +75,7 @@ class Output:
         last = None
         if self.resuming:
             for number, row in enumerate(self.file.read(), start=1):
-                source = next(sources, END)
+                source = next(sources, NO_INPUT)
                 self._check_input(row, source, number)
                 last = (row, source) if row["status"] == "ok" else last
                 yield row
@@ -88,9 +88,9 @@ class Output:
         self.file.write(row)
 
     def _check_input(self, row: dict[str, Any], source: Any, number: int) -> None:
-        wanted = None if source is END else input_path(source)
+        wanted = None if source is NO_INPUT else input_path(source)
         if row["path"] != wanted:
-            problem = f"the input there is {wanted!r}" if source is not END else "there are fewer inputs"
+            problem = f"the input there is {wanted!r}" if source is not NO_INPUT else "there are fewer inputs"
             raise DataError(
                 f"Cannot go on with {self.path!r}: its row {number:,} is of {row['path']!r}, but {problem}; "
                 "give the same inputs, or --overwrite."
@@ -141,8 +141,8 @@ def check_suffix(path: str) -> str:
         CatdogError: it needs a package that is missing.
     """
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-    if suffix not in SUFFIXES:
-        raise SettingsError(f"--output is {path!r}, but must end in one of: {', '.join(SUFFIXES)}.")
+    if suffix not in OUTPUT_SUFFIXES:
+        raise SettingsError(f"--output is {path!r}, but must end in one of: {', '.join(OUTPUT_SUFFIXES)}.")
     if suffix == ".parquet":
         parquet.check_parquet()
     return suffix

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CatdogError, SettingsError
-from ..inputs import is_address
+from ...runtime.files import replacing
+from ..urls import is_address
 
 
 class Sorter:
@@ -64,12 +65,8 @@ class Sorter:
         if not self.copy:
             target.symlink_to(source)
             return True
-        unfinished = target.with_name(f".{os.getpid()}.tmp")
-        try:
+        with replacing(target, sync=False) as unfinished:
             shutil.copyfile(source, unfinished)
-            unfinished.rename(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
         return True
 
 
