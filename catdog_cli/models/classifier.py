@@ -10,8 +10,8 @@ from torch import nn
 from ..errors import SettingsError
 from ..settings import HeadSpec
 from .heads import build_head
-from .zoo.registry import build_model, split_blocks, split_head
-from .zoo.simple_cnn import ChannelsLastMean, MeanPool
+from .pooling import ChannelsLastMean, MeanPool
+from .zoo.registry import source_of
 
 # What is differentiated from its input, which torch copies before it works in place; ReLU6 is a Hardtanh
 COPIED_FIRST = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
@@ -29,7 +29,8 @@ class Classifier(nn.Module):
         self.feature_dim = feature_dim
         self.backbone = backbone
         self.head = build_head(feature_dim, num_classes, head)
-        self._blocks = tuple(split_blocks(backbone, arch))  # in a tuple: not registered a second time
+        blocks = source_of(arch).blocks(backbone, arch)
+        self._blocks = tuple(blocks)  # in a tuple: not registered a second time
 
     @property
     def blocks(self) -> tuple[tuple[str, nn.Module], ...]:
@@ -158,9 +159,10 @@ def _has_trainable(module: nn.Module) -> bool:
 
 def build_classifier(arch: str, num_classes: int, head: HeadSpec, seed: int = 0) -> Classifier:
     """Build a classifier with random weights drawn from `seed`, leaving torch's generator as it was."""
+    source = source_of(arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(arch)
-        feature_dim = split_head(model, arch)
+        model = source.build(arch)
+        feature_dim = source.split_head(model, arch)
         torch.manual_seed(seed + 1)  # the head's numbers do not depend on the arch
         return Classifier(arch, model, feature_dim, num_classes, head)

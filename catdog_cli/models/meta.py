@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import SettingsError
 from .classifier import with_versions
-from .zoo.registry import build_model, split_head
+from .zoo.registry import source_of
 
 FILLS = {
     torch.Tensor.normal_,
@@ -53,9 +53,10 @@ def meta_networks() -> Iterator[None]:
 
 def check_image_size(arch: str, size: int) -> None:
     """Raise SettingsError unless `arch` takes pictures of `size` x `size` px; costs well under a second."""
+    source = source_of(arch)
     with meta_networks():
-        model = build_model(arch)
-        split_head(model, arch)
+        model = source.build(arch)
+        source.split_head(model, arch)
     small = size <= SMALL_PX and sum(part.numel() for part in model.parameters()) <= SMALL_PARAMETERS
     device = "cpu" if small else "meta"
     try:

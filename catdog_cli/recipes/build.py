@@ -60,8 +60,10 @@ def build_settings(data: str, given: dict[str, Any], recipe: str | None = None) 
         _refuse_phase_options(chosen)
         loaded = load_recipe(recipe)
         phases, chosen = loaded.phases, {**loaded.options, **chosen}
-    if chosen.get("arch") == "simple_cnn":
-        chosen.setdefault("weights", "none")  # there are no others
+    if "weights" not in chosen:
+        from ..models.zoo.registry import default_weights  # not before: every command's help comes by here
+
+        chosen["weights"] = default_weights(chosen.get("arch", TrainSettings.arch))
     head = {name: chosen[name] for name in ("hidden_layers", "dropout") if name in chosen}
     if "hidden_layers" in head:
         head["hidden_layers"] = parse_layers(head["hidden_layers"])
@@ -69,7 +71,7 @@ def build_settings(data: str, given: dict[str, Any], recipe: str | None = None) 
     if type(plain.get("save_every")) is int:  # in an option file
         plain["save_every"] = str(plain["save_every"])
     if phases is None:
-        phases = _phases(chosen, plain.get("weights", "imagenet"))
+        phases = _phases(chosen, plain["weights"])
     return TrainSettings(data=str(data), head=HeadSpec(**head), phases=phases, **plain)
 
 
