@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -12,6 +12,9 @@ from ..settings import HeadSpec
 from .heads import build_head
 from .pooling import ChannelsLastMean, MeanPool
 from .zoo.registry import source_of
+
+if TYPE_CHECKING:
+    from torch.nn.modules.module import _IncompatibleKeys
 
 # What is differentiated from its input, which torch copies before it works in place; ReLU6 is a Hardtanh
 COPIED_FIRST = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
@@ -59,7 +62,9 @@ class Classifier(nn.Module):
         """
         return [(name, module) for name, module in self.backbone.named_modules() if _is_layer(module)]
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> "_IncompatibleKeys":
         """Load as torch does, from the plain dict of a checkpoint too."""
         return super().load_state_dict(with_versions(self, state_dict), strict, assign)
 
@@ -149,7 +154,7 @@ def _is_layer(module: nn.Module) -> bool:
 def with_versions(module: nn.Module, state_dict: Mapping[str, Any]) -> "OrderedDict[str, Any]":
     """Return `state_dict` with the versions that torch keeps beside it; MNASNet loads nothing without."""
     versioned = OrderedDict(state_dict)
-    versioned._metadata = module.state_dict()._metadata
+    vars(versioned)["_metadata"] = vars(module.state_dict())["_metadata"]
     return versioned
 
 

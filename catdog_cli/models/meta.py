@@ -5,7 +5,7 @@ describe networks.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -34,14 +34,21 @@ class _OnlyShapes(TorchFunctionMode):
     RegNet computes the widths of its layers with tensors.
     """
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        given = kwargs or {}
         if func in FILLS:
-            target = args[0] if args else kwargs["tensor"]
+            target: torch.Tensor = args[0] if args else given["tensor"]
             if target.is_meta:
                 return target
         if func in (torch.arange, torch.tensor):
-            kwargs = {"device": "cpu", **(kwargs or {})}
-        return func(*args, **(kwargs or {}))
+            given = {"device": "cpu", **given}
+        return func(*args, **given)
 
 
 @contextlib.contextmanager
