@@ -30,7 +30,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "data": LOWEST | {"images"},
     "models": LOWEST,
     "plots": LOWEST,
-    "recipes": LOWEST,
+    "recipes": LOWEST | {"models"},  # which weights a network has
     "features": LOWEST | {"images", "data", "models"},
     "runs": LOWEST | {"images", "data", "models"},
     "evaluation": LIBRARY | {"plots", "inference"},
@@ -58,7 +58,13 @@ LIGHT = {
     "__init__",
     "__main__",
 }  # import nothing heavy at module level
-LIGHT_FILES = {"models/zoo/registry.py", "runtime/startup.py"}  # needed before what is heavy
+LIGHT_FILES = {  # needed before what is heavy
+    "models/zoo/registry.py",
+    "models/zoo/simple_cnn_source.py",
+    "models/zoo/source.py",
+    "models/zoo/torchvision_source.py",
+    "runtime/startup.py",
+}
 HEAVY = {"torch", "torchvision", "PIL", "numpy", "accelerate", "sklearn", "scipy", "matplotlib", "pandas"}
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}  # where they differ from the package's name
 MAX_FILE_LINES = 400

@@ -68,9 +68,9 @@ def _is_arch(target: str) -> bool:
 
     A file or folder called like a network is reached as ./resnet18.
     """
-    from ..models.zoo.registry import FIRST_CLASS, arch_names
+    from ..models.zoo.registry import arch_names, first_class_archs
 
-    if target in FIRST_CLASS:
+    if target in first_class_archs():
         return True
     looks_like_path = os.sep in target or "." in target or not target
     return not looks_like_path and (not os.path.lexists(target) or target in arch_names())
@@ -78,10 +78,10 @@ def _is_arch(target: str) -> bool:
 
 def _describe_archs(all_archs: bool) -> dict[str, Any]:
     from ..models.zoo.describe import describe_arch
-    from ..models.zoo.registry import FIRST_CLASS, arch_names
+    from ..models.zoo.registry import arch_names, first_class_archs
 
     names = arch_names()
-    detailed = names if all_archs else list(FIRST_CLASS)
+    detailed = names if all_archs else first_class_archs()
     others = [name for name in names if name not in detailed]
     return {"archs": [describe_arch(name) for name in detailed], "others": others}
 

@@ -58,8 +58,10 @@ def build_settings(data: str, given: Mapping[str, Any], recipe: str | None = Non
     if recipe is not None:
         loaded = load_recipe(recipe)
         phases, chosen = loaded.phases, {**loaded.options, **chosen}
-    if chosen.get("arch") == "simple_cnn":
-        chosen.setdefault("weights", "none")  # there are no others
+    if "weights" not in chosen:
+        from ..models.zoo.registry import default_weights  # not before: every command's help comes by here
+
+        chosen["weights"] = default_weights(chosen.get("arch", TrainSettings.arch))
     head = {name: chosen[name] for name in settings_of(HeadSpec) if name in chosen}
     if "hidden_layers" in head:
         head["hidden_layers"] = parse_layers(head["hidden_layers"])
@@ -67,7 +69,7 @@ def build_settings(data: str, given: Mapping[str, Any], recipe: str | None = Non
     if type(plain.get("save_every")) is int:  # in an option file
         plain["save_every"] = str(plain["save_every"])
     if phases is None:
-        phases = _phases(chosen, plain.get("weights", "imagenet"))
+        phases = _phases(chosen, plain["weights"])
     if not any(phase.epochs for phase in phases):
         raise SettingsError("--epochs 0 trains nothing: give at least 1.")
     return TrainSettings(data=str(data), head=HeadSpec(**head), phases=phases, **plain)

@@ -21,7 +21,7 @@ from ..models.inference_form.compiled import compile_network
 from ..models.meta import check_image_size
 from ..models.tasks import SINGLE_LABEL, Task
 from ..models.weights import load_backbone
-from ..models.zoo.registry import check_arch, input_spec
+from ..models.zoo.registry import check_arch, source_of
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
 from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
@@ -63,7 +63,7 @@ class Setup:
 
 def choose_spec(settings: TrainSettings) -> InputSpec:
     """Return the input spec of the run: the weights' own, at `image_size` where that is given."""
-    spec = input_spec(settings.arch, settings.weights)
+    spec = source_of(settings.arch).input_spec(settings.arch, settings.weights)
     return spec.with_size(settings.image_size) if settings.image_size else spec
 
 
