@@ -39,6 +39,35 @@ def _own_cache(tmp_path_factory, monkeypatch):
     shutil.rmtree(cache, ignore_errors=True)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Leave the plots of trainings and reports blank, but in tests marked `plots`.
+
+    Drawing them takes nine tenths of a small training. The hook reaches fixtures of whole modules, too.
+    """
+    drawn = item.get_closest_marker("plots")
+    with contextlib.nullcontext() if drawn else blank_plots():
+        return (yield)
+
+
+@contextlib.contextmanager
+def blank_plots() -> Iterator[None]:
+    """Let the plots of trainings and reports be files of the right format with nothing on them."""
+    from matplotlib.figure import Figure
+
+    from catdog_cli import plots
+    from catdog_cli.plots.canvas import save_figure
+
+    def save_blank(*args, **_):
+        (path,) = (arg for arg in args if isinstance(arg, Path))
+        save_figure(Figure((0.1, 0.1)), path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("calibration", "confusion", "curves", "mistakes", "roc"):
+            patch.setattr(plots, f"plot_{name}", save_blank)
+        yield
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Give torch one thread: small networks lose much by two where other work fills the cores."""
