@@ -328,3 +328,16 @@ def test_light_modules_load_nothing_heavy():
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments):
     assert list_loaded(f"import catdog_cli.cli as c; sys.argv[1:] = {arguments}; c.main()") == set()
+
+
+def test_every_file_beside_the_code_is_installed():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    patterns = {
+        (Path(*package.split(".")), pattern)
+        for package, block in config["options.package_data"].items()
+        for pattern in block.split()
+    }
+    listed = {file for folder, pattern in patterns for file in (ROOT / folder).glob(pattern)}
+    files = {file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert files == listed
