@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from ...errors import DataError
 from ...images.preview import Preview, make_preview
 from ...runtime.files import write_atomic
 from ...runtime.html import render
