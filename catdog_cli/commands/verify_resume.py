@@ -32,7 +32,7 @@ def verify_resume(
     pictures: int | None,
     kills: int,
     as_json: bool,
-    **given,
+    **given: Any,
 ) -> int:
     """Train a little, kill it, go on, and compare with a training that nobody disturbed: bit for bit.
 

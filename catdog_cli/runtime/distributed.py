@@ -92,18 +92,21 @@ class Group:
             return function()
         from torch import distributed
 
-        value, error = None, None
+        value: Any = None
+        error: Exception | None = None
         if self.is_main:
             try:
                 value = function()
             except Exception as raised:
                 error = raised
-        box = [(value, self._portable(error))]
+        box: list[tuple[Any, Exception | None]] = [(value, self._portable(error))]
         with self._notice_loss():
             distributed.broadcast_object_list(box, src=0, group=self.slow_group)
-        if error is not None or box[0][1] is not None:
-            raise error or box[0][1]
-        return value if self.is_main else box[0][0]
+        error = error or box[0][1]
+        if error is not None:
+            raise error
+        said: T = value if self.is_main else box[0][0]
+        return said
 
     def any(self, flag: bool) -> bool:
         """Say whether the flag is up in any process."""

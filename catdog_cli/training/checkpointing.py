@@ -18,6 +18,7 @@ from ..runtime.memory import MicroBatch
 from ..settings import InputSpec, TrainSettings, save_interval
 
 if TYPE_CHECKING:
+    from .optimizers import WeightAverage
     from .setup import Setup
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
@@ -31,7 +32,7 @@ class Progress:
     phase: int = 0
     epoch: int = 0
     step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, Any] = field(default_factory=dict)  # of `EpochSums`
     best: dict[str, Any] | None = None  # over all phases
     phase_best: dict[str, Any] | None = None
     patience: int = 0  # epochs since the phase's best improved
@@ -39,7 +40,7 @@ class Progress:
     bad: list[list] = field(default_factory=list)  # unreadable: [split, place in it, path, reason]
 
     def start_phase(self, phase: int) -> None:
-        """Move on to another phase: its best and its patience start anew."""
+        """Move on to another phase: its best and its patience start again."""
         self.phase, self.epoch, self.step = phase, 0, 0
         self.sums, self.phase_best, self.patience = {}, None, 0
 
@@ -118,7 +119,9 @@ class RunState:
             self.progress.best = row
             self.unsaved_best = True
 
-    def save(self, optimizer, average, force: bool = False) -> bool:
+    def save(
+        self, optimizer: torch.optim.Optimizer | None, average: "WeightAverage | None", force: bool = False
+    ) -> bool:
         """Write best.pt if it changed, then last.pt and the history; skip it where saves come too thick.
 
         What is skipped is made again, bit for bit, by a run that resumes from the save before.
@@ -160,14 +163,16 @@ class RunState:
 
     def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass."""
-        if not processes().is_main:
+        best = self.progress.phase_best
+        if not processes().is_main or best is None:
             return
-        content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.phase_best}
+        content = {**self.model_content(), "state_dict": self.best_state, "best": best}
         content["temperature"] = fit_temperature(logits.numpy(), labels.numpy())
-        name = self.progress.phase_best["phase_name"]
-        save_checkpoint(content, self.directory.phase_best(self.progress.phase, name))
+        save_checkpoint(content, self.directory.phase_best(self.progress.phase, best["phase_name"]))
 
-    def resume_content(self, optimizer, average) -> dict[str, Any]:
+    def resume_content(
+        self, optimizer: torch.optim.Optimizer | None, average: "WeightAverage | None"
+    ) -> dict[str, Any]:
         """Return the whole content of last.pt: one dict of plain containers and tensors."""
         progress = self.progress
         return {

@@ -50,11 +50,10 @@ def join_gradients(run: PhaseRun, factor: float, statistics: RunningStatistics) 
     """Add up the gradients and statistics of all processes; `factor` makes them those of the mean loss."""
     if run.step_processes.size > 1:
         for parameter in run.parameters:
-            if parameter.grad is None:  # this process had no images
-                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         if not statistics.sums:
             statistics.take(0, [0] * len(statistics.norms))
-        run.step_processes.add([parameter.grad for parameter in run.parameters])
+        run.step_processes.add([p.grad for p in run.parameters if p.grad is not None])
         run.step_processes.add(statistics.sums)  # in float64
     gradients = [parameter.grad for parameter in run.parameters if parameter.grad is not None]
     if factor != 1:

@@ -43,11 +43,13 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
             "--optimizer lbfgs needs the features of all pictures at hand, but --no-cache keeps none: leave "
             "it out, or start a new run with another --optimizer."
         )
-    features, labels = _gather(run)
+    features, labels = _gather(run, run.source)
     with torch.no_grad():
         features = head.norm(features)
     num_classes = head.output.out_features
-    strength = run.phase.weight_decay or _pick_strength(run, features, labels, num_classes)
+    strength = run.phase.weight_decay or _pick_strength(
+        run, len(run.source.tables), features, labels, num_classes
+    )
     weight, bias = _solve(
         run.task, features, labels, num_classes, strength, run.class_weights, run.phase.label_smoothing
     )
@@ -61,18 +63,20 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     return {"l2": strength, "picked": not run.phase.weight_decay, "num_features": features.shape[1]}
 
 
-def _gather(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
+def _gather(run: PhaseRun, source: KeptFeatures) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the features (V * N, D) of all views and their labels."""
-    good = run.source.chosen.good_indices()
-    features = torch.cat([table.take(good).float().to(run.source.device) for table in run.source.tables])
-    return features, run.source.chosen.labels[good].repeat(len(run.source.tables)).to(features.device)
+    good = source.chosen.good_indices()
+    features = torch.cat([table.take(good).float().to(source.device) for table in source.tables])
+    return features, source.chosen.labels[good].repeat(len(source.tables)).to(features.device)
 
 
-def _pick_strength(run: PhaseRun, features: torch.Tensor, labels: torch.Tensor, num_classes: int) -> float:
+def _pick_strength(
+    run: PhaseRun, views: int, features: torch.Tensor, labels: torch.Tensor, num_classes: int
+) -> float:
     """Return the strength whose held-out log loss, over stratified folds, is least. Views stay together."""
     from sklearn.model_selection import StratifiedKFold
 
-    count = len(labels) // len(run.source.tables)
+    count = len(labels) // views
     smallest = torch.bincount(labels[:count]).clamp_min(1).min().item()
     if smallest < 2:
         return STRENGTHS[2]
@@ -81,7 +85,7 @@ def _pick_strength(run: PhaseRun, features: torch.Tensor, labels: torch.Tensor, 
     for _, held in folds.split(torch.zeros(count), labels[:count].cpu()):
         out = torch.zeros(count, dtype=torch.bool)
         out[torch.from_numpy(held)] = True
-        out = out.repeat(len(run.source.tables)).to(labels.device)
+        out = out.repeat(views).to(labels.device)
         train, start = (run.task, features[~out], labels[~out], num_classes), None
         for strength in sorted(STRENGTHS, reverse=True):  # the stronger, the sooner; each starts the next
             start = _solve(*train, strength, run.class_weights, start=start, tolerance=ROUGH_TOLERANCE)

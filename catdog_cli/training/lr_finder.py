@@ -88,7 +88,9 @@ def find_rate(setup: Setup, index: int, listener: Listener, steps: int = STEPS) 
 
 def _raise_rate(run: PhaseRun, steps: int, listener: Listener) -> tuple[list[float], list[float]]:
     run.classifier.train_unfrozen()
-    rates, losses, smooth, step, epoch = [], [], 0.0, 0, 0
+    rates: list[float] = []
+    losses: list[float] = []
+    smooth, step, epoch = 0.0, 0, 0
     while step < steps:
         for inputs in run.source.batches(plan_epoch(run, epoch)[: steps - step], epoch):
             if not len(inputs.indices):  # all of them unreadable

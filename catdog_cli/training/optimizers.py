@@ -27,10 +27,11 @@ def build_optimizer(classifier: Classifier, phase: Phase) -> torch.optim.Optimiz
     groups = list(_parameter_groups(classifier, phase))
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     if phase.optimizer in ("sgd", "lbfgs"):  # lbfgs solves in one go (`lbfgs_head`) and never steps this one
-        kind = without_compiler(torch.optim.SGD)
-        return kind(groups, lr=phase.learning_rate, momentum=SGD_MOMENTUM, fused=fused)
-    kind = without_compiler({"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer])
-    return kind(groups, lr=phase.learning_rate, fused=fused)
+        return without_compiler(torch.optim.SGD)(
+            groups, lr=phase.learning_rate, momentum=SGD_MOMENTUM, fused=fused
+        )
+    kind = torch.optim.Adam if phase.optimizer == "adam" else torch.optim.AdamW
+    return without_compiler(kind)(groups, lr=phase.learning_rate, fused=fused)
 
 
 def _parameter_groups(classifier: Classifier, phase: Phase) -> Iterator[dict]:

@@ -4,6 +4,7 @@ import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import nn
@@ -52,10 +53,10 @@ class PhaseRun:
     norm_elements: list[int] | None = None  # that a picture brings to each norm, once they are counted
 
     @functools.cached_property
-    def training_norms(self) -> list[nn.Module]:
+    def training_norms(self) -> list["TrackingNorm"]:
         """The BatchNorms whose running statistics a step moves; asked for in training mode, then known."""
         norms = filter(is_training_norm, self.classifier.modules())
-        return [norm for norm in norms if norm.running_mean is not None]
+        return [cast(TrackingNorm, norm) for norm in norms if norm.running_mean is not None]
 
     @functools.cached_property
     def parameters(self) -> list[nn.Parameter]:
@@ -70,7 +71,7 @@ class PhaseRun:
         """
         return SOLO if self.is_head_alone else processes()
 
-    def autocast(self, values: torch.Tensor) -> contextlib.AbstractContextManager:
+    def autocast(self, values: torch.Tensor) -> contextlib.AbstractContextManager[object]:
         """Use bfloat16 for blocks of the backbone; a head alone is too small to gain from it."""
         if self.dtype == torch.bfloat16 and self.split_at < len(self.classifier.blocks):
             return torch.autocast(values.device.type, self.dtype)
@@ -80,6 +81,14 @@ class PhaseRun:
     def is_head_alone(self) -> bool:
         """Whether each step is just a head on features that are kept."""
         return isinstance(self.source, KeptFeatures) and self.split_at == len(self.classifier.blocks)
+
+
+class TrackingNorm(nn.modules.batchnorm._BatchNorm):
+    """A BatchNorm that has running statistics, as a type."""
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
 
 
 def is_training_norm(module: nn.Module) -> bool:

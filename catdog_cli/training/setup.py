@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..data.dataset import Dataset, class_counts
 from ..data.digests import content_keys, fingerprint
@@ -118,7 +117,7 @@ def _same_classifier(
     processes().from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict)))
     blank = dataclasses.replace(settings, weights="none")
     classifier = made[0] if made else make_classifier(blank, num_classes)
-    classifier.to(device, memory_format=torch.channels_last)
+    classifier.to(device).to(memory_format=torch.channels_last)
     processes().copy_from_main(list(classifier.state_dict().values()))
     return classifier
 
@@ -202,8 +201,7 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
             parts += part
         parts.sort(key=lambda part: part[0])  # as one process would see them
         features = torch.cat([outputs for _, outputs in parts])
-    norm: nn.Module = setup.classifier.head.norm
-    norm.fit(features.float().to(setup.device))
+    setup.classifier.head.norm.fit(features.float().to(setup.device))
 
 
 def _norm_features(
