@@ -82,7 +82,7 @@ def test_check(run, pets, tmp_path):
     files = ("--html", tmp_path / "page.html", "--exclude-list", tmp_path / "list.txt")
     code, out, err = run("check", pets, *files)
     assert code == 0
-    assert "cats          14        6" in out
+    assert "cats      14    6" in out
     assert "2 damaged" in out
     assert "train/cats/bad.jpg" in out
     assert "'train/cats/\\udcff\\n.jpg'" in out
