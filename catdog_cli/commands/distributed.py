@@ -77,8 +77,10 @@ def share_out(predictor: Any, work: Callable[[], T]) -> T | None:
 
 
 def log_memory(size: int) -> None:
-    """Say that prediction goes on with fewer pictures at once."""
-    echo(f"Out of memory: going on with at most {size} pictures at once.", err=True)
+    """Say that prediction continues with fewer images at once."""
+    from ..inference.predictor import describe_shrink
+
+    echo(describe_shrink(size), err=True)
 
 
 def _meet(device: str | None) -> Group:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CatdogError, SettingsError
-from .intervals import affordable, bootstrap_intervals, mcnemar, wilson_interval
+from .intervals import Statistic, affordable, bootstrap_intervals, mcnemar, wilson_interval
 from .metric_functions import (
     check_scores,
     confusion_matrix,
@@ -178,7 +178,7 @@ def _check_names(class_names: list[str], probabilities: np.ndarray) -> None:
         )
 
 
-def _weighted_mean(values: np.ndarray):
+def _weighted_mean(values: np.ndarray) -> Statistic:
     return lambda weights: values @ weights / len(values)
 
 
@@ -223,10 +223,10 @@ def _intervals(
     probabilities: np.ndarray, labels: np.ndarray, resamples: int, seed: int, with_auc: bool
 ) -> dict[str, list[float] | None]:
     right, predicted = is_right(probabilities, labels), probabilities.argmax(1)
-    intervals = {"accuracy": wilson_interval(int(right.sum()), len(labels))}
+    intervals: dict[str, list[float] | None] = {"accuracy": wilson_interval(int(right.sum()), len(labels))}
     if not resamples:
         return intervals
-    statistics = {
+    statistics: dict[str, Statistic] = {
         "accuracy_bootstrap": _weighted_mean(right),
         "loss": _weighted_mean(log_losses(probabilities, labels)),
         "f1_macro": lambda weights: macro_f1(predicted, labels, probabilities.shape[1], weights),

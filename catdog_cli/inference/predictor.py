@@ -217,6 +217,11 @@ class Predictor:
                 row += 1
 
 
+def describe_shrink(size: int) -> str:
+    """Return what the user is told when memory has run out and prediction continues with less at once."""
+    return f"Out of memory: going on with at most {size} pictures at once."
+
+
 def _softmax(scores: np.ndarray) -> np.ndarray:
     """Return the softmax of (B, C). In numpy: torch would wake its threads, which then wait for more
     work on the cores that compute the next answers, and cost a quarter of the rate."""

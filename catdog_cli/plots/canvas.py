@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -111,12 +111,15 @@ def _find_texts(artist: Artist) -> Iterator[Text]:
             yield from _find_texts(child)
 
 
-def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write the figure under a temporary name, then rename it.
+def save_figure(figure: Figure, path: Path | str | IO[bytes]) -> None:
+    """Write the figure under a temporary name, then rename it; into an open file as a PNG.
 
     Raises:
         CatdogError: the suffix is of no format that matplotlib writes, or the place cannot be written.
     """
+    if not isinstance(path, (Path, str)):
+        _draw(figure, path, "png")
+        return
     path = Path(path)
     kinds = set(FigureCanvasAgg(figure).get_supported_filetypes()) - {"pgf"}  # it needs LaTeX
     kind = path.suffix.lower().removeprefix(".")
@@ -124,15 +127,20 @@ def save_figure(figure: Figure, path: Path | str) -> None:
         raise CatdogError(
             f"Cannot draw into {str(path)!r}: give a name that ends in one of .{', .'.join(sorted(kinds))}."
         )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished:
+            _draw(figure, unfinished, kind)
+    except (OSError, ValueError) as error:  # ValueError: too many pixels for the format
+        reason = getattr(error, "strerror", None) or error
+        raise CatdogError(f"Cannot write the picture {str(path)!r}: {reason}; give another name.") from error
+
+
+def _draw(figure: Figure, file: Path | IO[bytes], kind: str) -> None:
     for text in _find_texts(figure):
         text.set_fontfamily(_families())
     # Level 1 of zlib: a sheet of photographs in a fifth of the time, hardly larger.
     how = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter no font has
-            figure.savefig(unfinished, format=kind, dpi=figure.dpi, **how)
-    except (OSError, ValueError) as error:  # ValueError: too many pixels for the format
-        reason = getattr(error, "strerror", None) or error
-        raise CatdogError(f"Cannot write the picture {str(path)!r}: {reason}; give another name.") from error
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter no font has
+        figure.savefig(file, format=kind, dpi=figure.dpi, **how)

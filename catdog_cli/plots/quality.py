@@ -2,7 +2,7 @@
 
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -39,13 +39,13 @@ PALETTE = (
 )
 
 
-def plot_confusion(matrix: Any, class_names: list[str], path: Path | str, dpi: int = DPI) -> None:
+def plot_confusion(matrix: Any, class_names: list[str], path: Path | str | IO[bytes], dpi: int = DPI) -> None:
     """Draw who is taken for whom: the right answers of a row in blue, its mistakes in orange.
 
     Args:
         matrix: (C, C) counts; row i, column j holds the pictures of class i that were named j.
         class_names: C names.
-        path: the picture to write.
+        path: the picture to write, or an open file, which gets a PNG.
         dpi: its dots an inch.
 
     Raises:
