@@ -1,6 +1,6 @@
 """`catdog lr-find`: parse, call `training.lr_finder`, draw, print."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--plot", type=click.Path(), default="lr-find.png", help="The curve.  [default: lr-find.png]")
 @options.json_option
 def lr_find(
-    data: str, recipe: str | None, config: str | None, phase: int, plot: str, as_json: bool, **given
+    data: str, recipe: str | None, config: str | None, phase: int, plot: str, as_json: bool, **given: Any
 ) -> None:
     """Raise the learning rate batch by batch, watch the loss, and suggest a rate. Trains nothing.
 

@@ -20,7 +20,7 @@ _RUN_FIELDS = tuple(
 )
 
 
-def parse_layers(value: Any) -> tuple[int, ...]:
+def parse_layers(value: object) -> tuple[int, ...]:
     """Return the sizes of hidden layers from a list, or from text such as 512,256.
 
     Raises:
