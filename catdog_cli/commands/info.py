@@ -1,6 +1,7 @@
 """`catdog info`: networks, a network's layers, what a checkpoint holds, the feature cache."""
 
 import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -55,7 +56,7 @@ def info(
         _print(describe_checkpoint(target), as_json, info_text.format_checkpoint)
 
 
-def _print(facts: dict[str, Any], as_json: bool, describe: Any) -> None:
+def _print(facts: dict[str, Any], as_json: bool, describe: Callable[[dict[str, Any]], Iterable[str]]) -> None:
     if as_json:
         echo_json(facts)
     else:

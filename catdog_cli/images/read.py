@@ -212,7 +212,7 @@ def _decode_fast(data: bytearray) -> torch.Tensor | None:
 
 def _check_size(width: int, height: int) -> None:
     if not width or not height:
-        raise ValueError(f"it declares {width} x {height} px, which is no picture")
+        raise ValueError(f"it declares {width} x {height} px, which is not a picture")
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
         limits = f"{MAX_PIXELS // 10**6} megapixels or a side of {MAX_SIDE_PX:,} px"
         raise ValueError(f"it declares {width:,} x {height:,} px, more than {limits}")

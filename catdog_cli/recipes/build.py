@@ -18,7 +18,7 @@ _PHASE_FIELDS = tuple(
 _RUN_FIELDS = tuple(name for name in settings_of(TrainSettings) if name not in ("data", "head", "phases"))
 
 
-def parse_layers(value: Any) -> tuple[int, ...]:
+def parse_layers(value: object) -> tuple[int, ...]:
     """Return the sizes of hidden layers from a list, or from text such as 512,256.
 
     Raises:

@@ -129,7 +129,7 @@ class RunDirectory:
         write_run_file(self.settings, (json.dumps(settings.to_dict(), indent=1) + "\n").encode())
 
     def read_settings(self) -> TrainSettings:
-        """Return the settings of a run that has saved nothing else yet.
+        """Return the settings that the run was started with.
 
         Raises:
             CheckpointError: they cannot be read.
@@ -138,8 +138,8 @@ class RunDirectory:
             return TrainSettings.from_dict(json.loads(read_text(self.settings)))
         except (OSError, ValueError, TypeError, RecursionError, SettingsError) as error:
             raise CheckpointError(
-                f"Cannot read {str(self.settings)!r} ({str(error)[:300]}), and nothing else was saved yet: "
-                f"start a new run."
+                f"Cannot read {str(self.settings)!r} ({str(error)[:300]}): restore it from a copy, or start "
+                f"a new run from the data folder."
             ) from error
 
     def write_split(self, dataset: Dataset, keys: dict[str, list[str]]) -> None:
