@@ -147,7 +147,7 @@ def _draw(figure: Figure, file: Path | IO[bytes], kind: str) -> None:
     for text in _find_texts(figure):
         text.set_fontfamily(_families())
     # Level 1 of zlib: a sheet of photographs in a fifth of the time, hardly larger.
-    how = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
+    how: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter no font has
         figure.savefig(file, format=kind, dpi=figure.dpi, **how)

@@ -37,10 +37,10 @@ from .hooks import (
 )
 from .lbfgs_head import solve_in_main
 from .mixup import mix_batch
-from .optimizers import rate_factor, set_rates
 from .phase_run import EpochSums, PhaseRun
 from .result import RunResult
 from .resume.checkpoint_validation import restore_phase
+from .schedule import rate_factor, set_rates
 from .setup import Setup, fit_norm, open_phase
 
 

@@ -15,9 +15,9 @@ from .batch_source import choose_sources
 from .epoch import plan_epoch
 from .events import Listener, StepEnded, ignore
 from .loop import train_step
-from .optimizers import set_rates
 from .phase_run import EpochSums, PhaseRun
 from .run import read_data
+from .schedule import set_rates
 from .setup import Setup, check_settings, fit_norm, open_phase, prepare_run
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
