@@ -120,8 +120,13 @@ def test_prediction_gives_what_the_command_prints(trained, capsys, tmp_path):
     assert run(["predict", *photos, str(result.run_dir), "--top-k", "2", "--json"]) == 1
     assert [each.to_dict() for each in found] == json.loads(capsys.readouterr().out)
     assert "%" in str(found[0])
-    assert str(found[1]) == found[1]["error"]
+    assert str(found[1]) == found[1].error
     assert "<table>" in found[0]._repr_html_()
+    assert found._repr_html_().count("<img") == 1
+    assert found[0].predictions[0].name in str(found)
+    steps = []
+    catdog_cli.predict(photos, result.run_dir, on_progress=lambda *step: steps.append(step))
+    assert steps == [("predicting", 1, 2), ("predicting", 2, 2)]
 
 
 def test_evaluation_gives_what_the_command_prints_and_writes(trained, capsys, tmp_path):

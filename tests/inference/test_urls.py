@@ -8,7 +8,7 @@ import pytest
 
 from catdog_cli import Predictor
 from catdog_cli.images.read import ImageError
-from catdog_cli.inference.batch import predict_rows
+from catdog_cli.inference.batch import iterate_predictions
 from catdog_cli.inference.urls import fetch_image, is_address
 
 from ..conftest import draw_image
@@ -56,7 +56,7 @@ def test_an_address_gives_what_its_file_gives(site, tmp_path):
     draw_image(0, 1).save(tmp_path / "photo.png")
     predictor = Predictor.load(write_checkpoint(tmp_path / "best.pt"), device="cpu")
     sources = [f"{site}/photo.png", str(tmp_path / "photo.png"), f"{site}/moved", f"{site}/page"]
-    rows = [row for _, row in predict_rows(predictor, sources, 3)]
+    rows = [prediction.to_dict() for prediction in iterate_predictions(predictor, sources, 3)]
     assert [row["path"] for row in rows] == sources
     assert rows[0]["predictions"] == rows[1]["predictions"] == rows[2]["predictions"]
     assert rows[3]["error"].startswith(f"Cannot read the picture '{site}/page': it is not a picture")

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CatdogError, DataError, SettingsError
-from ..inputs import fetch_input, input_path, is_address
+from ..inputs import Input, fetch_input, input_path
+from ..prediction import Prediction
 from ..predictor import Predictor
+from ..urls import is_address
 from . import parquet
 from .row_files import CsvForm, JsonForm, RowFile
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 SAME = 0.02  # the same checkpoint on another device, in another precision
-NO_INPUT = object()
 
 
 class Output:
@@ -36,11 +37,8 @@ class Output:
         self.suffix = check_suffix(path)
         self.num_predictions = len(predictor.class_names) if everything else top_k
         self.num_predictions = min(self.num_predictions, len(predictor.class_names))
-        self.form = (
-            JsonForm(self.num_predictions)
-            if self.suffix == ".jsonl"
-            else CsvForm(predictor.class_names, top_k, everything)
-        )
+        self.table = CsvForm(predictor.class_names, top_k, everything)
+        form = JsonForm(self.num_predictions) if self.suffix == ".jsonl" else self.table
         self.rows_path = f"{path}.rows.csv" if self.suffix == ".parquet" else path
         found = [each for each in (self.rows_path, path) if os.path.lexists(each)]
         if found and not (resume or overwrite):
@@ -50,7 +48,7 @@ class Output:
             )
         self.resuming = bool(found) and resume
         mode = "wb" if overwrite and found else "r+b" if os.path.lexists(self.rows_path) else "xb"
-        self.file = RowFile(self.rows_path, self.form, mode)
+        self.file = RowFile(self.rows_path, form, mode)
         if self.suffix == ".parquet" and self.resuming and self.rows_path not in found:
             self._restore()
 
@@ -66,8 +64,10 @@ class Output:
         finally:
             self.file.close()
 
-    def keep(self, sources: Iterator[Any]) -> Iterator[dict[str, Any]]:
-        """Yield the rows that are there already, taking their inputs from `sources`; then new ones may come.
+    def keep(self, sources: Iterator[Input]) -> Iterator[Prediction]:
+        """Yield what is there already, taking its inputs from `sources`; then new rows may come.
+
+        Of a table's row the best class alone is read.
 
         Raises:
             DataError: the rows are not those of these inputs and this checkpoint.
@@ -75,41 +75,40 @@ class Output:
         last = None
         if self.resuming:
             for number, row in enumerate(self.file.read(), start=1):
-                source = next(sources, NO_INPUT)
-                self._check_input(row, source, number)
-                last = (row, source) if row["status"] == "ok" else last
-                yield row
+                kept, source = Prediction.from_dict(row), next(sources, None)
+                self._check_input(kept.path, source, number)
+                last = (kept, source) if kept.error is None else last
+                yield kept
         if last is not None:
             self._check_answer(*last)
         self.file.start()
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Append one row; see `RowFile.write`."""
-        self.file.write(row)
+    def write(self, prediction: Prediction) -> None:
+        """Append the row of a prediction; see `RowFile.write`."""
+        self.file.write(prediction.to_dict())
 
-    def _check_input(self, row: dict[str, Any], source: Any, number: int) -> None:
-        wanted = None if source is NO_INPUT else input_path(source)
-        if row["path"] != wanted:
-            problem = f"the input there is {wanted!r}" if source is not NO_INPUT else "there are fewer inputs"
+    def _check_input(self, path: str, source: Input | None, number: int) -> None:
+        wanted = None if source is None else input_path(source)
+        if path != wanted:
+            problem = "there are fewer inputs" if source is None else f"the input there is {wanted!r}"
             raise DataError(
-                f"Cannot go on with {self.path!r}: its row {number:,} is of {row['path']!r}, but {problem}; "
+                f"Cannot go on with {self.path!r}: its row {number:,} is of {path!r}, but {problem}; "
                 "give the same inputs, or --overwrite."
             )
 
-    def _check_answer(self, row: dict[str, Any], source: Any) -> None:
-        """Predict a row's picture anew, if it still is there: another checkpoint would mix two answers."""
-        if is_address(row["path"]):
+    def _check_answer(self, kept: Prediction, source: Input | None) -> None:
+        """Predict an image again, if it still is there: another checkpoint would mix two answers."""
+        if is_address(kept.path):
             return
         answer = next(self.predictor.predict([source], fetch=fetch_input))
-        if answer.error is not None:
+        if answer.probabilities is None:
             return
-        old = row["predictions"][0]
-        names = self.predictor.class_names
-        known = old["class"] in names
-        if not known or abs(answer.probabilities[names.index(old["class"])] - old["probability"]) > SAME:
+        old, names = kept.predictions[0], self.predictor.class_names
+        known = old.class_name in names
+        if not known or abs(answer.probabilities[names.index(old.class_name)] - old.probability) > SAME:
             raise DataError(
-                f"Cannot go on with {self.path!r}: for {row['path']!r} it says {old['class']!r} with "
-                f"{old['probability']:.3f}, which this checkpoint with these options does not; give those of "
+                f"Cannot go on with {self.path!r}: for {kept.path!r} it says {old.class_name!r} with "
+                f"{old.probability:.3f}, which this checkpoint with these options does not; give those of "
                 "the run that wrote it, or --overwrite."
             )
 
@@ -119,15 +118,15 @@ class Output:
         with Path(self.rows_path).open("rb") as file:
             records = self.file.records(file)
             next(records)  # the header
-            parquet.write_parquet(map(self.form.decode_cells, records), self.form, Path(self.path))
+            parquet.write_parquet(map(self.table.decode_cells, records), self.table, Path(self.path))
         Path(self.rows_path).unlink()
 
     def _restore(self) -> None:
         """Turn a finished Parquet file back into rows, to go on with it."""
         self.file.start()
         try:
-            for cells in parquet.read_parquet(Path(self.path), self.form):
-                self.file.append(self.form.encode_cells(cells))
+            for cells in parquet.read_parquet(Path(self.path), self.table):
+                self.file.append(self.table.encode_cells(cells))
         except CatdogError:
             Path(self.rows_path).unlink()
             raise
