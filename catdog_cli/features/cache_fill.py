@@ -1,6 +1,7 @@
 """Fills the feature cache: computes what it lacks, alone or in shares."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -148,12 +149,16 @@ def _advance(computed: Iterator[tuple], chosen: ImageSet, waiting: Rows) -> list
 def _flush_everywhere(store: Store, waiting: Rows, group: Group) -> None:
     """Append the rows; where the others' caches lie elsewhere, on other machines, they get them too."""
     mine = list(waiting)
-    everyone = group.gather(lambda: (_flush(store, waiting), [key for keys, _ in mine for key in keys])[1])
+
+    def flush() -> list[str]:
+        _flush(store, waiting)
+        return [key for keys, _ in mine for key in keys]
+
+    everyone = group.gather(flush)
     if not any(group.gather(lambda: _lacks(store, everyone))):
         return
     for rows in group.gather(lambda: mine):
-        rows = list(rows)
-        group.gather(lambda rows=rows: _flush(store, rows))
+        group.gather(functools.partial(_flush, store, list(rows)))
 
 
 def _lacks(store: Store, everyone: list[list[str]]) -> bool:

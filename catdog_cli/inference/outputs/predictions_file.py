@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CatdogError, DataError, SettingsError
-from ..inputs import fetch_input, input_path, is_address
+from ..inputs import fetch_input, input_path
 from ..predictor import Predictor
+from ..urls import is_address
 from . import parquet
 from .row_files import CsvForm, JsonForm, RowFile
 
@@ -17,7 +18,7 @@ NO_INPUT = object()
 
 
 class Output:
-    """Where the rows of one call go; a context manager that leaves a file which can be gone on with.
+    """Where the rows of one call go; a context manager that leaves a file that can be resumed.
 
     Parquet cannot grow, so its rows are gathered in FILE.parquet.rows.csv and turned into it at the end.
     """
@@ -36,21 +37,18 @@ class Output:
         self.suffix = check_suffix(path)
         self.num_predictions = len(predictor.class_names) if everything else top_k
         self.num_predictions = min(self.num_predictions, len(predictor.class_names))
-        self.form = (
-            JsonForm(self.num_predictions)
-            if self.suffix == ".jsonl"
-            else CsvForm(predictor.class_names, top_k, everything)
-        )
+        self.table = CsvForm(predictor.class_names, top_k, everything)
+        form = JsonForm(self.num_predictions) if self.suffix == ".jsonl" else self.table
         self.rows_path = f"{path}.rows.csv" if self.suffix == ".parquet" else path
         found = [each for each in (self.rows_path, path) if os.path.lexists(each)]
         if found and not (resume or overwrite):
             raise SettingsError(
-                f"{found[0]!r} exists: go on with it by --resume, replace it by --overwrite, or give another "
+                f"{found[0]!r} exists: resume it with --resume, replace it with --overwrite, or give another "
                 "--output."
             )
         self.resuming = bool(found) and resume
         mode = "wb" if overwrite and found else "r+b" if os.path.lexists(self.rows_path) else "xb"
-        self.file = RowFile(self.rows_path, self.form, mode)
+        self.file = RowFile(self.rows_path, form, mode)
         if self.suffix == ".parquet" and self.resuming and self.rows_path not in found:
             self._restore()
 
@@ -92,23 +90,23 @@ class Output:
         if row["path"] != wanted:
             problem = f"the input there is {wanted!r}" if source is not NO_INPUT else "there are fewer inputs"
             raise DataError(
-                f"Cannot go on with {self.path!r}: its row {number:,} is of {row['path']!r}, but {problem}; "
+                f"Cannot resume {self.path!r}: its row {number:,} is of {row['path']!r}, but {problem}; "
                 "give the same inputs, or --overwrite."
             )
 
     def _check_answer(self, row: dict[str, Any], source: Any) -> None:
-        """Predict a row's picture anew, if it still is there: another checkpoint would mix two answers."""
+        """Predict a row's picture again, if it is still there: another checkpoint would mix two answers."""
         if is_address(row["path"]):
             return
         answer = next(self.predictor.predict([source], fetch=fetch_input))
-        if answer.error is not None:
+        if answer.probabilities is None:  # it cannot be read any more
             return
         old = row["predictions"][0]
         names = self.predictor.class_names
         known = old["class"] in names
         if not known or abs(answer.probabilities[names.index(old["class"])] - old["probability"]) > SAME:
             raise DataError(
-                f"Cannot go on with {self.path!r}: for {row['path']!r} it says {old['class']!r} with "
+                f"Cannot resume {self.path!r}: for {row['path']!r} it says {old['class']!r} with "
                 f"{old['probability']:.3f}, which this checkpoint with these options does not; give those of "
                 "the run that wrote it, or --overwrite."
             )
@@ -119,15 +117,15 @@ class Output:
         with Path(self.rows_path).open("rb") as file:
             records = self.file.records(file)
             next(records)  # the header
-            parquet.write_parquet(map(self.form.decode_cells, records), self.form, Path(self.path))
+            parquet.write_parquet(map(self.table.decode_cells, records), self.table, Path(self.path))
         Path(self.rows_path).unlink()
 
     def _restore(self) -> None:
-        """Turn a finished Parquet file back into rows, to go on with it."""
+        """Turn a finished Parquet file back into rows, to resume it."""
         self.file.start()
         try:
-            for cells in parquet.read_parquet(Path(self.path), self.form):
-                self.file.append(self.form.encode_cells(cells))
+            for cells in parquet.read_parquet(Path(self.path), self.table):
+                self.file.append(self.table.encode_cells(cells))
         except CatdogError:
             Path(self.rows_path).unlink()
             raise

@@ -15,7 +15,7 @@ from ..urls import is_address
 class Sorter:
     """Puts each predicted picture under `folder`/CLASS; never moves one, never replaces a file.
 
-    Doing it twice changes nothing, so that a run can be gone on with. A second picture of the same name
+    Doing it twice changes nothing, so that a run can be resumed. A second picture of the same name
     gets eight digits of its path's digest behind its name.
     """
 
@@ -50,7 +50,7 @@ class Sorter:
         except OSError as error:
             hint = "" if self.copy else ", or add --copy if links are not possible there"
             raise CatdogError(
-                f"Cannot sort {row['path']!r} into {str(self.folder)!r} ({error.strerror or error}): mend "
+                f"Cannot sort {row['path']!r} into {str(self.folder)!r} ({error.strerror or error}): fix "
                 f"that{hint}; what was written so far is kept."
             ) from error
         raise CatdogError(f"{str(folder / name)!r} is another file: give another folder to --sort-into.")
