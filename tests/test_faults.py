@@ -307,7 +307,7 @@ def test_pictures_that_are_deleted(capsys, monkeypatch, place, tmp_path):
         logged = error_of(capsys, words(place, "scratch", tmp_path / "run"))
     finally:
         aside.rename(place / "data")
-    assert f"The data folder '{place / 'data'}' is not there any more: bring it back and go on" in logged
+    assert f"The data folder '{place / 'data'}' no longer exists: bring it back and resume" in logged
     check_whole(tmp_path / "run")
     check_goes_on(capsys, monkeypatch, place, "scratch", tmp_path / "run")
 

@@ -62,7 +62,7 @@ def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json
 def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> None:
     """Download public pictures into DIR, as class folders.
 
-    Run it again to go on after a break: what is there is not fetched twice.
+    Run it again to continue after a break: what is there is not fetched twice.
 
     \b
     Example:
@@ -170,7 +170,7 @@ def prepare(
 ) -> None:
     """Decode and resize DATA once, into arrays in DIR.
 
-    Every command takes DIR as DATA. Run it again after a break, and it goes on. DIR gets images.npy,
+    Every command takes DIR as DATA. Run it again after a break, and it continues. DIR gets images.npy,
     labels.npy, files.csv and classes.json. Damaged files are named and left out.
 
     \b
@@ -241,19 +241,20 @@ def _progress(step: str) -> Iterator[Callable[[int, int], None]]:
 @contextlib.contextmanager
 def _step_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a callback (step, done, total) that shows progress on a terminal's stderr, ten times a second."""
-    shown = [0.0, 0]
+    shown_at, width = 0.0, 0
 
     def report(step: str, done: int, total: int) -> None:
+        nonlocal shown_at, width
         now = time.monotonic()
-        if not sys.stderr.isatty() or (now - shown[0] < 0.1 and done != total):
+        if not sys.stderr.isatty() or (now - shown_at < 0.1 and done != total):
             return
         text = f"{step}: {done / total:.0%} of {total:,}" if total else f"{step}: {done:,}"
-        echo_over(f"{text:<{shown[1]}}")
-        shown[:] = now, len(text)
+        echo_over(f"{text:<{width}}")
+        shown_at, width = now, len(text)
 
     try:
         yield report
     finally:
-        if shown[1]:
-            echo_over(" " * shown[1])
+        if width:
+            echo_over(" " * width)
             echo_over("")

@@ -92,7 +92,7 @@ class Output:
         if path != wanted:
             problem = "there are fewer inputs" if source is None else f"the input there is {wanted!r}"
             raise DataError(
-                f"Cannot go on with {self.path!r}: its row {number:,} is of {path!r}, but {problem}; "
+                f"Cannot resume {self.path!r}: its row {number:,} is of {path!r}, but {problem}; "
                 "give the same inputs, or --overwrite."
             )
 
@@ -107,7 +107,7 @@ class Output:
         known = old.class_name in names
         if not known or abs(answer.probabilities[names.index(old.class_name)] - old.probability) > SAME:
             raise DataError(
-                f"Cannot go on with {self.path!r}: for {kept.path!r} it says {old.class_name!r} with "
+                f"Cannot resume {self.path!r}: for {kept.path!r} it says {old.class_name!r} with "
                 f"{old.probability:.3f}, which this checkpoint with these options does not; give those of "
                 "the run that wrote it, or --overwrite."
             )
