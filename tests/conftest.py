@@ -1,6 +1,7 @@
 """Small pictures and shared fixtures; no test reaches a network."""
 
 import contextlib
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,35 @@ def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("CATDOG_CACHE", str(cache))
     yield
     shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Leave the plots of trainings and reports blank, but in tests marked `plots`.
+
+    Drawing them takes nine tenths of a small training. The hook reaches fixtures of whole modules, too.
+    """
+    drawn = item.get_closest_marker("plots")
+    with contextlib.nullcontext() if drawn else blank_plots():
+        return (yield)
+
+
+@contextlib.contextmanager
+def blank_plots() -> Iterator[None]:
+    """Let the plots of trainings and reports be files of the right format with nothing on them."""
+    from matplotlib.figure import Figure
+
+    from catdog_cli import plots
+    from catdog_cli.plots.canvas import save_figure
+
+    def save_blank(*args, **_):
+        (place,) = (arg for arg in args if isinstance(arg, (Path, io.BytesIO)))
+        save_figure(Figure((0.1, 0.1)), place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("calibration", "confusion", "curves", "mistakes", "roc"):
+            patch.setattr(plots, f"plot_{name}", save_blank)
+        yield
 
 
 @contextlib.contextmanager

@@ -150,6 +150,7 @@ def test_evaluation_gives_what_the_command_prints_and_writes(trained, capsys, tm
     assert (found.num_samples, found.split, found.class_names) == (12, "val", ["cats", "dogs"])
 
 
+@pytest.mark.plots
 def test_an_evaluation_prints_well_and_shows_its_confusion_matrix(trained):
     pets, result, _ = trained
     found = catdog_cli.evaluate(result.run_dir, pets, device="cpu")

@@ -17,17 +17,20 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catdog_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-LOWEST = {"settings", "errors", "runtime"}
+SETTINGS = {"settings", "settings_schema", "settings_rules"}
+LOWEST = {"errors", "runtime"} | SETTINGS
 LIBRARY = LOWEST | {"images", "data", "models", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
     "errors": set(),
     "runtime": {"errors"},
-    "settings": {"errors"},
+    "settings_schema": {"errors"},
+    "settings": {"errors", "settings_schema"},
+    "settings_rules": {"errors", "settings_schema", "settings"},
     "images": LOWEST,
     "data": LOWEST | {"images"},
     "models": LOWEST,
     "plots": LOWEST,
-    "recipes": LOWEST,
+    "recipes": LOWEST | {"models"},  # which weights a network has
     "features": LOWEST | {"images", "data", "models"},
     "runs": LOWEST | {"images", "data", "models"},
     "evaluation": LIBRARY | {"plots", "inference"},
@@ -52,15 +55,21 @@ TALKING_FILES = {"runtime/progress.py"}  # the bar that Python users ask for
 LIGHT = {
     "cli",
     "commands",
-    "settings",
+    *SETTINGS,
     "errors",
     "__init__",
     "__main__",
 }  # import nothing heavy at module level
-LIGHT_FILES = {"models/zoo/registry.py", "runtime/startup.py"}  # needed before what is heavy
+LIGHT_FILES = {  # needed before what is heavy
+    "models/zoo/registry.py",
+    "models/zoo/simple_cnn_source.py",
+    "models/zoo/source.py",
+    "models/zoo/torchvision_source.py",
+    "runtime/startup.py",
+}
 HEAVY = {"torch", "torchvision", "PIL", "numpy", "accelerate", "sklearn", "scipy", "matplotlib", "pandas"}
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}  # where they differ from the package's name
-MAX_FILE_LINES = 350
+MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 90  # the loop is one idea
 
 
@@ -264,7 +273,7 @@ BROKEN = [
         "no extra 'parquet' with 'mlflow'",
     ),
     ("data/scan.py", "def f():\n    import requests", "setup.cfg does not declare requests"),
-    ("data/scan.py", "x = 1\n" * 351, "351 lines, at most 350"),
+    ("data/scan.py", "x = 1\n" * 401, "401 lines, at most 400"),
     ("data/scan.py", "def scan():\n" + "    x = 1\n" * 90, "scan has 91 lines, at most 90"),
 ]
 

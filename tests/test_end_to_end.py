@@ -11,7 +11,7 @@ from tests.commands.trained import call
 from tests.training.runs import load
 from tests.training.test_distributed import LAUNCH, environment, farthest
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.plots]
 
 
 @pytest.fixture(scope="module")

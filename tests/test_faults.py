@@ -68,10 +68,10 @@ def fill_place(folder: Path) -> Path:
 def save_network_of_simple_cnn(path: Path) -> None:
     import torch
 
-    from catdog_cli.models.zoo.registry import build_model
+    from catdog_cli.models.zoo.registry import source_of
 
     torch.manual_seed(1)
-    torch.save(build_model("simple_cnn").state_dict(), path)
+    torch.save(source_of("simple_cnn").build("simple_cnn").state_dict(), path)
 
 
 def words(folder: Path, recipe: str, run_dir: Path, *more: str) -> list[str]:
@@ -160,7 +160,7 @@ def test_a_full_disk(capsys, monkeypatch, place, small_disk, kind, number, leave
 def test_a_disk_that_is_full_before_it_begins(capsys, monkeypatch, place, small_disk):
     fill(small_disk)
     logged = error_of(capsys, words(place, "scratch", small_disk / "run"))
-    assert "split.csv' cannot be written (No space left on device)" in logged
+    assert "split.csv' (No space left on device): choose another place" in logged
     (small_disk / "filler").unlink()
     assert run(words(place, "scratch", small_disk / "run")) == 0
     assert compare_runs(place / "scratch", small_disk / "run") == []
@@ -227,9 +227,7 @@ def test_a_disk_that_becomes_read_only(capsys, monkeypatch, place, small_disk):
     logged = error_of(capsys, words(place, "scratch", run_dir))
     assert "pt' (Read-only file system): free space or choose another --output; what was saved" in logged
     logged = error_of(capsys, ["train", "--resume", str(run_dir)])
-    assert (
-        f"Cannot write into '{run_dir}' (Read-only file system): choose another --output, or mend" in logged
-    )
+    assert f"Cannot write into '{run_dir}' (Read-only file system): choose another --output, or fix" in logged
     assert run(["info", str(run_dir)]) == 0
     subprocess.run(["umount", str(run_dir)], check=True)
     check_whole(run_dir)

@@ -13,6 +13,8 @@ from catdog_cli.evaluation.calibration import calibrate, measure_calibration
 from catdog_cli.evaluation.metric_functions import confusion_matrix, reliability
 from catdog_cli.plots.canvas import DPI, fit_label, show_percent
 
+pytestmark = pytest.mark.plots
+
 AWKWARD = ["$\\frac{cats", "猫", "a " * 60, "line\nbreak", "<b>&amp;", "\udcff", "%s {0}", "-", "é", "'\""]
 
 

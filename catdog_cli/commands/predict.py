@@ -107,9 +107,9 @@ def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
         raise click.UsageError("Nothing was given: name pictures, then the checkpoint.")
     *inputs, checkpoint = arguments
     suffix = Path(checkpoint).suffix.lower()
-    from ..data.dataset import SUFFIXES
+    from ..images.suffixes import IMAGE_SUFFIXES
 
-    if suffix in (*SUFFIXES, ".txt", ".csv") or checkpoint == "-":
+    if suffix in (*IMAGE_SUFFIXES, ".txt", ".csv") or checkpoint == "-":
         raise click.UsageError(
             f"{printable(checkpoint)!r} is no checkpoint, and the checkpoint comes last: "
             "catdog predict photo.jpg best.pt"

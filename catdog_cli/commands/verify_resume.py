@@ -1,14 +1,12 @@
 """`catdog verify-resume`: parse, call `training.resume.verify_resume`, say in plain words what came of it."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import CatdogError, SettingsError
-from ..runtime.files import read_text
+from ..errors import SettingsError
 from . import options
 from .output.terminal import counted, echo, echo_json
 
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 SHOWN = 10  # differences
 
 
-@click.command("verify-resume")
+@click.command("verify-resume", cls=options.GroupedCommand)
 @click.argument("data")
 @options.trial_options
 @click.option("--pictures", type=click.IntRange(min=4), help="To train on.  [default: 4 batches]")
@@ -32,9 +30,9 @@ def verify_resume(
     pictures: int | None,
     kills: int,
     as_json: bool,
-    **given,
+    **given: Any,
 ) -> int:
-    """Train a little, kill it, go on, and compare with a training that nobody disturbed: bit for bit.
+    """Train a little, kill it, resume it, and compare with a training that nobody disturbed: bit for bit.
 
     DATA and the options are those of `catdog train`, or DATA is a run directory, whose settings are taken.
     Two epochs of each phase are trained on a few pictures, saved after every batch, in a temporary folder
@@ -65,11 +63,9 @@ def _settings(data: str, config: str | None, recipe: str | None, given: dict[str
     """Return what a run directory says, or what the options say."""
     from ..runs.directory import RunDirectory
 
-    file = RunDirectory(Path(data)).settings
-    if not file.is_file():
+    directory = RunDirectory(Path(data))
+    if not directory.settings.is_file():
         return options.trial_settings(data, config, recipe, given)
-    from ..settings import TrainSettings
-
     asked = [
         name for name, value in {**given, "recipe": recipe, "config": config}.items() if value is not None
     ]
@@ -78,12 +74,7 @@ def _settings(data: str, config: str | None, recipe: str | None, given: dict[str
         raise SettingsError(
             f"{option} was given, but {data!r} is a run with settings of its own: leave it out."
         )
-    try:
-        return TrainSettings.from_dict(json.loads(read_text(file)))
-    except (OSError, ValueError, TypeError, RecursionError, CatdogError) as error:
-        raise SettingsError(
-            f"Cannot read {str(file)!r} ({str(error)[:300]}): give the data folder instead."
-        ) from error
+    return directory.read_settings()
 
 
 def _document(verdict: "Verdict") -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import functools
-import re
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +70,6 @@ class Dataset:
     def __getstate__(self) -> dict:
         """Leave the map out of a pickle: a worker opens its own instead of getting a copy of the file."""
         return {name: value for name, value in self.__dict__.items() if name != "pixels"}
-
-
-def natural_key(name: str) -> tuple:
-    """Return a sort key that puts 2 before 10 and ignores case; ties go by the exact name."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    for index in range(1, len(parts), 2):
-        digits = parts[index].lstrip("0")
-        parts[index] = (len(digits), digits)
-    return (parts, name)
 
 
 def class_name(folder: str) -> str:

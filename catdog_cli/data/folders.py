@@ -1,7 +1,4 @@
-"""Walk the folders of DATA: which are splits, which are classes, which files are pictures.
-
-Names are kept as the system gives them, undecodable bytes included. Nothing is opened but folders.
-"""
+"""Walk the folders of DATA: which are splits, which are classes, which files are images."""
 
 import os
 from collections import Counter
@@ -10,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .dataset import SUFFIXES, Dataset, Split, class_name, natural_key
+from .dataset import Dataset, Split, class_name
+from .image_files import Listing, list_folder, walk_folder
+from .natural_sort import sort_naturally
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
-OWN = {  # what catdog draws beside its own files: `catdog train .` must not learn its plots
-    "history.jsonl": frozenset(("curves.png",)),
-    "report.json": frozenset(("confusion_matrix.png", "roc.png", "calibration.png", "mistakes.png")),
-}
 EXPECTED = (
     "expected one folder per class holding .jpg, .png, .webp ... files, or train/ and val/ with such folders"
 )
@@ -29,7 +23,7 @@ class _Walk:
 
     root: str
     files: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    left_aside: Counter = field(default_factory=Counter)
+    left_aside: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -37,14 +31,14 @@ class _Walk:
 def walk_folders(root: Path) -> tuple[Dataset, list[str]]:
     """Return what lies in the folder `root`, empty classes included, and the problems met (sentences)."""
     walk = _Walk(str(root))
-    folders, loose = _list_folder(walk, "")
-    splits = _split_folders(walk, folders)
+    top = list_folder(walk.root)
+    splits = _split_folders(walk, top.folders)
     if splits:
-        walk.left_aside["loose"] += len(loose)
+        walk.left_aside["loose"] += len(_take(walk, top))
         for folder, split in splits.items():
-            _scan_classes(walk, folder, split, *_list_folder(walk, folder))
+            _scan_classes(walk, folder, split, list_folder(os.path.join(walk.root, folder)))  # noqa: PTH118
     else:
-        _scan_classes(walk, "", "all", folders, loose)
+        _scan_classes(walk, "", "all", top)
     return _gather(walk), walk.problems
 
 
@@ -67,87 +61,46 @@ def _split_folders(walk: _Walk, folders: list[str]) -> dict[str, str]:
     return found
 
 
-def _scan_classes(walk: _Walk, parent: str, split: str, folders: list[str], loose: list[str]) -> None:
-    """Add the pictures of each class folder in `parent` (relative to the root) to the walk."""
-    where = os.path.join(walk.root, parent) if parent else walk.root  # noqa: PTH118
-    if loose and not folders:
-        walk.problems.append(f"{len(loose)} pictures lie directly in {where!r}, without classes: {EXPECTED}.")
+def _scan_classes(walk: _Walk, parent: str, split: str, listing: Listing) -> None:
+    """Add the images of each class folder in `parent` (relative to the root) to the walk."""
+    loose = len(_take(walk, listing))
+    if loose and not listing.folders:
+        walk.problems.append(
+            f"{loose} pictures lie directly in {listing.path!r}, without classes: {EXPECTED}."
+        )
     elif loose:
-        walk.left_aside["loose"] += len(loose)
-        walk.warnings.append(f"{len(loose)} pictures lie directly in {where!r}, in no class: left aside.")
+        walk.left_aside["loose"] += loose
+        walk.warnings.append(f"{loose} pictures lie directly in {listing.path!r}, in no class: left aside.")
     classes = walk.files.setdefault(split, {})
-    for folder in folders:
+    for folder in listing.folders:
         relative = f"{parent}/{folder}" if parent else folder
-        classes.setdefault(class_name(folder), []).extend(_images(walk, relative))
+        classes.setdefault(class_name(folder), []).extend(_list_images(walk, relative))
 
 
-def _images(walk: _Walk, folder: str) -> list[str]:
-    """Return the sorted paths of the pictures under a class folder, sub-folders included."""
-    found, waiting, seen = [], [folder], set()
-    while waiting:
-        current = waiting.pop()
-        identity = _identity(walk, current)
-        if identity in seen:  # a link back to a folder above, or a second link to the same one
-            walk.left_aside["repeated folders"] += 1
-            continue
-        seen.add(identity)
-        folders, files = _list_folder(walk, current)
-        waiting += [f"{current}/{name}" for name in reversed(folders)]
-        found += [f"{current}/{name}" for name in files]
+def _list_images(walk: _Walk, folder: str) -> list[str]:
+    """Return the sorted paths of the images under a class folder, sub-folders included."""
+    found: list[str] = []
+    for listing in walk_folder(os.path.join(walk.root, folder)):  # noqa: PTH118
+        below = os.path.relpath(listing.path, walk.root).replace(os.sep, "/")
+        found += [f"{below}/{name}" for name in _take(walk, listing)]
     return sorted(found)
 
 
-def _identity(walk: _Walk, folder: str) -> tuple[int, int] | str:
-    try:
-        status = os.stat(os.path.join(walk.root, folder))  # noqa: PTH116, PTH118
-    except OSError:
-        return folder
-    return status.st_dev, status.st_ino
-
-
-def _list_folder(walk: _Walk, folder: str) -> tuple[list[str], list[str]]:
-    """Return the sorted names of the sub-folders and of the pictures in a folder; count the rest."""
-    folders, files, own = [], [], set()
-    where = os.path.join(walk.root, folder) if folder else walk.root  # noqa: PTH118
-    try:
-        with os.scandir(where) as entries:
-            for entry in entries:
-                kind = _kind(entry)
-                if kind == "folder":
-                    folders.append(entry.name)
-                elif kind == "picture":
-                    files.append(entry.name)
-                else:
-                    walk.left_aside[kind] += 1
-                    own |= OWN.get(entry.name, frozenset())
-    except OSError as error:
-        reason = error.strerror or str(error)
-        walk.problems.append(f"The folder {where!r} cannot be opened ({reason}): check its permissions.")
-    kept = [name for name in files if name not in own]
-    if len(kept) < len(files):
-        walk.left_aside["plots of catdog"] += len(files) - len(kept)
-    return sorted(folders, key=natural_key), sorted(kept)
-
-
-def _kind(entry: os.DirEntry) -> str:
-    name = entry.name
-    if name.startswith(".") or name.lower() in CLUTTER:
-        return "hidden"
-    try:
-        if entry.is_dir():
-            return "folder"
-        if os.path.splitext(name)[1].lower() not in SUFFIXES:  # noqa: PTH122
-            return "other"
-        if entry.is_file():
-            return "picture"
-    except OSError:  # a link to itself, or to where nobody may look
-        return "broken links"
-    return "broken links" if entry.is_symlink() else "pipes and devices"
+def _take(walk: _Walk, listing: Listing) -> list[str]:
+    """Return the names of a folder's images; count the rest."""
+    if listing.error is not None:
+        reason = listing.error.strerror or str(listing.error)
+        walk.problems.append(
+            f"The folder {listing.path!r} cannot be opened ({reason}): check its permissions."
+        )
+    walk.left_aside.update(listing.ignored)
+    walk.left_aside.update(listing.unusable.values())
+    return [name for name in listing.images if name not in listing.unusable]
 
 
 def _gather(walk: _Walk) -> Dataset:
-    names = sorted({name for classes in walk.files.values() for name in classes}, key=natural_key)
-    splits = {}
+    names = sort_naturally({name for classes in walk.files.values() for name in classes})
+    splits: dict[str, Split] = {}
     for split in ("train", "val", "test", "all"):
         if split in walk.files:
             lists = [walk.files[split].get(name, []) for name in names]

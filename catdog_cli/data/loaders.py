@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from ..images.read import ImageError
 from ..images.transforms import load_image, load_view
 from ..settings import InputSpec
 from .dataset import Dataset
+
+SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
 
 
 @dataclass(frozen=True)
@@ -120,4 +123,16 @@ def load_batches(
         collate_fn=collate,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # or the loader would draw from, and move, torch's global one
+        worker_init_fn=_keep_socket_paths_short,
     )
+
+
+def _keep_socket_paths_short(_worker: int) -> None:
+    """Move a worker's temporary files to /tmp where the path of a socket among them would be too long.
+
+    A worker hands over its tensors through such a socket; if it cannot be opened, the batch is lost and the
+    loader waits for it without end.
+    """
+    longest = f"{tempfile.gettempdir()}/pymp-12345678/listener-12345678"  # as multiprocessing names them
+    if os.name == "posix" and len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
+        tempfile.tempdir = "/tmp"

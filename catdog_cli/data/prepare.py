@@ -22,10 +22,19 @@ from ..images.transforms import load_image
 from ..settings import InputSpec
 from .dataset import Dataset
 from .digests import content_keys, fingerprint, map_threads
-from .prepared import CLASSES, COLUMNS, FILES, FORMAT_VERSION, IMAGES, LABELS, is_prepared, read_description
+from .prepared import (
+    DESCRIPTION,
+    FILES,
+    FILES_COLUMNS,
+    IMAGES,
+    LABELS,
+    PREPARED_VERSION,
+    is_prepared,
+    read_description,
+)
 
-BATCH = 256  # pictures between two entries of the journal
-HEADER_BYTES = 128  # of a .npy whose shape is only known at the end
+JOURNAL_BATCH = 256  # pictures between two entries of the journal
+HEADER_BYTES = 128  # of a .npy, whose shape is only known at the end
 JOURNAL = "journal.jsonl"
 
 
@@ -126,8 +135,8 @@ def _stream(
     with (work / IMAGES).open("r+b") as images, (work / JOURNAL).open("ab") as journal:
         images.truncate(HEADER_BYTES + _num_rows(entries) * plan.row_bytes())
         images.seek(0, os.SEEK_END)
-        for start in range(num_resumed, len(items), BATCH):
-            batch = items[start : start + BATCH]
+        for start in range(num_resumed, len(items), JOURNAL_BATCH):
+            batch = items[start : start + JOURNAL_BATCH]
             entries.append(_write_batch(dataset, batch, spec, plan, images))
             _append(journal, entries[-1])
             report(start + len(batch), len(items))
@@ -207,7 +216,7 @@ def _finish(dataset: Dataset, work: Path, plan: PreparePlan, entries: list[dict]
     _write_header(work / IMAGES, (len(rows), plan.size, plan.size, 3), plan.dtype)
     np.save(work / LABELS, np.array([dataset.class_names.index(row[1]) for row in rows], dtype=np.int64))
     with (work / FILES).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+        csv.writer(file).writerows([FILES_COLUMNS, *rows])
     _write_description(dataset, work, plan, len(rows), skipped)
     (work / JOURNAL).unlink()
     return skipped
@@ -225,11 +234,11 @@ def _list_files(dataset: Dataset) -> list[tuple[str, str, str, str]]:
 
 
 def _write_header(path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    """Write the .npy header (format 1.0, numpy.lib.format) into the room left for it."""
-    description = repr({"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape})
-    text = description.ljust(HEADER_BYTES - 11) + "\n"
+    """Write the .npy header into the room left for it: numpy pads it to one size for any number of rows."""
+    description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
     with path.open("r+b") as file:
-        file.write(b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little") + text.encode("ascii"))
+        np.lib.format.write_array_header_1_0(file, description)
+        file.flush()
         os.fsync(file.fileno())
 
 
@@ -237,7 +246,7 @@ def _write_description(
     dataset: Dataset, work: Path, plan: PreparePlan, num_pictures: int, skipped: list[tuple[str, str]]
 ) -> None:
     description = {
-        "format_version": FORMAT_VERSION,
+        "format_version": PREPARED_VERSION,
         "class_names": dataset.class_names,
         "size": plan.size,
         "dtype": plan.dtype,
@@ -245,7 +254,7 @@ def _write_description(
         "skipped": skipped,
         "plan": asdict(plan),
     }
-    with (work / CLASSES).open("w", encoding="utf-8") as file:
+    with (work / DESCRIPTION).open("w", encoding="utf-8") as file:
         json.dump(description, file, indent=1)
         file.flush()
         os.fsync(file.fileno())

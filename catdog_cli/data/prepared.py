@@ -16,15 +16,15 @@ import numpy as np
 from ..errors import DataError
 from .dataset import Dataset, Split
 
-IMAGES, LABELS, FILES, CLASSES = "images.npy", "labels.npy", "files.csv", "classes.json"
-COLUMNS = ("path", "class", "split", "key")
-FORMAT_VERSION = 1
+IMAGES, LABELS, FILES, DESCRIPTION = "images.npy", "labels.npy", "files.csv", "classes.json"
+FILES_COLUMNS = ("path", "class", "split", "key")
+PREPARED_VERSION = 1
 
 
 def is_prepared(root: Path) -> bool:
     """Tell whether a folder is one that `catdog data prepare` wrote."""
     try:
-        return (root / IMAGES).is_file() and (root / CLASSES).is_file()
+        return (root / IMAGES).is_file() and (root / DESCRIPTION).is_file()
     except OSError:  # no permission to look, a name too long
         return False
 
@@ -80,9 +80,9 @@ def _open_array(path: Path, dimensions: int, kinds: tuple[str, ...]) -> np.ndarr
 def _check_labels(labels: np.ndarray, class_names: list[str]) -> None:
     """Raise ValueError unless every label is a place in a list of different names."""
     if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
-        raise ValueError(f"{CLASSES} holds no list of class names")
+        raise ValueError(f"{DESCRIPTION} holds no list of class names")
     if len(set(class_names)) < len(class_names):
-        raise ValueError(f"{CLASSES} names a class twice")
+        raise ValueError(f"{DESCRIPTION} names a class twice")
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
         raise ValueError(f"{LABELS} holds a label that is no class")
 
@@ -94,8 +94,8 @@ def read_description(root: Path) -> dict[str, Any]:
         DataError: it is of a later format.
         OSError, ValueError, KeyError: it is missing or damaged.
     """
-    description = json.loads((root / CLASSES).read_text(encoding="utf-8"))
-    if description["format_version"] > FORMAT_VERSION:
+    description = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))
+    if description["format_version"] > PREPARED_VERSION:
         raise DataError(f"The prepared folder {str(root)!r} was written by a later catdog: upgrade catdog.")
     return description
 

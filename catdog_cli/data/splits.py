@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, quote
-from ..runtime.files import replacing
-from .dataset import Dataset, Split, natural_key
+from ..runtime.files import write_atomic
+from .dataset import Dataset, Split
 from .digests import content_keys, fingerprint
+from .natural_sort import sort_naturally
 
 __all__ = ["fingerprint", "read_split", "split_dataset", "write_split"]
 
-COLUMNS = ("path", "class", "split")
+MANIFEST_COLUMNS = ("path", "class", "split")
 
 
 def split_dataset(
@@ -69,12 +70,13 @@ def write_split(
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(COLUMNS if keys is None else (*COLUMNS, "key"))
+    writer.writerow(MANIFEST_COLUMNS if keys is None else (*MANIFEST_COLUMNS, "key"))
     for name, split in dataset.splits.items():
         own = [()] * len(split) if keys is None else [(key,) for key in keys.get(name, [""] * len(split))]
         for image, label, key in zip(_rebase(dataset, split, root), split.labels.tolist(), own, strict=True):
             writer.writerow((image, dataset.class_names[label], name, *key))
-    write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
+    data = text.getvalue().encode("utf-8", "surrogateescape")
+    write_atomic(Path(path), data, DataError, "choose another place", parents=True)
 
 
 def read_split(path: str | Path, root: str | Path | None = None, check_files: bool = True) -> Dataset:
@@ -86,7 +88,7 @@ def read_split(path: str | Path, root: str | Path | None = None, check_files: bo
     """
     rows = _read_rows(Path(path))
     _check_rows(str(path), rows)
-    class_names = sorted({row[1] for row in rows}, key=natural_key)
+    class_names = sort_naturally({row[1] for row in rows})
     index = {name: number for number, name in enumerate(class_names)}
     members = defaultdict(list)
     for image, label, split, _ in rows:
@@ -169,18 +171,6 @@ def _rebase(dataset: Dataset, split: Split, root: str | Path | None) -> list[str
     if prefix == ".":
         return split.paths
     return [path if path.startswith("/") else f"{prefix}/{path}" for path in split.paths]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all; its folder is made where it is missing."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
-            unfinished.write_bytes(data)
-    except OSError as error:
-        raise DataError(
-            f"{str(path)!r} cannot be written ({error.strerror}): choose another place."
-        ) from error
 
 
 def _read_rows(path: Path) -> list[tuple[str, str, str, str]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import plots
 from ..images.read import read_image
+from ..runtime.files import REPORT_PLOTS
 from .eval_split import image_path
 from .report import write_report
 
@@ -34,7 +35,7 @@ def write_files(
         CatdogError: something cannot be written.
     """
     names, calibration, mistakes = (document[key] for key in ("class_names", "calibration", "mistakes"))
-    paths = [directory / f"{name}.png" for name in ("confusion_matrix", "roc", "calibration", "mistakes")]
+    paths = [directory / name for name in REPORT_PLOTS]
     plots.plot_confusion(document["confusion"], names, paths[0], dpi)
     plots.plot_roc(*scores, names, paths[1], dpi)
     plots.plot_calibration(calibration["before"], calibration["after"], paths[2], dpi)

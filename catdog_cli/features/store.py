@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import torch
 from filelock import FileLock
 
@@ -25,9 +26,7 @@ STORE_NAME = "[0-9a-f]" * 24 + "-*"  # a prefix's key and a view; whatever else 
 
 def cache_root() -> Path:
     """Return the folder of all stores: $CATDOG_CACHE, else catdog's folder in the user's cache."""
-    if os.environ.get("CATDOG_CACHE"):
-        return Path(os.environ["CATDOG_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "catdog"
+    return Path(os.environ.get("CATDOG_CACHE") or platformdirs.user_cache_dir("catdog", appauthor=False))
 
 
 class Store:

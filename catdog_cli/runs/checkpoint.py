@@ -15,10 +15,11 @@ from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
 from ..models.classifier import Classifier, build_classifier
 from ..models.meta import meta_networks
-from ..models.weights import load_plain
+from ..models.safe_load import load_plain
 from ..models.zoo.registry import check_arch
-from ..settings import HeadSpec, InputSpec, check_kind
-from .directory import BEST, find_checkpoint, write_atomic
+from ..settings import HeadSpec, InputSpec
+from ..settings_schema import check_kind
+from .directory import BEST, find_checkpoint, write_run_file
 
 FORMAT_VERSION = 1
 PREDICT_KEYS = (
@@ -30,7 +31,7 @@ PREDICT_KEYS = (
     "input_spec",
     "state_dict",
 )
-KINDS = {
+FIELD_KINDS = {
     "arch": (str, "a text"),
     "hidden_layers": (list, "a list"),
     "class_to_idx": (dict, "names with numbers"),
@@ -54,7 +55,7 @@ RESUME_KEYS = (
 
 def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Save a dict of plain containers and tensors atomically."""
-    write_atomic(path, lambda file: torch.save(content, file))
+    write_run_file(path, lambda file: torch.save(content, file))
 
 
 def describe_model(
@@ -153,7 +154,7 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
         CheckpointError: its parts do not fit together.
     """
     try:
-        for key, (kind, wanted) in KINDS.items():
+        for key, (kind, wanted) in FIELD_KINDS.items():
             check_kind(key, content[key], kind, wanted)
         check_arch(content["arch"])
         head = HeadSpec(tuple(content["hidden_layers"]), content["dropout"])

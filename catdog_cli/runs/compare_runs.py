@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from ..errors import CatdogError
+from ..runtime.files import HISTORY
 from .checkpoint import load_checkpoint
-from .directory import HISTORY, LAST, SPLIT
+from .directory import LAST, SPLIT
 
 TIMES = frozenset(("seconds", "pictures_per_s"))  # no two runs take the same time
 

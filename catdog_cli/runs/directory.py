@@ -1,8 +1,7 @@
 """A run directory: the names of all that one training writes, and who may write there.
 
-Nobody else spells these names, but `data.folders`, which must not take a run's plots for images. `best.pt`
-predicts, `last.pt` resumes, `settings.json` and `split.csv` say what the run was asked and which images are
-its own, `history.jsonl` has a row for each epoch.
+`best.pt` predicts, `last.pt` resumes, `settings.json` and `split.csv` say what the run was asked and which
+images are its own, `history.jsonl` has a row for each epoch.
 """
 
 import contextlib
@@ -18,13 +17,12 @@ from typing import IO, Any
 from ..data.dataset import Dataset
 from ..data.splits import read_keys, read_split, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
-from ..runtime.files import read_text, replacing, sweep
+from ..runtime.files import CURVES, HISTORY, read_text, sweep, write_atomic
 from ..settings import TrainSettings
 from .lock import locked
 
 BEST, LAST = "best.pt", "last.pt"
-SETTINGS, SPLIT, HISTORY = "settings.json", "split.csv", "history.jsonl"
-CURVES, REPORTS = "curves.png", "reports"
+SETTINGS, SPLIT, REPORTS = "settings.json", "split.csv", "reports"
 MLFLOW_NOTE, MLFLOW_PENDING, TENSORBOARD = "mlflow.json", "mlflow-pending.jsonl", "tensorboard"
 
 
@@ -128,11 +126,10 @@ class RunDirectory:
 
     def write_settings(self, settings: TrainSettings) -> None:
         """Write settings.json, for people to read; a resume takes last.pt's as soon as there is one."""
-        text = json.dumps(settings.to_dict(), indent=1) + "\n"
-        write_atomic(self.settings, lambda file: file.write(text.encode()))
+        write_run_file(self.settings, (json.dumps(settings.to_dict(), indent=1) + "\n").encode())
 
     def read_settings(self) -> TrainSettings:
-        """Return the settings of a run that has saved nothing else yet.
+        """Return the settings that the run was started with.
 
         Raises:
             CheckpointError: they cannot be read.
@@ -141,8 +138,8 @@ class RunDirectory:
             return TrainSettings.from_dict(json.loads(read_text(self.settings)))
         except (OSError, ValueError, TypeError, RecursionError, SettingsError) as error:
             raise CheckpointError(
-                f"Cannot read {str(self.settings)!r} ({str(error)[:300]}), and nothing else was saved yet: "
-                f"start a new run."
+                f"Cannot read {str(self.settings)!r} ({str(error)[:300]}): restore it from a copy, or start "
+                f"a new run from the data folder."
             ) from error
 
     def write_split(self, dataset: Dataset, keys: dict[str, list[str]]) -> None:
@@ -159,8 +156,7 @@ class RunDirectory:
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
         """Write a row for each epoch."""
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        write_atomic(self.history, lambda file: file.write(lines.encode()))
+        write_run_file(self.history, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     @classmethod
     @contextlib.contextmanager
@@ -247,27 +243,11 @@ def _exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Let `write` fill what becomes the file at `path`, whole or not at all.
+def write_run_file(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
+    """Write a file of a run, whole or not at all; see `runtime.files.write_atomic`.
 
     Raises:
-        CheckpointError: the disk is full, read-only, or the folder is gone; what was at `path` is intact.
+        CheckpointError: it cannot be written; what was at `path` is intact.
     """
-    path = Path(path)
-    try:
-        with replacing(path) as unfinished, unfinished.open("wb") as file:
-            write(file)
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        reason = _reason(error)
-        there = "; what was saved before is intact." if any(path.parent.glob("*.pt")) else "."
-        raise CheckpointError(
-            f"Cannot write {str(path)!r} ({reason}): free space or choose another --output{there}"
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """Return what the system said; torch hides it behind an error of its own."""
-    hidden: BaseException | None = error
-    while hidden is not None and not isinstance(hidden, OSError):
-        hidden = hidden.__context__
-    return (hidden and hidden.strerror) or str(error).splitlines()[0]
+    there = "; what was saved before is intact" if any(path.parent.glob("*.pt")) else ""
+    write_atomic(path, content, CheckpointError, f"free space or choose another --output{there}")

@@ -6,19 +6,20 @@ Lustre (mounted with flock), CephFS, GPFS. Where there are no locks at all, the 
 """
 
 import contextlib
-import functools
+import errno
 import json
 import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ..errors import CatdogError
 
 LOCK_FILE = ".lock"  # holds who has the lock, as JSON
-FAR = 1 << 20  # Windows locks bytes for reading, too: one that is not of the text
-
-_held: set[int] = set()  # descriptors
+WAIT_S = 0.1  # an owner that ends just now deletes the file before it gives up the lock
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)  # flock's own errors
 
 
 @contextlib.contextmanager
@@ -29,91 +30,41 @@ def locked(run_dir: Path, warn: Callable[[str], None]) -> Iterator[None]:
         CatdogError: another process holds it, or nothing can be written there.
     """
     path = run_dir / LOCK_FILE
-    descriptor = _take(path)
-    if descriptor is None:
+    lock = FileLock(path, timeout=WAIT_S, mode=0o644, on_acquired=_sign)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise CatdogError(_in_use(path)) from error
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise CatdogError(
+                f"Cannot write into {str(run_dir)!r} ({error.strerror}): choose another --output, or fix its "
+                f"permissions."
+            ) from error
         warn(f"The file system of {str(run_dir)!r} has no locks: let no other process train there.")
         yield
         return
-    _close_in_children()
-    _held.add(descriptor)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             path.unlink()  # while it is held: whoever waits for it sees that it is gone, and makes another
-        _held.discard(descriptor)
-        os.close(descriptor)
-
-
-@functools.cache
-def _close_in_children() -> None:
-    """Let no loading process keep the lock when the process that started it is killed."""
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_close_all)
-
-
-def _close_all() -> None:
-    for descriptor in _held:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    _held.clear()
-
-
-def _take(path: Path) -> int | None:
-    """Return the descriptor of the locked file, or None where there are no locks."""
-    while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise CatdogError(
-                f"Cannot write into {str(path.parent)!r} ({error.strerror}): choose another --output, or "
-                f"mend its permissions."
-            ) from error
-        try:
-            _lock(descriptor)
-        except (BlockingIOError, PermissionError) as error:
-            os.close(descriptor)
-            raise CatdogError(_in_use(path)) from error
-        except OSError:
-            os.close(descriptor)
-            return None
-        if _is_at(descriptor, path):
-            _sign(descriptor)
-            return descriptor
-        os.close(descriptor)  # its last owner deleted it between the opening and the locking
+        lock.release()
 
 
 def _sign(descriptor: int) -> None:
     """Write who has the lock, for whoever is refused; it holds without, as on a full disk."""
+    owner = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
     with contextlib.suppress(OSError):
         os.truncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        os.lseek(descriptor, FAR, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except OSError:
-        return False
+        os.write(descriptor, b" " + owner.encode())  # Windows lets nobody else read the first byte
 
 
 def _in_use(path: Path) -> str:
     who = "another process"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        owner = json.loads(path.read_text())
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), path.open("rb", buffering=0) as file:
+        file.seek(1)
+        owner = json.loads(file.read())
         who = f"process {owner['pid']} on {owner['host']!r}"
     return (
         f"{str(path.parent)!r} is in use by {who}: wait until it has ended, or stop it; evaluate and predict "

@@ -1,11 +1,20 @@
-"""Files that are whole or not there: written under another name, synced, renamed. And texts, read whole."""
+"""Files that are whole or not there: written under another name, synced, renamed. And texts, read whole.
+
+The names of files stand here that parts know which may not import each other.
+"""
 
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
+from ..errors import CatdogError
+
+# what catdog draws, and the file beside which it lies: of a run, and of a report
+HISTORY, CURVES = "history.jsonl", "curves.png"
+REPORT, REPORT_PLOTS = "report.json", ("confusion_matrix.png", "roc.png", "calibration.png", "mistakes.png")
 MAX_TEXT_BYTES = 16_000_000
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` calls a file that is not whole yet
 
@@ -20,7 +29,7 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     Raises:
         OSError: the disk is full, read-only, or the folder is gone.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")  # a name has at most 255 bytes
     try:
         yield unfinished
         if sync:
@@ -31,6 +40,37 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # the folder may be gone, or a file
             unfinished.unlink(missing_ok=True)
+
+
+def write_atomic(
+    path: Path,
+    content: bytes | Callable[[IO[bytes]], object],
+    error: type[CatdogError],
+    advice: str,
+    parents: bool = False,
+) -> None:
+    """Write the file at `path`, whole or not at all: `content`, or what it writes into a file.
+
+    `parents` makes the folder where it is missing.
+
+    Raises:
+        `error`: the disk is full, read-only, or the folder is gone; what was at `path` is intact.
+    """
+    try:
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            file.write(content) if isinstance(content, bytes) else content(file)
+    except (OSError, RuntimeError) as failure:  # torch.save turns a full disk into a RuntimeError
+        raise error(f"Cannot write {str(path)!r} ({_reason(failure)}): {advice}.") from failure
+
+
+def _reason(failure: BaseException) -> str:
+    """Return what the system said; torch hides it behind an error of its own."""
+    hidden: BaseException | None = failure
+    while hidden is not None and not isinstance(hidden, OSError):
+        hidden = hidden.__context__
+    return (hidden and hidden.strerror) or str(failure).splitlines()[0]
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CatdogError, InterruptedRunError, SettingsError
 from ..runs import directory
-from ..runs.directory import write_atomic
-from ..settings import check_kind
+from ..runs.directory import write_run_file
+from ..settings_schema import check_kind
 from ..training.events import EpochEnded, Event, RunEnded, RunResumed, RunStarted
 from .mlflow_check import look
-from .mlflow_store import ADDRESS, Store, StoreError, hide_password
-from .run_params import describe_run, hash_file, list_files, make_row, read_lines
+from .mlflow_store import ADDRESS, MlflowStore, StoreError, hide_password
+from .run_params import describe_run, hash_file, list_files, metrics_row, read_json_lines
 
 if TYPE_CHECKING:
     from ..training.checkpointing import Progress
@@ -54,7 +54,7 @@ def open_tracker(
     chosen = _choose_address(uri, experiment, model, note)
     if chosen is None:
         return None
-    store = Store(chosen, experiment or note.get("experiment") or EXPERIMENT)
+    store = MlflowStore(chosen, experiment or note.get("experiment") or EXPERIMENT)
     tracker = Tracker(store, run_dir, model or note.get("model"), log, note)
     try:
         store.check(tracker.model)
@@ -116,7 +116,7 @@ def _read_note(run_dir: Path) -> dict[str, Any]:
 class Tracker:
     """Sends one run to MLflow: parameters and metrics while it trains, files and the model at its end."""
 
-    def __init__(self, store: Store, run_dir: Path, model: str | None, log: Log, note: dict[str, Any]):
+    def __init__(self, store: MlflowStore, run_dir: Path, model: str | None, log: Log, note: dict[str, Any]):
         self.store, self.run_dir, self.model, self.log, self.note = store, run_dir, model, log, note
         self.run_id: str | None = note.get("run_id")
         self.known: set[int] | None = None if self.run_id else set()  # steps that MLflow has
@@ -156,10 +156,12 @@ class Tracker:
 
     def _on_resume(self, progress: "Progress") -> None:
         """Take up again what is in the history; `_deliver` leaves out what MLflow has of it."""
-        pending = {item["step"]: item for item in read_lines(self.run_dir / PENDING_FILE) if "step" in item}
+        pending = {
+            item["step"]: item for item in read_json_lines(self.run_dir / PENDING_FILE) if "step" in item
+        }
         self.step = len(progress.history)
         self.waiting = [
-            pending.get(step) or make_row(step, row) for step, row in enumerate(progress.history, 1)
+            pending.get(step) or metrics_row(step, row) for step, row in enumerate(progress.history, 1)
         ]
 
     def _on_setup(self, setup: "Setup", run_dir: Path) -> None:
@@ -172,7 +174,7 @@ class Tracker:
 
     def _on_epoch(self, row: dict[str, Any]) -> None:
         self.step += 1
-        self.queue.put(make_row(self.step, row))
+        self.queue.put(metrics_row(self.step, row))
 
     def finish(self, result: Any) -> None:
         """Send what is left, the files of the run directory and the model; say where they are."""
@@ -188,7 +190,7 @@ class Tracker:
     def _publish(self, result: Any) -> None:
         if result.best is not None:
             best = {f"best_{name}": value for name, value in result.best.items() if name.startswith("val_")}
-            self.store.send_rows(self.run_id, [make_row(self.step, best)])
+            self.store.send_rows(self.run_id, [metrics_row(self.step, best)])
         self.store.upload(self.run_id, self.run_dir, list_files(self.run_dir, NOT_SENT))
         checkpoint = self.run_dir / directory.BEST
         said = ""
@@ -263,8 +265,7 @@ class Tracker:
             "run_id": self.run_id,
             "published": published,
         }
-        text = json.dumps(self.note, indent=1) + "\n"
-        write_atomic(self.run_dir / NOTE_FILE, lambda file: file.write(text.encode()))
+        write_run_file(self.run_dir / NOTE_FILE, (json.dumps(self.note, indent=1) + "\n").encode())
 
     def lose(self, error: CatdogError) -> None:
         """Note that MLflow does not answer; the user hears of it once."""

@@ -1,7 +1,8 @@
 """Whether MLflow would take a run, found out without writing: `--dry-run`.
 
 MLflow's own client makes a database's tables, or a folder, as soon as it is asked for anything. So a database
-is read with SQL alone, and a folder is looked at; a server is asked, for asking it writes nothing.
+is read below it, by MLflow's own description of its tables, and a folder is looked at; a server is asked, for
+asking it writes nothing.
 """
 
 import os
@@ -10,12 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ..errors import require
 from .mlflow_store import (
-    Store,
+    MlflowStore,
     StoreError,
     absolute_uri,
-    check_alive,
+    check_database,
     hide_password,
     load_mlflow,
     translate_errors,
@@ -50,7 +50,7 @@ def _choose_way(address: str) -> Callable[[str, str, str | None], str]:
 
 
 def _ask_server(address: str, experiment: str, model: str | None) -> str:
-    return KNOWN if Store(address, experiment).check(model) else EMPTY
+    return KNOWN if MlflowStore(address, experiment).check(model) else EMPTY
 
 
 def _look_into_folder(address: str, experiment: str, model: str | None) -> str:
@@ -73,33 +73,8 @@ def _look_into_file(address: str, experiment: str, model: str | None) -> str:
 
 
 def _look_into_database(address: str, experiment: str, model: str | None) -> str:
-    """Read in a database what MLflow's client would ask for: are its tables of this version, and whose."""
-    sqlalchemy = require("sqlalchemy", "track")
-    engine = sqlalchemy.create_engine(address)
-    try:
-        with engine.connect() as connection:
-            if not sqlalchemy.inspect(connection).has_table("experiments"):
-                return ABSENT
-            _check_version(connection)
-            query = sqlalchemy.text("SELECT lifecycle_stage FROM experiments WHERE name = :name")
-            stage = connection.execute(query, {"name": experiment}).scalar()
-    finally:
-        engine.dispose()
-    check_alive(experiment, stage)
-    return EMPTY if stage is None else KNOWN
-
-
-def _check_version(connection: Any) -> None:
-    """Raise StoreError where the tables are another MLflow's, which this one would refuse or change."""
-    script, migration = require("alembic.script", "track"), require("alembic.migration", "track")
-    folder = Path(load_mlflow().__file__).parent / "store" / "db_migrations"
-    wanted = script.ScriptDirectory(str(folder)).get_current_head()
-    found = migration.MigrationContext.configure(connection).get_current_revision()
-    if found != wanted:
-        raise StoreError(
-            f"The database given with --mlflow holds the tables of another MLflow (version {found}, this one "
-            f"has {wanted}): keep a copy of it, then run `mlflow db upgrade`."
-        )
+    found = check_database(address, experiment)
+    return ABSENT if found is None else KNOWN if found else EMPTY
 
 
 def _check_writable(path: Path) -> None:

@@ -102,6 +102,36 @@ def check_alive(experiment: str, stage: str | None) -> None:
         )
 
 
+def check_database(address: str, experiment: str) -> bool | None:
+    """Return what `MlflowStore.check` would of a database without writing there; None if it has no tables.
+
+    Raises:
+        StoreError: the experiment is deleted; the tables are another MLflow's, which this one would refuse
+            or change.
+    """
+    load_mlflow()
+    from mlflow.store.db import utils
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment
+
+    engine = utils.create_sqlalchemy_engine(address)
+    try:
+        found, wanted = utils._get_schema_version(engine), utils._get_latest_schema_revision()
+        if found is None:
+            return None
+        if found != wanted:
+            raise StoreError(
+                f"The database given with --mlflow holds the tables of another MLflow (version {found}, this "
+                f"one has {wanted}): keep a copy of it, then run `mlflow db upgrade`."
+            )
+        with engine.connect() as connection:
+            query = SqlExperiment.__table__.select().where(SqlExperiment.name == experiment)
+            row = connection.execute(query).first()
+    finally:
+        engine.dispose()
+    check_alive(experiment, row and row.lifecycle_stage)
+    return row is not None
+
+
 @contextlib.contextmanager
 def _environment_as_it_was() -> Iterator[None]:
     """Undo what MLflow writes into the environment, where the next training would take it for the user's."""
@@ -113,7 +143,7 @@ def _environment_as_it_was() -> Iterator[None]:
         os.environ[ADDRESS] = before
 
 
-class Store:
+class MlflowStore:
     """One MLflow server, database or folder, and the experiment that runs go into."""
 
     def __init__(self, uri: str, experiment: str):

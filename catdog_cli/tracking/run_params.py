@@ -11,7 +11,7 @@ from typing import Any
 from ..runs.checkpoint import versions
 
 
-def make_row(step: int, row: dict[str, Any]) -> dict[str, Any]:
+def metrics_row(step: int, row: dict[str, Any]) -> dict[str, Any]:
     """Turn a row of the history into one to send: its finite numbers, the time in ms and the step."""
     metrics = {
         name: value
@@ -21,7 +21,7 @@ def make_row(step: int, row: dict[str, Any]) -> dict[str, Any]:
     return {"step": step, "time_ms": int(time.time() * 1000), "metrics": metrics}
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSON-lines file, [] if there is none; a line cut off by a kill is left out."""
     items = []
     with contextlib.suppress(OSError):

@@ -82,7 +82,7 @@ def test_check(run, pets, tmp_path):
     files = ("--html", tmp_path / "page.html", "--exclude-list", tmp_path / "list.txt")
     code, out, err = run("check", pets, *files)
     assert code == 0
-    assert "cats          14        6" in out
+    assert "cats      14    6" in out
     assert "2 damaged" in out
     assert "train/cats/bad.jpg" in out
     assert "'train/cats/\\udcff\\n.jpg'" in out
@@ -102,7 +102,7 @@ def test_the_answer_outlives_a_page_that_cannot_be_written(run, pets, tmp_path):
     code, out, err = run("check", pets, "--html", tmp_path / "file" / "page.html")
     assert code != 0
     assert "Nothing is wrong with them." in out
-    assert "cannot be written" in err
+    assert "page.html' (File exists): choose another place" in err
 
 
 def test_check_finds_swapped_labels(run, pets, tmp_path):

@@ -226,6 +226,7 @@ def test_tta_averages_a_picture_with_its_mirror_image(capsys, tmp_path, trained,
     assert "mirror" in talk
 
 
+@pytest.mark.plots
 def test_the_report_is_whole_and_its_page_needs_nothing_else(capsys, tmp_path, trained, pets):
     folder = tmp_path / "new" / "report"
     for _ in range(2):  # a second time replaces the first
@@ -245,6 +246,7 @@ def test_the_report_is_whole_and_its_page_needs_nothing_else(capsys, tmp_path, t
     assert "accuracy" in (folder / "report.txt").read_text("utf-8")
 
 
+@pytest.mark.plots
 def test_names_are_printed_as_they_are(capsys, tmp_path):
     names = "[red]a", ":cat: $x$"
     counts = {f"{side}/{name}": 4 for side in ("train", "val") for name in names}

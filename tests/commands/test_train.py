@@ -64,6 +64,7 @@ def error_of(capsys, *arguments) -> str:
     return printed.err.splitlines()[-1]
 
 
+@pytest.mark.plots
 def test_a_run_directory_holds_exactly_these_files(finished):
     assert {path.name for path in finished.iterdir()} == FILES
     assert [path.name for path in (finished / "reports").iterdir()] == ["1-scratch"]

@@ -44,6 +44,17 @@ def test_the_files_are_plain_numpy(pets, tmp_path):
     assert np.load(tmp_path / "made/labels.npy").tolist() == [0] * 12 + [1] * 12 + [0] * 6 + [1] * 6
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8, 3), (10**12, 4096, 4096, 3)])
+def test_a_header_fills_the_room_left_for_it(tmp_path, shape):
+    file = tmp_path / "images.npy"
+    file.write_bytes(b"\0" * prepare.HEADER_BYTES + b"pixels")
+    prepare._write_header(file, shape, "float32")
+    assert file.read_bytes()[prepare.HEADER_BYTES - 1 :] == b"\npixels"
+    with file.open("rb") as opened:
+        np.lib.format.read_magic(opened)
+        assert np.lib.format.read_array_header_1_0(opened) == (shape, False, np.float32)
+
+
 def test_normalised_rows_are_floats_on_disk_and_the_same_pixels_when_read(pets, tmp_path):
     prepare_dataset(scan_dataset(pets), tmp_path / "bytes", size=16)
     prepare_dataset(scan_dataset(pets), tmp_path / "floats", size=16, normalise=True)
@@ -74,7 +85,7 @@ def test_a_killed_run_goes_on(pets, tmp_path, monkeypatch, torn):
     (pets / "train/cats/1.png").write_bytes(b"no picture")
     dataset = scan_dataset(pets)
     prepare_dataset(dataset, tmp_path / "whole", size=16)
-    monkeypatch.setattr(prepare, "BATCH", 5)
+    monkeypatch.setattr(prepare, "JOURNAL_BATCH", 5)
 
     def kill(done, total):
         if done == 15:
@@ -98,7 +109,7 @@ def test_a_killed_run_goes_on(pets, tmp_path, monkeypatch, torn):
 
 
 def test_another_plan_starts_anew(pets, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "BATCH", 5)
+    monkeypatch.setattr(prepare, "JOURNAL_BATCH", 5)
 
     def kill(done, total):
         raise KilledError

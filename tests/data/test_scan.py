@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from catdog_cli.data import folders as walk
+from catdog_cli.data import image_files
 from catdog_cli.data.scan import find_leaks, match_classes, read_exclude_list, scan_dataset
 from catdog_cli.errors import DataError
 from tests.conftest import draw_image, write_images
@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_opened_is_named(pets, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return opened(path)
 
-    monkeypatch.setattr(walk.os, "scandir", refuse)
+    monkeypatch.setattr(image_files.os, "scandir", refuse)
     with pytest.raises(DataError, match=r"train/dogs' cannot be opened \(Permission denied\)") as caught:
         scan_dataset(pets)
     assert "val/cats' cannot be opened" in str(caught.value)

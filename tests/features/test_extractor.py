@@ -10,7 +10,7 @@ from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import InterruptedRunError
 from catdog_cli.features import batches as sources
 from catdog_cli.features import cache_fill as fill
-from catdog_cli.features.cache_fill import build_table
+from catdog_cli.features.cache_fill import build_feature_table
 from catdog_cli.features.extractor import FeatureTable, FrozenPrefix, View, image_set
 from catdog_cli.features.store import clear_cache, list_stores
 from catdog_cli.images import transforms
@@ -170,7 +170,7 @@ def test_table_holds_what_the_network_itself_gives(few, split_at):
     module = classifier.prefix(places)
     dataset = run.read_data(settings_for(few), Events())
     chosen = image_set(Images(dataset, "train", spec))
-    table = build_table(
+    table = build_feature_table(
         FrozenPrefix(module, spec, torch.float32, CPU), chosen, View(), lambda done, total: None
     )
     for index in (0, 5, 11):

@@ -1,15 +1,16 @@
 """What arguments mean: files, folders, patterns, lists, stdin, as a stream."""
 
 import io
+import re
 import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catdog_cli.data.dataset import natural_key
+from catdog_cli.data.natural_sort import sort_naturally
 from catdog_cli.errors import DataError
-from catdog_cli.inference.inputs import Unusable, expand_inputs, sort_key
+from catdog_cli.inference.inputs import Unusable, expand_inputs
 
 from ..conftest import draw_image
 
@@ -18,10 +19,16 @@ def expand(*arguments, stdin=b""):
     return list(expand_inputs(arguments, io.BytesIO(stdin)))
 
 
+def natural_key(name):
+    """Return what natural order means: texts and numbers by turns, then the exact name."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    parts[1::2] = [(len(digits.lstrip("0")), digits.lstrip("0")) for digits in parts[1::2]]
+    return parts, name
+
+
 @given(st.lists(st.text("aB 01２9-_.é", max_size=8)))
-def test_sort_key_orders_as_natural_key_does(names):
-    by_key = sorted(sorted(names), key=sort_key)
-    assert by_key == sorted(names, key=natural_key)
+def test_names_are_sorted_naturally(names):
+    assert sort_naturally(names) == sorted(names, key=natural_key)
 
 
 def test_folders_go_down_in_natural_order_without_what_is_no_picture(place):
@@ -34,6 +41,18 @@ def test_folders_go_down_in_natural_order_without_what_is_no_picture(place):
     assert found[:10] == ["pets/loose.JPG", *(f"{cat}.png" for cat in cats), "pets/cats/7a.jpg"]
     assert found[12] == "pets/cats/10.png"
     assert len(found) == 21
+
+
+def test_what_training_ignores_is_not_predicted_and_a_bad_file_is_not_hidden(place):
+    (place / "pets" / "@eaDir").mkdir()
+    draw_image(0, 0).save(place / "pets" / "@eaDir" / "thumbnail.png")
+    draw_image(0, 0).save(place / "pets" / "dogs" / "curves.png")
+    (place / "pets" / "dogs" / "history.jsonl").touch()
+    (place / "pets" / "cats" / "gone.png").symlink_to("nowhere.png")
+    (place / "pets" / "more").symlink_to(place / "pets" / "dogs")
+    found = expand("pets")
+    assert len(found) == 21
+    assert "pets/cats/gone.png" in found
 
 
 @pytest.mark.parametrize(

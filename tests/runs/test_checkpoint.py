@@ -21,7 +21,7 @@ from catdog_cli.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from catdog_cli.runs.directory import find_checkpoint, newest_run, write_atomic
+from catdog_cli.runs.directory import find_checkpoint, newest_run, write_run_file
 from catdog_cli.settings import HeadSpec, InputSpec, TrainSettings
 from tests.conftest import one_thread
 
@@ -123,7 +123,7 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(CheckpointError, match=r"Cannot write '.*last\.pt' \(No space left on device\): free"):
-        write_atomic(path, fail)
+        write_run_file(path, fail)
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["last.pt"]
 
@@ -138,7 +138,7 @@ def test_any_other_end_while_writing_leaves_the_old_file(tmp_path, error):
         raise error
 
     with pytest.raises(error):
-        write_atomic(path, fail)
+        write_run_file(path, fail)
     assert (path.read_bytes(), names(tmp_path)) == (b"old", ["last.pt"])
 
 
@@ -151,7 +151,7 @@ def test_what_torch_cannot_write_is_one_sentence(tmp_path):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(CheckpointError, match=r"Cannot write '.*best\.pt'"):
-        write_atomic(tmp_path / "best.pt", lambda file: torch.save(make_content(), FullDisk()))
+        write_run_file(tmp_path / "best.pt", lambda file: torch.save(make_content(), FullDisk()))
     assert names(tmp_path) == []
 
 
@@ -175,8 +175,13 @@ def test_a_file_system_that_cannot_sync_folders_is_fine(tmp_path, monkeypatch):
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", refuse_folders)
-    write_atomic(tmp_path / "a", lambda file: file.write(b"new"))
+    write_run_file(tmp_path / "a", lambda file: file.write(b"new"))
     assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_name_as_long_as_a_name_can_be_is_written(tmp_path):
+    write_run_file(tmp_path / ("ä" * 127), b"new")
+    assert (tmp_path / ("ä" * 127)).read_bytes() == b"new"
 
 
 # --- files that are no checkpoints

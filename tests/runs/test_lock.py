@@ -1,6 +1,7 @@
 """Two processes in one run directory: the second is refused, and a dead one is not in the way."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -12,7 +13,6 @@ import threading
 import pytest
 
 from catdog_cli.errors import CatdogError
-from catdog_cli.runs import lock as run_lock
 from catdog_cli.runs.lock import LOCK_FILE, locked
 
 from ..training.runs import load, resume, settings_for, train
@@ -110,11 +110,12 @@ def test_an_owner_that_cannot_be_read_is_still_in_the_way(tmp_path):
             pass
 
 
-def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
-    def refuse(descriptor):
-        raise OSError(errno.ENOLCK, "No locks available")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, number):
+    def refuse(descriptor, operation):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(run_lock, "_lock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     warnings = []
     with locked(tmp_path, warnings.append):
         pass

@@ -19,8 +19,8 @@ from catdog_cli.errors import CatdogError, InterruptedRunError
 from catdog_cli.inference.predictor import Predictor
 from catdog_cli.settings import Phase
 from catdog_cli.tracking.mlflow import PENDING_FILE, open_tracker
-from catdog_cli.tracking.mlflow_store import ADDRESS, Store, absolute_uri, hide_password, load_mlflow
-from catdog_cli.tracking.run_params import read_lines
+from catdog_cli.tracking.mlflow_store import ADDRESS, MlflowStore, absolute_uri, hide_password, load_mlflow
+from catdog_cli.tracking.run_params import read_json_lines
 from catdog_cli.tracking.tensorboard import open_event_writer
 from catdog_cli.training import run
 from catdog_cli.training.events import broadcast
@@ -221,7 +221,7 @@ def test_a_killed_server_costs_neither_the_run_nor_its_numbers(server, pets, tmp
         assert [text for text in said if "MLflow" in text] == said
         assert len(said) == 1
         assert "Training goes on" in said[0]
-        assert [item["step"] for item in read_lines(tmp_path / "run" / PENDING_FILE) if "step" in item][
+        assert [item["step"] for item in read_json_lines(tmp_path / "run" / PENDING_FILE) if "step" in item][
             -2:
         ] == [
             3,
@@ -467,7 +467,7 @@ def test_tensorboard_reads_every_epoch(pets, tmp_path):
         resume(tmp_path / "run", broadcast(Events(), board), epochs=3)
     read = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     read.Reload()
-    history = read_lines(tmp_path / "run" / "history.jsonl")
+    history = read_json_lines(tmp_path / "run" / "history.jsonl")
     wanted = [(step, pytest.approx(row["val_loss"])) for step, row in enumerate(history, 1)]
     assert [(each.step, each.value) for each in read.Scalars("val_loss")] == wanted
     assert len(wanted) == 3
@@ -478,5 +478,5 @@ def test_the_environment_stays_as_the_user_has_it(before, tmp_path, monkeypatch)
     """MLflow writes its address there, where the next training in this process would find it."""
     if before is not None:
         monkeypatch.setenv(ADDRESS, before)
-    Store(f"sqlite:///{tmp_path / 'runs.db'}", "told")
+    MlflowStore(f"sqlite:///{tmp_path / 'runs.db'}", "told")
     assert os.environ.get(ADDRESS) == before

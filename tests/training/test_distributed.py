@@ -60,7 +60,7 @@ def several(few, damaged, resnet_file, settings, tmp_path_factory):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert ended.returncode == 0, ended.stderr
     return folder

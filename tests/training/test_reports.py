@@ -33,6 +33,7 @@ def make_facts(**changes):
     return PhaseEnded(**facts | {"logits": LOGITS, "labels": labels, "indices": torch.arange(12)} | changes)
 
 
+@pytest.mark.plots
 def test_every_phase_gets_a_report_whose_numbers_training_printed(capsys, pets, tmp_path):
     run_dir = train_tiny(pets, tmp_path / "run", "--fine-tune-epochs", "2")
     talk = capsys.readouterr().err

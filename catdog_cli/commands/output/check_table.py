@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .terminal import printable
+from .table import list_rows
 
 SHOWN = 20  # of each list
 
@@ -11,11 +11,9 @@ SHOWN = 20  # of each list
 def describe_check(report: Any) -> Iterator[str]:
     """Yield the lines of the table that `data check` prints."""
     splits = list(report.counts)
-    names = {name: printable(name) for name in next(iter(report.counts.values()))}
-    width = max(len("class"), *map(len, names.values()))
-    yield f"{'class':<{width}}  " + "".join(f"{name:>9}" for name in splits)
-    for name, shown in names.items():
-        yield f"{shown:<{width}}  " + "".join(f"{report.counts[split][name]:>9,}" for split in splits)
+    names = next(iter(report.counts.values()))
+    rows = [(name, *(report.counts[split][name] for split in splits)) for name in names]
+    yield from list_rows(("class", *splits), rows)
     yield ""
     yield f"{report.num_pictures:,} pictures; largest class to smallest: {report.imbalance:.2f} to 1"
     yield from (f"Warning: {warning}" for warning in report.warnings)

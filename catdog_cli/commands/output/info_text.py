@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ...settings import Phase
+from .table import list_facts, list_rows
 from .terminal import counted
 
 ARCH_COLUMNS = ("network", "parameters", "features", "input px", "layers", "blocks", "")
@@ -18,7 +19,7 @@ CACHE_COLUMNS = ("last used", "size", "rows", "store")
 
 def format_archs(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a table of networks, then the names of the others."""
-    yield from _table(ARCH_COLUMNS, [_arch_row(row) for row in facts["archs"]])
+    yield from list_rows(ARCH_COLUMNS, [_arch_row(row) for row in facts["archs"]])
     if facts["others"]:
         yield ""
         yield f"{len(facts['others'])} other networks of torchvision work too, each as one block:"
@@ -41,38 +42,42 @@ def format_arch(facts: dict[str, Any]) -> Iterator[str]:
     yield f"{facts['num_layers']} layers in {blocks}; `--unfreeze N` trains row N, all below, and the head:"
     yield ""
     names = ("unfreeze", "block", "name", "type", "parameters", "trained")
-    yield from _table(LAYER_COLUMNS, [tuple(row[name] for name in names) for row in facts["layers"]])
+    yield from list_rows(LAYER_COLUMNS, [tuple(row[name] for name in names) for row in facts["layers"]])
 
 
 def format_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
     """Yield what a checkpoint holds, a line for each thing."""
+    yield from list_facts(list(_checkpoint_facts(facts)))
+
+
+def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     head = facts["head"]
     hidden = ", ".join(map(str, head["hidden_layers"]))
     for file in facts["files"]:
-        yield _line("file", f"{file['path']}, {_size(file['bytes'])}")
-    yield _line("format", facts["format_version"])
-    yield _line("network", f"{facts['arch']}, {facts['parameters']:,} parameters")
-    yield _line("head", f"{f'hidden layers {hidden}' if hidden else 'linear'}, dropout {head['dropout']:g}")
-    yield _line("classes", f"{facts['num_classes']}: {', '.join(facts['class_names'])}")
-    yield _line("input", _input(facts["input_spec"]))
-    yield _line("temperature", f"{facts['temperature']:g}")
+        yield "file", f"{file['path']}, {_size(file['bytes'])}"
+    yield "format", facts["format_version"]
+    yield "network", f"{facts['arch']}, {facts['parameters']:,} parameters"
+    yield "head", f"{f'hidden layers {hidden}' if hidden else 'linear'}, dropout {head['dropout']:g}"
+    yield "classes", f"{facts['num_classes']}: {', '.join(facts['class_names'])}"
+    yield "input", _input(facts["input_spec"])
+    yield "temperature", f"{facts['temperature']:g}"
     if facts["best"] is not None:
-        yield _line("best", _best(facts["best"]))
+        yield "best", _best(facts["best"])
     if facts["progress"] is not None:
-        yield _line("reached", _reached(facts["progress"]))
+        yield "reached", _reached(facts["progress"])
     yield from _settings(facts["settings"] or {})
     if facts["versions"] is not None:
-        yield _line("versions", ", ".join(f"{name} {value}" for name, value in facts["versions"].items()))
+        yield "versions", ", ".join(f"{name} {value}" for name, value in facts["versions"].items())
     if facts["data_fingerprint"] is not None:
         data = facts["data_fingerprint"]
-        yield _line("data", f"{data.get('num_files')} pictures, fingerprint {data.get('digest')}")
+        yield "data", f"{data.get('num_files')} pictures, fingerprint {data.get('digest')}"
 
 
 def format_cache(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a table of the cache's stores, the one used last first."""
     yield f"{facts['root']}: {_size(facts['bytes'])} in {counted(len(facts['stores']), 'store')}"
     if facts["stores"]:
-        yield from _table(CACHE_COLUMNS, [_store_row(store) for store in facts["stores"]])
+        yield from list_rows(CACHE_COLUMNS, [_store_row(store) for store in facts["stores"]])
         yield "`catdog info --clear-cache` empties it."
 
 
@@ -85,22 +90,6 @@ def format_cleared(facts: dict[str, Any]) -> Iterator[str]:
     """Yield how much was freed."""
     left = f"; {_size(facts['left_bytes'])} could not be deleted" if facts["left_bytes"] else ""
     yield f"{facts['root']}: freed {_size(facts['freed_bytes'])}{left}"
-
-
-def _table(columns: tuple[str, ...], rows: list[tuple]) -> Iterator[str]:
-    """Yield the lines of a table: numbers to the right, everything else to the left."""
-    shown = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *shown, strict=True)]
-    right = [isinstance(cell, int) for cell in rows[0]]
-    for line in [columns, *shown]:
-        cells = zip(line, widths, right, strict=True)
-        yield "  ".join(
-            cell.rjust(width) if is_right else cell.ljust(width) for cell, width, is_right in cells
-        ).rstrip()
-
-
-def _line(name: str, value: Any) -> str:
-    return f"{name:12} {value}"
 
 
 def _size(count: int) -> str:
@@ -135,7 +124,7 @@ def _reached(progress: dict[str, Any]) -> str:
     )
 
 
-def _settings(settings: dict[str, Any]) -> Iterator[str]:
+def _settings(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the settings: of each phase, those that are not the default."""
     shown = {
         name: value
@@ -143,13 +132,13 @@ def _settings(settings: dict[str, Any]) -> Iterator[str]:
         if name not in ("phases", "head", "arch") and value != ""
     }
     if shown:
-        yield _line("settings", ", ".join(f"{name} {value}" for name, value in shown.items()))
+        yield "settings", ", ".join(f"{name} {value}" for name, value in shown.items())
     defaults = {field.name: field.default for field in dataclasses.fields(Phase)}
     for number, phase in enumerate(settings.get("phases", []), 1):
         shown = {n: v for n, v in phase.items() if n in ("epochs", "learning_rate") or v != defaults.get(n)}
         shown.pop("name", None)
         facts = ", ".join(f"{name} {value}" for name, value in shown.items())
-        yield _line(f"phase {number}", f"{phase.get('name')}: {facts}")
+        yield f"phase {number}", f"{phase.get('name')}: {facts}"
 
 
 def format_recipes(facts: dict[str, Any]) -> Iterator[str]:

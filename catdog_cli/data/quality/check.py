@@ -15,7 +15,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ...errors import DataError
+from ...images.formats.jpeg import EXIF_ORIENTATION
 from ...images.read import ImageError, read_image
+from ...images.suffixes import IMAGE_FORMATS
 from ..dataset import Dataset, class_counts
 from ..digests import file_digest, file_size, map_threads
 from .label_errors import LabelError, find_label_errors
@@ -26,12 +28,7 @@ __all__ = ["CheckReport", "Duplicates", "Finding", "check_dataset", "find_label_
 UNREADABLE = ("empty", "truncated", "damaged")
 KINDS = (*UNREADABLE, "misnamed", "cmyk", "16-bit", "animated", "rotated", "tiny", "huge")
 TINY_PX = 32
-HUGE_PIXELS = 50_000_000
-FORMATS = {  # suffix: what Pillow calls the format
-    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".gif": "GIF", ".bmp": "BMP",
-    ".tif": "TIFF", ".tiff": "TIFF",
-}  # fmt: skip
-EXIF_ORIENTATION = 0x0112
+HUGE_FROM_PIXELS = 50_000_000
 BATCH = 512  # pictures between two calls of `report`
 
 
@@ -232,7 +229,7 @@ def _look(path: Path) -> _Look:
 def _size_findings(width: int, height: int) -> list[tuple[str, str]]:
     if min(width, height) < TINY_PX:
         return [("tiny", f"{width} x {height} px")]
-    if width * height > HUGE_PIXELS:
+    if width * height > HUGE_FROM_PIXELS:
         return [("huge", f"{width} x {height} px: {width * height / 1e6:.0f} megapixels are slow to read")]
     return []
 
@@ -243,7 +240,7 @@ def _header_findings(path: Path) -> list[tuple[str, str]]:
     try:
         data = path.read_bytes()
         with _open_header(data) as image:
-            if image.format != FORMATS.get(path.suffix.lower()):
+            if image.format != IMAGE_FORMATS.get(path.suffix.lower()):
                 found.append(("misnamed", f"a {image.format} file called {path.suffix!r}"))
             if image.mode == "CMYK":
                 found.append(("cmyk", "printing colours, converted to RGB"))

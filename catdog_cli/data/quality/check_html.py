@@ -4,9 +4,10 @@ import json
 import os
 from pathlib import Path
 
+from ...errors import DataError
 from ...images.preview import Preview, make_preview
+from ...runtime.files import write_atomic
 from ...runtime.html import render
-from ..splits import write_atomically
 from .check import CheckReport
 
 THUMBNAIL_PX = 112
@@ -21,7 +22,8 @@ def write_page(report: CheckReport, path: str | Path) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    write_atomically(Path(path), build_page(report).encode("utf-8", "backslashreplace"))
+    data = build_page(report).encode("utf-8", "backslashreplace")
+    write_atomic(Path(path), data, DataError, "choose another place", parents=True)
 
 
 def write_exclude_list(report: CheckReport, path: str | Path) -> None:
@@ -31,8 +33,8 @@ def write_exclude_list(report: CheckReport, path: str | Path) -> None:
         DataError: the file cannot be written.
     """
     lines = [json.dumps(name) if _is_odd(name) else name for name in report.list_excluded()]
-    text = "".join(f"{line}\n" for line in lines)
-    write_atomically(Path(path), text.encode("utf-8", "surrogateescape"))
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+    write_atomic(Path(path), data, DataError, "choose another place", parents=True)
 
 
 def _is_odd(name: str) -> bool:

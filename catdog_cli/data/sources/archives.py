@@ -15,7 +15,7 @@ from typing import IO
 
 from ...errors import DataError
 
-MAX_BYTES = 5 * 10**9
+MAX_UNPACKED_BYTES = 5 * 10**9
 MAX_FILES = 100_000
 MAX_HEADER_BYTES = 1 << 20  # of a member's name and the like, which are read at once
 DAMAGED = (
@@ -31,7 +31,7 @@ LONG_HEADERS = (
 def unpack_archive(
     path: Path,
     folder: Path,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = MAX_UNPACKED_BYTES,
     max_files: int = MAX_FILES,
     report: Callable[[int, int], None] | None = None,
 ) -> None:

@@ -1,21 +1,19 @@
 """Fetch one file over HTTP, resuming where an earlier try broke off."""
 
-import contextlib
 import hashlib
 import http.client
 import re
 import ssl
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...errors import DataError
+from ...runtime.http import OversizeError, find_reason, open_url, read_blocks
 
-CHUNK_BYTES = 1 << 18
 TIMEOUT_S = 30
 MAX_TRIES = 5  # in a row that bring nothing
 
@@ -44,7 +42,7 @@ def fetch_file(
     report: Callable[[int, int], None] | None = None,
     wait_s: float = 1.0,
 ) -> None:
-    """Fetch a file to `path`, through `path`.part, which a later call goes on with.
+    """Fetch a file to `path`, through `path`.part, which a later call resumes.
 
     A connection that breaks off is opened again, up to five times in a row without a byte more.
     `report(bytes done, bytes in all)` is called after each chunk; 0 in all where the server does not say.
@@ -76,52 +74,64 @@ def fetch_file(
 
 def _receive(remote: RemoteFile, part: Path, report: Callable[[int, int], None]) -> None:
     """Append what is missing to `part`."""
-    headers = {"User-Agent": "catdog", "Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
     if offset := _size(part):
         headers["Range"] = f"bytes={offset}-"
-    with _open(remote, headers, part) as response:
-        if response is None:
-            return
-        start, total = _read_range(response, offset)
-        _check_total(remote, total)
-        with part.open("r+b" if start else "wb") as file:
-            file.seek(start)
-            file.truncate()
-            done = _copy(response, file, start, total or remote.num_bytes, report)
-    if total is not None and done < total:
-        raise _BrokenOffError(f"{total:,} were announced")
-
-
-@contextlib.contextmanager
-def _open(remote: RemoteFile, headers: dict[str, str], part: Path):
-    """Open the address; yield None where the server says that nothing is missing."""
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(remote.url, headers=headers), timeout=TIMEOUT_S
-        ) as response:
-            yield response
+        with open_url(remote.url, TIMEOUT_S, headers) as response:
+            _save(response, remote, part, offset, report)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # the range begins at the end of the file, or after it
-            if error.headers.get("Content-Range", "") == f"bytes */{_size(part)}":
-                yield None
-                return
-            part.unlink(missing_ok=True)
-            raise _BrokenOffError("the part kept from before did not fit") from error
-        if error.code == 429 or error.code >= 500:
-            raise _BrokenOffError(f"HTTP {error.code} {error.reason}") from error
-        raise DataError(
-            f"The server refused {remote.url!r} (HTTP {error.code} {error.reason}): its address may "
-            "have changed, upgrade catdog."
-        ) from error
+        if error.code != 416 or error.headers.get("Content-Range", "") != f"bytes */{offset}":
+            raise _refusal(error, remote, part) from error  # else nothing is missing
     except urllib.error.URLError as error:
-        if part.exists() and _size(part):
-            raise _BrokenOffError(str(error.reason)) from error
+        if offset:
+            raise _BrokenOffError(find_reason(error)) from error
         raise DataError(
-            f"{urlsplit(remote.url).hostname!r} cannot be reached ({error.reason}): connect to the network "
-            "and run the same command again, or draw pictures with `catdog data sample`."
+            f"{urlsplit(remote.url).hostname!r} cannot be reached ({find_reason(error)}): connect to the "
+            "internet and run the same command again, or draw pictures with `catdog data sample`."
         ) from error
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        raise _BrokenOffError(str(error) or type(error).__name__) from error
+        raise _BrokenOffError(find_reason(error)) from error
+
+
+def _refusal(error: urllib.error.HTTPError, remote: RemoteFile, part: Path) -> Exception:
+    """Return what a server's refusal means: try again, or give up."""
+    if error.code == 416:  # the range begins after the end of the file
+        part.unlink(missing_ok=True)
+        return _BrokenOffError("the part kept from before did not fit")
+    if error.code == 429 or error.code >= 500:
+        return _BrokenOffError(f"HTTP {error.code} {error.reason}")
+    return DataError(
+        f"The server refused {remote.url!r} (HTTP {error.code} {error.reason}): its address may have "
+        "changed, upgrade catdog."
+    )
+
+
+def _save(
+    response: http.client.HTTPResponse,
+    remote: RemoteFile,
+    part: Path,
+    offset: int,
+    report: Callable[[int, int], None],
+) -> None:
+    """Write an answer to `part`; more bytes than are expected are never kept."""
+    done, total = _read_range(response, offset)
+    _check_total(remote, total)
+    limit = total or remote.num_bytes
+    with part.open("r+b" if done else "wb") as file:
+        file.seek(done)
+        file.truncate()
+        try:
+            for block in read_blocks(response, None if limit is None else limit - done):
+                file.write(block)
+                done += len(block)
+                report(done, limit or 0)
+        except OversizeError as error:
+            raise DataError(
+                f"{response.url!r} sent more than the {limit:,} bytes expected: try again later."
+            ) from error
+    if total is not None and done < total:
+        raise _BrokenOffError(f"{total:,} were announced")
 
 
 def _read_range(response: http.client.HTTPResponse, offset: int) -> tuple[int, int | None]:
@@ -144,19 +154,6 @@ def _check_total(remote: RemoteFile, total: int | None) -> None:
             f"{remote.url!r} has {total:,} bytes now, but {remote.num_bytes:,} are expected: it was changed, "
             "and this catdog cannot use it."
         )
-
-
-def _copy(
-    response: http.client.HTTPResponse, file, done: int, limit: int | None, report: Callable[[int, int], None]
-) -> int:
-    """Copy the answer to the file; return the file's size. More than `limit` bytes are never kept."""
-    while chunk := response.read(CHUNK_BYTES):
-        if limit is not None and done + len(chunk) > limit:
-            raise DataError(f"{response.url!r} sent more than the {limit:,} bytes expected: try again later.")
-        file.write(chunk)
-        done += len(chunk)
-        report(done, limit or 0)
-    return done
 
 
 def _verify(remote: RemoteFile, part: Path) -> None:

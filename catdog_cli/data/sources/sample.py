@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...runtime.files import replacing
-from ...settings import check_range
+from ...settings_schema import check_range
 from .cartoons import draw_animal
 
 MARKER = ".catdog-sample.json"  # says that catdog made the folder, and with which numbers
-CLASSES = ("cats", "dogs")
+CLASS_NAMES = ("cats", "dogs")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _read_marker(marker: Path) -> dict | None:
 
 def _draw_missing(root: Path, counts: dict[str, int], seed: int, report: Callable[[int, int], None]) -> int:
     """Draw what `root` lacks and return how many pictures that were."""
-    total, num_drawn = len(CLASSES) * sum(counts.values()), 0
+    total, num_drawn = len(CLASS_NAMES) * sum(counts.values()), 0
     for done, (split, label, number) in enumerate(_list_pictures(counts), 1):
         path = root / split / label / f"{number:03d}.jpg"
         if not path.exists():
@@ -101,5 +101,5 @@ def _draw_missing(root: Path, counts: dict[str, int], seed: int, report: Callabl
 
 def _list_pictures(counts: dict[str, int]) -> Iterator[tuple[str, str, int]]:
     for split, count in counts.items():
-        for label in CLASSES:
+        for label in CLASS_NAMES:
             yield from ((split, label, number) for number in range(1, count + 1))

@@ -13,7 +13,7 @@ from ..urls import is_address
 from . import parquet
 from .row_files import CsvForm, JsonForm, RowFile
 
-SUFFIXES = (".csv", ".jsonl", ".parquet")
+OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 SAME = 0.02  # the same checkpoint on another device, in another precision
 
 
@@ -140,8 +140,8 @@ def check_suffix(path: str) -> str:
         CatdogError: it needs a package that is missing.
     """
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-    if suffix not in SUFFIXES:
-        raise SettingsError(f"--output is {path!r}, but must end in one of: {', '.join(SUFFIXES)}.")
+    if suffix not in OUTPUT_SUFFIXES:
+        raise SettingsError(f"--output is {path!r}, but must end in one of: {', '.join(OUTPUT_SUFFIXES)}.")
     if suffix == ".parquet":
         parquet.check_parquet()
     return suffix

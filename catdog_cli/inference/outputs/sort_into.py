@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from ...errors import CatdogError, SettingsError
+from ...runtime.files import replacing
 from ..prediction import Prediction
 from ..urls import is_address
 
@@ -64,12 +65,8 @@ class Sorter:
         if not self.copy:
             target.symlink_to(source)
             return True
-        unfinished = target.with_name(f".{os.getpid()}.tmp")
-        try:
+        with replacing(target, sync=False) as unfinished:
             shutil.copyfile(source, unfinished)
-            unfinished.rename(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
         return True
 
 

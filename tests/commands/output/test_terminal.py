@@ -3,6 +3,7 @@
 import pytest
 
 from catdog_cli.commands.output.info_text import _settings
+from catdog_cli.commands.output.table import list_facts, list_rows
 from catdog_cli.commands.output.terminal import counted
 from catdog_cli.commands.output.train_progress import _size
 from catdog_cli.evaluation.result import show_p
@@ -32,5 +33,13 @@ def test_no_chance_is_shown_as_none(chance, shown):
 
 
 def test_settings_without_a_value_are_left_out():
-    (line,) = _settings({"data": "pets", "exclude": "", "image_size": 0, "arch": "resnet18"})
-    assert line.split(None, 1)[1] == "data pets, image_size 0"
+    ((_, text),) = _settings({"data": "pets", "exclude": "", "image_size": 0, "arch": "resnet18"})
+    assert text == "data pets, image_size 0"
+
+
+def test_a_table_in_a_pipe_is_whole_and_lined_up():
+    long = "x" * 300
+    lines = list_rows(("class", "train"), [("[red]日本", 1234), (f"{long}\n", 2)])
+    assert lines[1] == "[red]日本" + " " * 295 + "1,234"  # two of its letters are two places wide
+    assert lines[2] == f"{long}\\n      2"
+    assert list_facts([("classes", long), ("temperature", 1)]) == [f"classes      {long}", "temperature  1"]

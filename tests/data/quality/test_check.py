@@ -67,7 +67,7 @@ def test_each_kind_is_found(pets):
 
 
 def test_a_huge_picture_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(check, "HUGE_PIXELS", 10_000)
+    monkeypatch.setattr(check, "HUGE_FROM_PIXELS", 10_000)
     write_images(tmp_path, {"a": 1, "b": 1})
     draw_image(0, 1, (200, 51)).save(tmp_path / "a" / "wide.png")
     report = check_dataset(scan_dataset(tmp_path))
