@@ -185,6 +185,7 @@ def test_what_cannot_be_measured_is_an_error(trained, pets, tmp_path):
         catdog_cli.compare(result.run_dir, tmp_path / "gone.pt", pets)
 
 
+@pytest.mark.plots
 def test_html_holds_no_tag_from_a_class_name(tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "photo.png")
     checkpoint = write_checkpoint(tmp_path / "best.pt", ("<i>", "dogs"))

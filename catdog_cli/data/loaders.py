@@ -21,7 +21,7 @@ SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
 
 @dataclass(frozen=True)
 class CorruptImage:
-    """A picture that could not be read: its place in the split, its path, and why."""
+    """A picture that could not be read: its index in the split, its path, and why."""
 
     index: int
     path: str
@@ -86,7 +86,7 @@ class Images(torch.utils.data.Dataset):
 
 @dataclass(frozen=True)
 class Batch:
-    """Readable pictures (B, 3, size, size) uint8, their places in the split (B,), and the unreadable ones."""
+    """Readable pictures (B, 3, size, size) uint8, their indices in the split (B,), and those not readable."""
 
     images: torch.Tensor
     indices: torch.Tensor

@@ -9,8 +9,8 @@ import numpy as np
 from ..data.dataset import Dataset, classes_present
 from ..errors import DataError
 from ..inference.predictor import Predictor
+from ..models.tasks import Task
 from ..runtime.progress import OnProgress
-from .calibration import calibrate
 from .collect_logits import SplitLogits, collect_logits
 from .eval_split import choose_images, image_path
 from .intervals import wilson_interval
@@ -37,10 +37,11 @@ def compare_predictors(
     _refuse_unknown(dataset, predictors, checkpoints)
     log(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
     found = [collect_logits(predictor, dataset, split, log, on_progress) for predictor in predictors]
+    task = predictors[0].task
     both = sorted(set(found[0].indices).intersection(found[1].indices))
     labels = dataset.splits[split].labels[both]
     scores = [_spread(*pair, both, names) for pair in zip(predictors, found, strict=True)]
-    measured = compare_metrics(scores[0], scores[1], labels)
+    measured = compare_metrics(scores[0], scores[1], labels, task=task)
     unreadable = {each["path"]: each for part in found for each in part.list_unreadable()}
     return Comparison(
         first=checkpoints[0],
@@ -48,10 +49,10 @@ def compare_predictors(
         data=data,
         split=split,
         **measured,
-        **_describe_each(scores, labels, measured),
+        **_describe_each(scores, labels, measured, task),
         num_unreadable=len(unreadable),
         unreadable=list(unreadable.values()),
-        disagreements=_list_disagreements(scores, both, labels, names, dataset, split),
+        disagreements=_list_disagreements(scores, both, labels, names, dataset, split, task),
         conclusion=conclude(measured),
     )
 
@@ -83,16 +84,17 @@ def _spread(predictor: Predictor, found: SplitLogits, indices: list[int], names:
     row = {index: number for number, index in enumerate(found.indices)}
     logits = found.logits[[row[index] for index in indices]]
     spread = np.zeros((len(indices), len(names)))
-    spread[:, [names.index(name) for name in predictor.class_names]] = calibrate(
-        logits, predictor.temperature
-    )
+    columns = [names.index(name) for name in predictor.class_names]
+    spread[:, columns] = predictor.task.probabilities(logits, predictor.temperature)
     return spread
 
 
-def _describe_each(scores: list[np.ndarray], labels: np.ndarray, measured: dict[str, Any]) -> dict[str, Any]:
+def _describe_each(
+    scores: list[np.ndarray], labels: np.ndarray, measured: dict[str, Any], task: Task
+) -> dict[str, Any]:
     rights = (measured["both_right"] + measured[f"only_{letter}_right"] for letter in "ab")
     intervals = [wilson_interval(right, len(labels)) for right in rights]
-    losses = [quick_metrics(probabilities, labels)["loss"] for probabilities in scores]
+    losses = [quick_metrics(probabilities, labels, task)["loss"] for probabilities in scores]
     return {
         **{f"accuracy_{letter}_interval": pair for letter, pair in zip("ab", intervals, strict=True)},
         **{f"loss_{letter}": loss for letter, loss in zip("ab", losses, strict=True)},
@@ -106,9 +108,10 @@ def _list_disagreements(
     names: list[str],
     dataset: Dataset,
     split: str,
+    task: Task,
 ) -> list[dict[str, str]]:
     """Return each image that the two name differently: path, true, and what each said."""
-    first, second = (probabilities.argmax(1) for probabilities in scores)
+    first, second = map(task.decide, scores)
     paths = dataset.splits[split].paths
     return [
         {

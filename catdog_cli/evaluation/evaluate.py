@@ -10,7 +10,7 @@ from ..data.dataset import Dataset
 from ..inference.predictor import Predictor
 from ..runs.directory import create_folder
 from ..runtime.progress import OnProgress
-from .calibration import calibrate, describe_calibration
+from .calibration import describe_calibration
 from .collect_logits import SplitLogits, collect_logits
 from .eval_split import choose_images, image_path
 from .metrics import full_metrics
@@ -37,7 +37,7 @@ def evaluate_predictor(
         create_folder(Path(output))  # now: a name that cannot be used should not cost a measurement
     log(_introduce(predictor, len(dataset), split))
     found = collect_logits(predictor, dataset, split, log, on_progress)
-    probabilities = calibrate(found.logits, predictor.temperature)
+    probabilities = predictor.task.probabilities(found.logits, predictor.temperature)
     result = Evaluation(
         data=data,
         checkpoint=checkpoint,
@@ -63,10 +63,10 @@ def _introduce(predictor: Predictor, number: int, split: str) -> str:
 
 def _measure(predictor: Predictor, probabilities: np.ndarray, found: SplitLogits) -> dict[str, Any]:
     """Return all that `full_metrics` says, and what the temperature changes."""
-    metrics = full_metrics(probabilities, found.labels, predictor.class_names)
+    metrics = full_metrics(probabilities, found.labels, predictor.class_names, task=predictor.task)
     if predictor.temperature != 1:
         metrics["notes"]["probabilities"] = f"Calibrated with temperature {predictor.temperature:.4f}."
-    calibration = describe_calibration(found.logits, found.labels, predictor.temperature)
+    calibration = describe_calibration(found.logits, found.labels, predictor.temperature, predictor.task)
     return {**metrics, "temperature": predictor.temperature, "calibration": calibration}
 
 
@@ -75,7 +75,7 @@ def _find_mistakes(
 ) -> list[dict[str, Any]]:
     paths = dataset.splits[split].paths
     shown = [image_path(dataset, paths[index]) for index in found.indices]
-    return find_mistakes(probabilities, found.labels, predictor.class_names, shown)
+    return find_mistakes(probabilities, found.labels, predictor.class_names, shown, predictor.task)
 
 
 def _write_report(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CatdogError
+from ..models.tasks import SINGLE_LABEL, Task
 from ..runtime.files import replacing
 from .report_html import build_page
 
@@ -54,7 +55,11 @@ def write_report(
 
 
 def find_mistakes(
-    probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], paths: list[str]
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: list[str],
+    paths: list[str],
+    task: Task = SINGLE_LABEL,
 ) -> list[dict[str, Any]]:
     """Return the wrongly named pictures, the surest first, as dicts of plain values.
 
@@ -66,7 +71,7 @@ def find_mistakes(
 
     Each has path, true, predicted, probability (of the predicted class) and probability_true.
     """
-    predicted = probabilities.argmax(1)
+    predicted = task.decide(probabilities)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
     return [

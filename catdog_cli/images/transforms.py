@@ -95,6 +95,6 @@ def _normalise_rows(
     pixels = batch.permute(0, 2, 3, 1)
     found = torch.empty(pixels.shape, dtype=dtype)
     shift, scale = shift.repeat(pixels.shape[2]), scale.repeat(pixels.shape[2])
-    for image, place in zip(pixels, found, strict=True):
-        place.flatten(1).copy_(torch.addcmul(shift, image.flatten(1).float(), scale))
+    for image, target in zip(pixels, found, strict=True):
+        target.flatten(1).copy_(torch.addcmul(shift, image.flatten(1).float(), scale))
     return found.permute(0, 3, 1, 2)

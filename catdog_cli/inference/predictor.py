@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..data.loaders import map_in_order, usable_cores
@@ -14,6 +13,7 @@ from ..errors import SettingsError
 from ..images.read import ImageError
 from ..images.transforms import load_image, normalise
 from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..models.tasks import SINGLE_LABEL, Task
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
@@ -73,6 +73,7 @@ class Predictor:
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
         self.arch, self.mirror = model.classifier.arch, mirror
+        self.task: Task = SINGLE_LABEL
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
         classifier = model.classifier
@@ -211,7 +212,7 @@ class Predictor:
         return logits[: len(rows)]
 
     def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(_softmax(logits.double().numpy() / self.temperature))
+        return torch.from_numpy(self.task.probabilities(logits.numpy(), self.temperature))
 
     def _answers(self, loaded: Loaded, logits: torch.Tensor) -> Iterator[Answer]:
         probabilities = self._probabilities(logits)
@@ -227,14 +228,6 @@ class Predictor:
 def describe_shrink(size: int) -> str:
     """Return what the user is told when memory has run out and prediction continues with less at once."""
     return f"Out of memory: going on with at most {size} pictures at once."
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Return the softmax of (B, C). In numpy: torch would wake its threads, which then wait for more
-    work on the cores that compute the next answers, and cost a quarter of the rate."""
-    powers: np.ndarray = np.exp(scores - scores.max(-1, keepdims=True))
-    powers /= powers.sum(-1, keepdims=True)
-    return powers
 
 
 def _batches(sources: Iterable[Any], size: int) -> Iterator[list[Any]]:

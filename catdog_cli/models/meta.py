@@ -1,6 +1,6 @@
 """Networks with shapes and names but without numbers: built at once and in no memory, whatever their size.
 
-Used to load checkpoints (their tensors take the places), to tell whose weights a file holds, and to
+Used to load checkpoints (their tensors replace the empty ones), to tell whose weights a file holds, and to
 describe networks.
 """
 

@@ -5,11 +5,12 @@ head, evaluation, calibration, prediction. `SINGLE_LABEL` (one class an image) i
 another one, such as several labels an image, is another object of this shape.
 """
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
-from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    import torch
 
 TINY = float(np.finfo(np.float32).tiny)  # what a float32 softmax rounds to 0 counts as this: 87 nats
 
@@ -19,29 +20,29 @@ class Task(Protocol):
 
     name: str
 
-    def soft_targets(self, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    def soft_targets(self, labels: "torch.Tensor", num_classes: int) -> "torch.Tensor":
         """Return targets (B, C), float32, that can be mixed; `labels` are as the data set has them."""
 
     def loss(
         self,
-        logits: torch.Tensor,
-        targets: torch.Tensor,
-        class_weights: torch.Tensor | None = None,
+        logits: "torch.Tensor",
+        targets: "torch.Tensor",
+        class_weights: "torch.Tensor | None" = None,
         label_smoothing: float = 0.0,
         reduction: str = "mean",
-    ) -> torch.Tensor:
+    ) -> "torch.Tensor":
         """Return the loss () of logits (B, C); targets are labels, or soft ones (B, C)."""
 
-    def loss_weight(self, targets: torch.Tensor, class_weights: torch.Tensor | None) -> float:
+    def loss_weight(self, targets: "torch.Tensor", class_weights: "torch.Tensor | None") -> float:
         """Return by what the sum of losses is divided for their mean."""
 
-    def num_correct(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def num_correct(self, logits: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
         """Return how many of the logits (B, C) are right, as a tensor ()."""
 
     def probabilities(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Return probabilities (N, C), float64, of logits (N, C) divided by `temperature`."""
 
-    def activate(self, logits: torch.Tensor) -> torch.Tensor:
+    def activate(self, logits: "torch.Tensor") -> "torch.Tensor":
         """Return probabilities (N, C) in the precision of the logits (N, C): what an epoch is measured by."""
 
     def label_losses(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
@@ -62,27 +63,31 @@ class SingleLabel:
 
     name = "single-label"
 
-    def soft_targets(self, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    def soft_targets(self, labels: "torch.Tensor", num_classes: int) -> "torch.Tensor":
+        from torch.nn import functional as F
+
         return F.one_hot(labels, num_classes).float()
 
     def loss(
         self,
-        logits: torch.Tensor,
-        targets: torch.Tensor,
-        class_weights: torch.Tensor | None = None,
+        logits: "torch.Tensor",
+        targets: "torch.Tensor",
+        class_weights: "torch.Tensor | None" = None,
         label_smoothing: float = 0.0,
         reduction: str = "mean",
-    ) -> torch.Tensor:
+    ) -> "torch.Tensor":
+        from torch.nn import functional as F  # not before: metrics of arrays need no torch
+
         return F.cross_entropy(
             logits, targets, class_weights, reduction=reduction, label_smoothing=label_smoothing
         )
 
-    def loss_weight(self, targets: torch.Tensor, class_weights: torch.Tensor | None) -> float:
+    def loss_weight(self, targets: "torch.Tensor", class_weights: "torch.Tensor | None") -> float:
         if class_weights is None or targets.is_floating_point():  # as torch's cross_entropy does
             return len(targets)
         return class_weights[targets].sum().item()
 
-    def num_correct(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def num_correct(self, logits: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
         return (logits.argmax(1) == labels).sum()
 
     def probabilities(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -92,7 +97,7 @@ class SingleLabel:
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
-    def activate(self, logits: torch.Tensor) -> torch.Tensor:
+    def activate(self, logits: "torch.Tensor") -> "torch.Tensor":
         return logits.softmax(1)
 
     def label_losses(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:

@@ -92,12 +92,12 @@ def _name_cells(axes: Axes, class_names: list[str], cell: float) -> None:
     number = len(class_names)
     size = 10 if number <= 20 else 7
     every = ceil(0.13 / cell)  # a name needs 0.13 inches
-    places = np.arange(0, number, every)
-    names = [fit_label(class_names[i], 22) for i in places]
+    indices = np.arange(0, number, every)
+    names = [fit_label(class_names[i], 22) for i in indices]
     flat = max(map(len, names)) * 0.09 < cell
-    axes.set_yticks(places, names, fontsize=size, color=INK)
+    axes.set_yticks(indices, names, fontsize=size, color=INK)
     turn = {"rotation": 90} if number > 20 else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(places, names, fontsize=size, color=INK, **({} if flat else turn))
+    axes.set_xticks(indices, names, fontsize=size, color=INK, **({} if flat else turn))
 
 
 def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray, size: float) -> None:

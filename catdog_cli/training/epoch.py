@@ -113,13 +113,15 @@ def measure(run: PhaseRun, state: RunState) -> dict[str, float]:
         progress.patience = 0 if improved else progress.patience + 1
         state.note_best(row, monitor, improved)
         if improved and state.unsaved_best:
-            state.temperature = fit_temperature(logits.numpy(), labels.numpy())
+            state.temperature = fit_temperature(logits.numpy(), labels.numpy(), run.task)
     return metrics
 
 
 def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitor: str) -> dict[str, float]:
     probabilities = task.activate(logits).numpy()
-    metrics = {f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy()).items()}
+    metrics = {
+        f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy(), task).items()
+    }
     if f"val_{monitor}" not in metrics:
-        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy())
+        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy(), task)
     return metrics

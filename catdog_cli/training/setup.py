@@ -117,7 +117,8 @@ def _same_classifier(
     processes().from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict)))
     blank = dataclasses.replace(settings, weights="none")
     classifier = made[0] if made else make_classifier(blank, num_classes)
-    classifier.to(device).to(memory_format=torch.channels_last)
+    layout: dict[str, Any] = {"memory_format": torch.channels_last}
+    classifier.to(device, **layout)  # at once, or 1 x 1 kernels would keep their strides on a GPU
     processes().copy_from_main(list(classifier.state_dict().values()))
     return classifier
 

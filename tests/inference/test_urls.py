@@ -3,7 +3,6 @@
 import http.server
 import io
 import threading
-import time
 
 import pytest
 
@@ -29,7 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/gone":
             return self.send_error(404)
         if self.path == "/slow":
-            time.sleep(1)
+            self.server.closing.wait()
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"<html>" if self.path == "/page" else self.server.image)
@@ -43,10 +42,12 @@ def site():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     data = io.BytesIO()
     draw_image(0, 1).save(data, "png")
+    server.closing = threading.Event()
     server.image = data.getvalue()
     server.handle_error = lambda *args: None  # of a client that has hung up
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
+    server.closing.set()
     server.shutdown()
     server.server_close()
 

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 import torch
+from torch.nn import functional
 
 from catdog_cli.errors import CatdogError
 from catdog_cli.inference.predictor import Predictor
-from catdog_cli.models import tasks
 from catdog_cli.models.inference_form.inference_form import InferenceForm
 from catdog_cli.models.zoo import simple_cnn
 from catdog_cli.runtime.memory import MicroBatch, is_out_of_memory
@@ -32,7 +32,7 @@ def hold(monkeypatch):
     tried = []
 
     def limit(most, where="forward", error=torch.OutOfMemoryError):
-        forward = tasks.F.cross_entropy
+        forward = functional.cross_entropy
 
         def cross_entropy(logits, *rest, **options):
             tried.append(len(logits))
@@ -43,7 +43,7 @@ def hold(monkeypatch):
                 loss.register_hook(lambda gradient: _raise(error(FULL)))
             return loss
 
-        monkeypatch.setattr(tasks.F, "cross_entropy", cross_entropy)
+        monkeypatch.setattr(functional, "cross_entropy", cross_entropy)
         return tried
 
     return limit

@@ -27,7 +27,6 @@ class TrainReport:
             disable=not self.console.is_terminal,
         )
         self.task: TaskID | None = None
-        self.setup: Any = None
         self._features_started = 0.0
         self._batches_started, self._batches_before = 0.0, 0
 
@@ -98,7 +97,6 @@ class TrainReport:
         self.log(f"Warning: the pictures have changed since the run began: {changes.describe()}; {end}")
 
     def on_setup(self, setup: Any, run_dir: Any) -> None:
-        self.setup = setup
         dataset = setup.dataset
         for split in ("train", "val"):
             counts = count_classes(dataset, split)

@@ -83,10 +83,10 @@ def fuse_convolutions(traced: fx.GraphModule, dtype: torch.dtype) -> fx.GraphMod
     """
     modules = dict(traced.named_modules())
     _drop_identities(traced, modules)
-    for place, node in enumerate(list(traced.graph.nodes)):
+    for index, node in enumerate(list(traced.graph.nodes)):
         conv = _module_of(node, modules)
         if _is_plain(conv):
-            _replace(traced, node, conv, modules, f"fused_{place}", dtype)
+            _replace(traced, node, conv, modules, f"fused_{index}", dtype)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced

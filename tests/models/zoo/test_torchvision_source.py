@@ -24,7 +24,7 @@ def test_resnet18_blocks_have_names_that_people_use():
     names = [name for name, _ in make_classifier("resnet18").blocks]
     assert names == [
         "stem",
-        *(f"layer{stage}.{place}" for stage in range(1, 5) for place in range(2)),
+        *(f"layer{stage}.{index}" for stage in range(1, 5) for index in range(2)),
         "pool",
     ]
 
