@@ -256,7 +256,7 @@ TEXTS = {
     "manifest: three columns, two cells": (scan_dataset, b"path,class,split\na.png,cats\n", "lacks a value"),
     "manifest: a null": (scan_dataset, b"path,class\na\0.png,cats\n", "do not exist under"),
     "manifest: a field of 200 kB": (scan_dataset, b"path,class\n" + b"x" * 200_000, "field larger"),
-    "manifest: a quote without end": (scan_dataset, b'path,class\n"a.png,cats\n', "no readable manifest"),
+    "manifest: a quote without end": (scan_dataset, b'path,class\n"a.png,cats\n', "not a readable manifest"),
     "manifest: a long split": (
         scan_dataset,
         b"path,class,split\na.png,cats," + b"x" * 9000,
@@ -339,9 +339,9 @@ PREPARED = {
     "a label too large": (
         "labels.npy",
         lambda data: data[:-8] + b"\x09" + bytes(7),
-        "a label that is no class",
+        "a label that is not a class",
     ),
-    "a label below 0": ("labels.npy", lambda data: data[:-8] + b"\xff" * 8, "a label that is no class"),
+    "a label below 0": ("labels.npy", lambda data: data[:-8] + b"\xff" * 8, "a label that is not a class"),
     "an archive": ("labels.npy", lambda _: b"PK\x05\x06" + bytes(18), "damaged"),
     "pictures of four colours in a row": (
         "images.npy",

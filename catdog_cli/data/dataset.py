@@ -60,9 +60,10 @@ class Dataset:
 
     def source(self, split: str, index: int) -> Path | np.ndarray:
         """Return what the pixel path reads: a file's path, or a prepared picture (uint8, H x W x 3)."""
-        if self.pixels is None:
+        rows = self.splits[split].rows
+        if self.pixels is None or rows is None:
             return self.root / self.splits[split].paths[index]
-        row = self.pixels[self.splits[split].rows[index]]
+        row = self.pixels[rows[index]]
         if row.dtype == np.uint8:
             return np.array(row)
         return np.round(row * np.float32(255)).astype(np.uint8)  # exact: each value was a whole 255th
@@ -110,7 +111,9 @@ def match_classes(dataset: Dataset, class_names: list[str]) -> Dataset:
 
 def classes_present(dataset: Dataset) -> list[str]:
     """Return the names of the classes that have pictures in any split, in the dataset's order."""
-    counts = sum(class_counts(dataset, name) for name in dataset.splits)
+    counts = np.zeros(len(dataset.class_names), dtype=np.int64)
+    for name in dataset.splits:
+        counts += class_counts(dataset, name)
     return [name for name, count in zip(dataset.class_names, counts, strict=True) if count]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from .dataset import Dataset
 DIGEST_BYTES = 16
 CHUNK_BYTES = 1 << 20
 THREADS = min(8, 2 * (os.cpu_count() or 1))
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def map_threads(function: Callable[[Any], Any], items: Iterable, batch: int = 64) -> list:
+def map_threads(function: Callable[[T], R], items: Iterable[T], batch: int = 64) -> list[R]:
     """Return `function` of every item, in order, worked on in threads by batches of `batch`."""
     items = list(items)
     batches = [items[start : start + batch] for start in range(0, len(items), batch)]
@@ -90,7 +92,7 @@ def find_leaks(dataset: Dataset) -> list[tuple[str, str]]:
         for path, full in zip(dataset.splits[split].paths, file_paths(dataset, split), strict=True)
     ]
     if dataset.images is not None:
-        keys = chain.from_iterable(dataset.splits[split].keys for split in dataset.splits)
+        keys = chain.from_iterable(content_keys(dataset, split) for split in dataset.splits)
         return _pairs(list(zip(entries, keys, strict=True)))
     sizes = map_threads(file_size, (full for _, _, full in entries), 1024)
     entries = _in_two_splits(entries, sizes)
@@ -99,9 +101,9 @@ def find_leaks(dataset: Dataset) -> list[tuple[str, str]]:
 
 def _contents(dataset: Dataset, split: str) -> list[str]:
     """Return a digest of what `Dataset.source` gives for each picture."""
-    if dataset.pixels is not None:
-        rows = dataset.splits[split].rows.tolist()
-        return map_threads(lambda row: _array_digest(dataset.pixels[row]), rows)
+    pixels, rows = dataset.pixels, dataset.splits[split].rows
+    if pixels is not None and rows is not None:
+        return map_threads(lambda row: _array_digest(pixels[row]), rows.tolist())
     return content_keys(dataset, split)
 
 

@@ -57,7 +57,7 @@ def _split_folders(walk: _Walk, folders: list[str]) -> dict[str, str]:
     if others:
         names = ", ".join(repr(name) for name in others)
         walk.left_aside["folders beside the splits"] += len(others)
-        walk.warnings.append(f"Beside the splits, {walk.root!r} holds {names}: left aside.")
+        walk.warnings.append(f"Beside the splits, {walk.root!r} holds {names}: ignored.")
     return found
 
 
@@ -70,7 +70,7 @@ def _scan_classes(walk: _Walk, parent: str, split: str, listing: Listing) -> Non
         )
     elif loose:
         walk.left_aside["loose"] += loose
-        walk.warnings.append(f"{loose} pictures lie directly in {listing.path!r}, in no class: left aside.")
+        walk.warnings.append(f"{loose} pictures lie directly in {listing.path!r}, in no class: ignored.")
     classes = walk.files.setdefault(split, {})
     for folder in listing.folders:
         relative = f"{parent}/{folder}" if parent else folder

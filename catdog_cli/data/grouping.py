@@ -23,7 +23,7 @@ def group_images(
     after its content, so that adding other pictures does not move it; a picture that joins it may.
 
     Raises:
-        DataError: `pattern` is no regular expression, or no path matches it.
+        DataError: `pattern` is not a regular expression, or no path matches it.
     """
     found = _match_paths(dataset.splits[split].paths, pattern) if pattern is not None else []
     only = Dataset(dataset.root, dataset.class_names, {split: dataset.splits[split]}, images=dataset.images)
@@ -44,7 +44,7 @@ def _match_paths(paths: list[str], pattern: str) -> list[str | None]:
         expression = re.compile(pattern)
     except re.error as error:
         raise DataError(
-            f"--group-by {pattern!r} is no regular expression ({error}): try for example '(\\d+)_'."
+            f"--group-by {pattern!r} is not a regular expression ({error}): try for example '(\\d+)_'."
         ) from error
     matches = [expression.search(path) for path in paths]
     if not any(matches):

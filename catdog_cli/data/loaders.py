@@ -5,9 +5,9 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import torch
 
@@ -17,6 +17,8 @@ from ..settings import InputSpec
 from .dataset import Dataset
 
 SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def usable_cores() -> int:
     return max(1, cores // max(1, int(beside))) if beside.isdigit() else cores
 
 
-def map_in_order(function: Callable, items: Iterable, threads: int) -> Iterator[Any]:
+def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """Yield function(item) for each item, in order, computed by `threads` threads a little ahead.
 
     Each thread gives torch one core: separate batches on separate cores beat one batch on all of them.
@@ -43,7 +45,7 @@ def map_in_order(function: Callable, items: Iterable, threads: int) -> Iterator[
     if threads <= 1:
         yield from map(function, items)
         return
-    pending = deque()
+    pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads, "catdog", initializer=torch.set_num_threads, initargs=(1,))
     try:
         for item in items:
@@ -58,7 +60,7 @@ def map_in_order(function: Callable, items: Iterable, threads: int) -> Iterator[
 
 @dataclass(eq=False)
 class Images(torch.utils.data.Dataset):
-    """One split as a map from (index, seed) to a uint8 (3, size, size) picture or a BadPicture."""
+    """One split as a map from (index, seed) to a uint8 (3, size, size) image or a CorruptImage."""
 
     dataset: Dataset
     split: str

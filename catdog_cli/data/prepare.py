@@ -40,7 +40,7 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class PreparePlan:
-    """What the pictures in a prepared folder follow; another plan never goes on with its files."""
+    """What the pictures in a prepared folder follow; files of another plan are never resumed."""
 
     size: int  # px: shorter side resized to it, centre cropped
     dtype: str  # "uint8", or "float32" from 0 to 1
@@ -144,7 +144,7 @@ def _stream(
 
 
 def _resume(work: Path, plan: PreparePlan) -> list[dict]:
-    """Return the journal of an interrupted run by the same plan, or begin a new one."""
+    """Return the journal of an interrupted run by the same plan, or start a new one."""
     lines = _read_journal(work / JOURNAL)
     if lines and lines[0] == asdict(plan) and (work / IMAGES).is_file():
         stored = (work / IMAGES).stat().st_size - HEADER_BYTES

@@ -84,7 +84,7 @@ def _check_labels(labels: np.ndarray, class_names: list[str]) -> None:
     if len(set(class_names)) < len(class_names):
         raise ValueError(f"{DESCRIPTION} names a class twice")
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
-        raise ValueError(f"{LABELS} holds a label that is no class")
+        raise ValueError(f"{LABELS} holds a label that is not a class")
 
 
 def read_description(root: Path) -> dict[str, Any]:

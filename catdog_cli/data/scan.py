@@ -33,7 +33,7 @@ def scan_dataset(
     split`; or a folder that `catdog data prepare` wrote. Pictures may lie in sub-folders of a class folder.
     Hidden and other files are counted in `left_aside`; links are followed, a folder once a class.
     `class_names` matches labels to a checkpoint's classes by name instead of taking the folders' own.
-    `exclude` is paths (relative to root, or absolute) or a file of them, to be left aside.
+    `exclude` is paths (relative to root, or absolute) or a file of them, to be ignored.
     `leaks` looks for the same picture in two splits, which reads the files whose sizes collide.
 
     Warnings: a class folder without pictures (left out); a class missing in val; the same picture in two

@@ -188,7 +188,7 @@ def _read_rows(path: Path) -> list[tuple[str, str, str, str]]:
         reason = error.strerror or error
         raise DataError(f"The manifest {str(path)!r} cannot be read ({reason}): check the path.") from error
     except csv.Error as error:
-        raise DataError(f"{str(path)!r} is no readable manifest ({error}): write it anew.") from error
+        raise DataError(f"{str(path)!r} is not a readable manifest ({error}): write it again.") from error
     raise DataError(
         f"{str(path)!r} is neither a data folder nor a manifest: expected a folder, or a CSV file with the "
         "columns path,class,split."
@@ -198,7 +198,7 @@ def _read_rows(path: Path) -> list[tuple[str, str, str, str]]:
 def _check_rows(manifest: str, rows: list[tuple]) -> None:
     if not rows:
         raise DataError(
-            f"The manifest {manifest!r} lists no pictures: write it anew with `catdog data split`."
+            f"The manifest {manifest!r} lists no pictures: write it again with `catdog data split`."
         )
     seen = set()
     for number, row in enumerate(rows, 1):
@@ -222,5 +222,5 @@ def _check_files(manifest: str, dataset: Dataset) -> None:
     if missing:
         raise DataError(
             f"{len(missing)} pictures of the manifest {manifest!r} do not exist under {str(dataset.root)!r}, "
-            f"the first {quote(missing[0])}: put them back, or write the manifest anew."
+            f"the first {quote(missing[0])}: put them back, or write the manifest again."
         )

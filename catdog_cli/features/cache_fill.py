@@ -1,6 +1,7 @@
 """Fills the feature cache: computes what it lacks, alone or in shares."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -145,14 +146,16 @@ def _advance(computed: Iterator[tuple], chosen: ImageSet, waiting: Rows) -> list
 def _flush_everywhere(store: Store, waiting: Rows) -> None:
     """Append the rows; where the others' caches lie elsewhere, on other machines, they get them too."""
     mine = list(waiting)
-    everyone = processes().gather(
-        lambda: (_flush(store, waiting), [key for keys, _ in mine for key in keys])[1]
-    )
+
+    def flush() -> list[str]:
+        _flush(store, waiting)
+        return [key for keys, _ in mine for key in keys]
+
+    everyone = processes().gather(flush)
     if not any(processes().gather(lambda: _lacks(store, everyone))):
         return
     for rows in processes().gather(lambda: mine):
-        rows = list(rows)
-        processes().gather(lambda rows=rows: _flush(store, rows))
+        processes().gather(functools.partial(_flush, store, list(rows)))
 
 
 def _lacks(store: Store, everyone: list[list[str]]) -> bool:

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -158,14 +158,13 @@ def run_prefix(
     indices: list[int],
     view: View,
     after: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, list[CorruptImage]]]:
+) -> Generator[tuple[torch.Tensor, torch.Tensor, list[CorruptImage]], None, None]:
     """Yield (indices (B,), outputs (B, ...) on the CPU, unreadable pictures) for the chosen places, in order.
 
     `after` is applied to the prefix's outputs. On a CPU every core decodes and forwards its own batches; on
     a GPU threads decode and copies go to and fro while it computes.
     """
     images = Images(chosen.images.dataset, chosen.images.split, prefix.spec, view.augment)
-    on_cpu = prefix.device.type == "cpu"
     _ = prefix.fast  # built once, here, and not by every thread
 
     def forward(batch: Batch) -> torch.Tensor:
@@ -174,16 +173,20 @@ def run_prefix(
         outputs = prefix(batch.images)
         return outputs if after is None else after(outputs)
 
-    def load(places: list[int]) -> tuple[Batch, torch.Tensor | None]:
+    def load(places: list[int]) -> Batch:
         batch = collate([images[place, view.seed_for(chosen.keys[place])] for place in places])
-        if on_cpu:
-            return batch, forward(batch)
-        return batch.pin_memory() if prefix.device.type == "cuda" else batch, None
+        return batch.pin_memory() if prefix.device.type == "cuda" else batch
+
+    def load_and_forward(places: list[int]) -> tuple[Batch, torch.Tensor]:
+        batch = load(places)
+        return batch, forward(batch)
 
     parts = [indices[start : start + prefix.batch] for start in range(0, len(indices), prefix.batch)]
-    loaded = map_in_order(load, parts, min(usable_cores(), len(parts)))
-    if on_cpu:
-        yield from ((batch.indices, outputs, batch.bad) for batch, outputs in loaded)
-        return
-    for batch, outputs in keep_busy((batch, to_cpu(forward(batch))) for batch, _ in loaded):
+    threads = min(usable_cores(), len(parts))
+    if prefix.device.type == "cpu":
+        computed = map_in_order(load_and_forward, parts, threads)
+    else:
+        loaded = map_in_order(load, parts, threads)
+        computed = keep_busy((batch, to_cpu(forward(batch))) for batch in loaded)
+    for batch, outputs in computed:
         yield batch.indices, outputs, batch.bad

@@ -41,7 +41,7 @@ class Store:
         self._describe()
         self.refresh()
 
-    def _describe(self, anew: bool = False) -> None:
+    def _describe(self, again: bool = False) -> None:
         """Write store.json, whose time says when it was last used; a read-only store is used as it is.
 
         Its token tells this store from one that is made in its place once it was deleted, or made smaller.
@@ -50,7 +50,7 @@ class Store:
         said = {"shape": list(self.shape), "dtype": str(self.dtype).removeprefix("torch.")}
         there = _read_description(self.folder)
         try:
-            if not anew and there.get("token") and said.items() <= there.items():
+            if not again and there.get("token") and said.items() <= there.items():
                 os.utime(marker)
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ class Store:
         wrong: its keys go first and come back last.
 
         Raises:
-            OSError: the rows that stay cannot be written anew.
+            OSError: the rows that stay cannot be written again.
         """
         with self._locked():
             self.refresh()
@@ -118,7 +118,7 @@ class Store:
                 _copy_rows(self._data, data, [row for row, _ in kept], self.row_bytes)
                 _write_at(names, 0, b"".join(bytes.fromhex(key) for _, key in kept))
                 self._keys.unlink()
-                self._describe(anew=True)  # with another token, by which others see that rows have moved
+                self._describe(again=True)  # with another token, by which others see that rows have moved
                 data.replace(self._data)
                 names.replace(self._keys)
                 self.refresh()
@@ -142,7 +142,8 @@ class KeptRows:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: torch.dtype):
         self.shape = shape
-        self._mapped, self._touched = None, 0
+        self._mapped: mmap.mmap | None = None
+        self._touched = 0
         if not shape[0]:
             self._values = torch.empty(shape, dtype=dtype)
             return
@@ -159,7 +160,7 @@ class KeptRows:
         """Return a copy of the rows (B,) asked for: (B, *shape)."""
         found = self._values[rows]
         self._touched += len(rows) * self._row_bytes if self._mapped else 0
-        if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+        if self._mapped and self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._mapped.madvise(mmap.MADV_DONTNEED)  # out of this process; the system keeps what it can
             self._touched = 0
         return found
@@ -176,8 +177,9 @@ def _whole(path: Path, unit_bytes: int) -> int:
 def stored_shape(folder: Path) -> tuple[int, ...] | None:
     """Return the shape of a store's rows, None where there is no store."""
     shape = _read_description(folder).get("shape")
-    right = isinstance(shape, list) and all(type(side) is int and side > 0 for side in shape)
-    return tuple(shape) if right else None
+    if not isinstance(shape, list) or not all(type(side) is int and side > 0 for side in shape):
+        return None
+    return tuple(shape)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

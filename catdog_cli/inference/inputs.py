@@ -50,7 +50,7 @@ class PreparedImage:
 
     def __reduce__(self) -> tuple:
         """Go to another process as a place in the folder, not with the names of all pictures."""
-        return _find_prepared, (str(self.dataset.images.parent), self.path, self.split, self.index)
+        return _find_prepared, (str(self.dataset.root), self.path, self.split, self.index)
 
 
 Input = str | Unusable | PreparedImage
@@ -61,11 +61,11 @@ def input_path(source: Input) -> str:
     return source if isinstance(source, str) else source.path
 
 
-def fetch_input(source: Input) -> str | bytes | np.ndarray:
+def fetch_input(source: Input) -> str | Path | bytes | np.ndarray:
     """Return what can be read of an input: its path, the bytes at its address, or prepared pixels.
 
     Raises:
-        PictureError: the input stands for no picture, or its address does not answer with one.
+        ImageError: the input stands for no picture, or its address does not answer with one.
     """
     if isinstance(source, Unusable):
         raise ImageError(source.reason)
@@ -189,7 +189,8 @@ def _names_or_none(folder: str) -> list[str]:
 def read_lines(file: IO[bytes]) -> Iterator[str]:
     """Yield the paths in a binary stream as they come: lines, or null-ended names if it holds any null."""
     rest, end = b"", b"\n"
-    while block := file.read1(READ_BYTES):
+    read = getattr(file, "read1", file.read)  # what has come, not as many bytes as are asked for
+    while block := read(READ_BYTES):
         if b"\0" in block:
             end = b"\0"
         *lines, rest = (rest + block).split(end)

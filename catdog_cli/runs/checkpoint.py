@@ -86,7 +86,7 @@ def versions() -> dict[str, str]:
 
 
 def load_checkpoint(path: str | Path, name: str = BEST, resume: bool = False) -> dict[str, Any]:
-    """Load a checkpoint and check what it holds; with `resume`, all that going on needs.
+    """Load a checkpoint and check what it holds; with `resume`, all that resuming needs.
 
     Raises:
         CheckpointError: missing, damaged, foreign, hostile, of a newer format, or with parts that do not fit.
@@ -172,7 +172,7 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
 
 def _class_names(class_to_idx: dict[str, int]) -> list[str]:
     if not all(isinstance(name, str) for name in class_to_idx):
-        raise ValueError("class_to_idx has a class whose name is no text")
+        raise ValueError("class_to_idx has a class whose name is not text")
     names = sorted(class_to_idx, key=class_to_idx.__getitem__)
     if [class_to_idx[name] for name in names] != list(range(len(names))) or not names:
         raise ValueError("class_to_idx does not number the classes from 0 on")

@@ -99,8 +99,8 @@ class RunDirectory:
             return cls(find_checkpoint(path, LAST).parent)
         if _exists(run.history):  # written after last.pt
             raise CheckpointError(
-                f"{str(run.path)!r} has lost its last.pt, without which it cannot go on: put it back, or "
-                f"start a new run with another --output."
+                f"{str(run.path)!r} has lost its last.pt, without which it cannot be resumed: put it back, "
+                f"or start a new run with another --output."
             )
         return run
 
@@ -112,7 +112,7 @@ class RunDirectory:
         """Raise CatdogError if a run is here already, so that none is ever written over."""
         if _exists(self.last) or _exists(self.best):
             raise CatdogError(
-                f"{str(self.path)!r} holds a run already: choose another --output, or go on with "
+                f"{str(self.path)!r} holds a run already: choose another --output, or resume it with "
                 f"`catdog train --resume {self.path}`."
             )
 

@@ -24,6 +24,7 @@ from .run_params import describe_run, hash_file, list_files, metrics_row, read_j
 
 if TYPE_CHECKING:
     from ..training.checkpointing import Progress
+    from ..training.result import RunResult
     from ..training.setup import Setup
 
 EXPERIMENT = "catdog"
@@ -46,7 +47,7 @@ def open_tracker(
     The address is `uri`, else on resume that of the run so far, else the environment's MLFLOW_TRACKING_URI.
 
     Raises:
-        StoreError: MLflow does not answer. On resume it may be away, if its address was not given anew.
+        StoreError: MLflow does not answer. On resume it may be away, unless its address was given again.
         SettingsError: a name makes no sense, or belongs to --mlflow alone.
         CatdogError: mlflow is not installed.
     """
@@ -101,14 +102,14 @@ def _check_names(uri: str | None, experiment: str | None, model: str | None, not
 
 
 def _read_note(run_dir: Path) -> dict[str, Any]:
-    """Return mlflow.json, which says in what MLflow run this run goes on; {} if there is none."""
+    """Return mlflow.json, which names the MLflow run of this run; {} if there is none."""
     try:
         note = json.loads((run_dir / NOTE_FILE).read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise CatdogError(
-            f"Cannot read {str(run_dir / NOTE_FILE)!r} ({error}): remove it to begin a new MLflow run."
+            f"Cannot read {str(run_dir / NOTE_FILE)!r} ({error}): remove it to start a new MLflow run."
         ) from error
     return note if isinstance(note, dict) else {}
 
@@ -150,8 +151,8 @@ class Tracker:
             return  # a second Ctrl-C waits for nobody
         self._stop_thread()
         with contextlib.suppress(StoreError):  # the error that ended training is the one to hear of
-            if self._deliver(force=True):
-                self.store.close(self.run_id, "KILLED" if kind is InterruptedRunError else "FAILED")
+            if run_id := self._deliver(force=True):
+                self.store.close(run_id, "KILLED" if kind is InterruptedRunError else "FAILED")
         self._log_news()
 
     def _on_resume(self, progress: "Progress") -> None:
@@ -176,35 +177,33 @@ class Tracker:
         self.step += 1
         self.queue.put(metrics_row(self.step, row))
 
-    def finish(self, result: Any) -> None:
+    def finish(self, result: "RunResult") -> None:
         """Send what is left, the files of the run directory and the model; say where they are."""
         self._stop_thread()
-        if self._deliver(force=True):
+        if run_id := self._deliver(force=True):
             try:
-                self._publish(result)
+                self._publish(run_id, result)
             except CatdogError as error:
                 self.lose(error)
                 self._keep([{"files": "all"}])
         self._log_news()
 
-    def _publish(self, result: Any) -> None:
+    def _publish(self, run_id: str, result: "RunResult") -> None:
         if result.best is not None:
             best = {f"best_{name}": value for name, value in result.best.items() if name.startswith("val_")}
-            self.store.send_rows(self.run_id, [metrics_row(self.step, best)])
-        self.store.upload(self.run_id, self.run_dir, list_files(self.run_dir, NOT_SENT))
+            self.store.send_rows(run_id, [metrics_row(self.step, best)])
+        self.store.upload(run_id, self.run_dir, list_files(self.run_dir, NOT_SENT))
         checkpoint = self.run_dir / directory.BEST
         said = ""
         if checkpoint.exists():
             published = {"sha256": hash_file(checkpoint), "name": self.model}
             if self.note.get("published") != published:
-                version = self.store.publish(self.run_id, checkpoint, self.class_names, self.model)
+                version = self.store.publish(run_id, checkpoint, self.class_names, self.model)
                 self._write_note(published=published)
                 said = f"; model {self.model!r} version {version}" if version else ""
-        self.store.close(self.run_id, "FINISHED")
+        self.store.close(run_id, "FINISHED")
         where = hide_password(self.store.uri)
-        self.news.append(
-            f"MLflow: run {self.run_id} of experiment {self.store.experiment!r} at {where}{said}"
-        )
+        self.news.append(f"MLflow: run {run_id} of experiment {self.store.experiment!r} at {where}{said}")
 
     def _work(self) -> None:
         """The thread: send what comes, as much at once as there is, until None comes."""
@@ -221,41 +220,47 @@ class Tracker:
         self.queue.put(None)
         self.thread.join()
 
-    def _deliver(self, force: bool = False) -> bool:
-        """Send all that waits, or keep it in the pending file; say whether MLflow has everything."""
+    def _deliver(self, force: bool = False) -> str | None:
+        """Send all that waits, or keep it in the pending file; return the MLflow run that has everything."""
         resting = self.lost_at is not None and time.monotonic() - self.lost_at < RETRY_S
         if resting and not force:
             self._keep(self.waiting[self.num_kept :])
-            return False
+            return None
         try:
-            self._open_run()
+            run_id, known = self._open_run()
             for item in self.waiting:
                 if "params" in item:
-                    self.store.send_params(self.run_id, item["params"])
-            rows = [item for item in self.waiting if item.get("step", 0) not in {0, *self.known}]
-            self.store.send_rows(self.run_id, rows)
+                    self.store.send_params(run_id, item["params"])
+            rows = [item for item in self.waiting if item.get("step", 0) not in {0, *known}]
+            self.store.send_rows(run_id, rows)
         except CatdogError as error:  # StoreError, or the note cannot be written
             self.known = None if self.run_id else set()  # what arrived in spite of it is asked for
             self.lose(error)
             self._keep(self.waiting[self.num_kept :])
-            return False
-        self.known.update(row["step"] for row in rows)
+            return None
+        known.update(row["step"] for row in rows)
         if self.num_kept:
             self.news.append("MLflow answers again and has what it missed.")
         self.waiting, self.num_kept, self.lost_at = [], 0, None
         (self.run_dir / PENDING_FILE).unlink(missing_ok=True)
-        return True
+        return run_id
 
-    def _open_run(self) -> None:
-        """Begin an MLflow run, or go on with the one of before; where that is gone, send all to a new one."""
-        if self.run_id is not None and self.known is None:
-            self.known = self.store.reopen(self.run_id)
-            if self.known is None:
-                self.news.append(f"MLflow does not have the run {self.run_id} any more: a new one is begun.")
-                self.run_id, self.known = None, set()
-        if self.run_id is None:
-            self.run_id = self.store.start(self.run_dir.name)
+    def _open_run(self) -> tuple[str, set[int]]:
+        """Start an MLflow run, or resume the one of before; return it, and the steps that it has.
+
+        Where the one of before is gone, all is sent to a new one.
+        """
+        run_id, known = self.run_id, self.known
+        if run_id is not None and known is None:
+            known = self.store.reopen(run_id)
+            if known is None:
+                self.news.append(f"MLflow does not have the run {run_id} any more: a new one is started.")
+        if run_id is None or known is None:
+            self.run_id = run_id = self.store.start(self.run_dir.name)
+            known = set()
             self._write_note(published=None)
+        self.known = known
+        return run_id, known
 
     def _write_note(self, published: dict[str, Any] | None) -> None:
         self.note = {

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import require
 from ..runs.directory import TENSORBOARD
 from ..runtime.startup import quiet_threads
 from ..training.events import EpochEnded, Event, RunResumed, RunStarted
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Log = Callable[[str], None]
 
@@ -33,7 +36,8 @@ class EventWriter:
     """
 
     def __init__(self, folder: Path, log: Log):
-        self.folder, self.log, self.step, self.writer = folder, log, 0, None
+        self.folder, self.log, self.step = folder, log, 0
+        self.writer: SummaryWriter | None = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunResumed):

@@ -174,7 +174,7 @@ def test_a_prepared_folder_into_a_file_and_on_with_it(place, capsys):
     write_checkpoint(place / "other.pt", seed=1)
     capsys.readouterr()
     assert cli.run(["predict", "prepared", "other.pt", "--output", "all.csv", "--resume"]) != 0
-    assert "Cannot go on with 'all.csv'" in capsys.readouterr().err
+    assert "Cannot resume 'all.csv'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--plot", "--sort-into"])

@@ -172,7 +172,7 @@ def test_a_manifest_takes_absolute_paths_and_no_split_column(pets, tmp_path):
         ("path,class,split\na.jpg,cat,train\na.jpg,cat,val\n", "lists 'a.jpg' twice"),
         ("path,class,split\na.jpg,cat,dev\n", "has the split 'dev'"),
         ("path,class,split\na.jpg,cat,train\n", "1 pictures .* do not exist under .* 'a.jpg'"),
-        ('path,class,split\n"a.jpg,cat,train\n', "no readable manifest"),
+        ('path,class,split\n"a.jpg,cat,train\n', "is not a readable manifest"),
     ],
 )
 def test_a_bad_manifest(tmp_path, text, message):

@@ -170,14 +170,14 @@ def test_a_finished_file_can_be_gone_on_with(place):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        (["pets/dogs", "best.pt"], "' exists: go on with it by --resume, replace it by --overwrite, or"),
+        (["pets/dogs", "best.pt"], "' exists: resume it with --resume, replace it with --overwrite, or"),
         (
             ["pets/cats", "best.pt", "--resume"],
             "its row 1 is of 'pets/dogs/0.png', but the input there is 'pe",
         ),
         (["pets/dogs/0.png", "best.pt", "--resume"], "row 2 is of 'pets/dogs/1.png', but there are fewer in"),
         (["pets/dogs", "other.pt", "--resume"], "which this checkpoint with these options does not"),
-        (["pets/dogs", "best.pt", "--resume", "--top-k", "1"], "Cannot go on with 'rows"),
+        (["pets/dogs", "best.pt", "--resume", "--top-k", "1"], "Cannot resume 'rows"),
     ],
 )
 def test_what_cannot_be_gone_on_with_is_left_alone(place, capsys, suffix, arguments, match):
@@ -210,7 +210,7 @@ def test_a_full_disk_is_one_sentence_and_can_be_gone_on_with(place, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     err = capsys.readouterr().err.splitlines()
-    assert "rows are kept: mend that and add --resume." in err[-1]
+    assert "rows are kept: fix that and add --resume." in err[-1]
     assert err[-1].startswith("Error: Cannot write 'rows.csv' (File too large)")
     assert (place / "rows.csv").stat().st_size == 700  # torn
     assert run("pets", "best.pt", "--output", "rows.csv", "--resume") == 1

@@ -264,7 +264,7 @@ ROWS = {
     "from one": ({"class_to_idx": {"a": 1, "b": 2}}, "does not number the classes from 0 on"),
     "twice": ({"class_to_idx": {"a": 0, "b": 0}}, "does not number the classes from 0 on"),
     "text index": ({"class_to_idx": {"a": "x", "b": 0}}, "not supported between"),
-    "number name": ({"class_to_idx": {1: 0, 2: 1}}, "a class whose name is no text"),
+    "number name": ({"class_to_idx": {1: 0, 2: 1}}, "a class whose name is not text"),
     "classes in a list": ({"class_to_idx": ["a", "b"]}, r"class_to_idx is \['a', 'b'\], but must be names"),
     "other hidden": ({"hidden_layers": [7]}, r"instead of"),
     "huge hidden": ({"hidden_layers": [10**9]}, "hidden layers is 1000000000"),

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 from ...errors import DataError
 
@@ -67,7 +67,7 @@ class _BoundedHeader(tarfile.TarInfo):
     """A header that may not be larger than any honest one: gzip packs a gigabyte of name into a megabyte."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "tarfile.TarInfo":
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if header.type in LONG_HEADERS and header.size > MAX_HEADER_BYTES:
             raise tarfile.ReadError("a member's header is too large")
@@ -80,7 +80,7 @@ class _Limited:
     def __init__(self, file: IO[bytes], size: int):
         self.file, self.left = file, size
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         data = self.file.read(size)
         self.left -= len(data)
         if self.left < 0:
@@ -105,9 +105,10 @@ def _iterate(path: Path) -> Iterator[tuple[str, int, IO[bytes], int]]:
                 raise _refuse(path, member.name, "is one of too many")
             if member.isdir():
                 continue
-            if not member.isreg():
+            file = archive.extractfile(member) if member.isreg() else None
+            if file is None:
                 raise _refuse(path, member.name, "is a link or a device")
-            yield member.name, member.size, archive.extractfile(member), 0
+            yield member.name, member.size, file, 0
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:

@@ -83,7 +83,8 @@ def _oval(x: float, y: float, rx: float, ry: float, tilt: float = 0, part: float
 
 def _blend(color: Color, other: Color, share: float) -> Color:
     """Return `color` with `share` (0 to 1) of `other` mixed in."""
-    return tuple(round(a + (b - a) * share) for a, b in zip(color, other, strict=True))
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(color, other, strict=True))
+    return red, green, blue
 
 
 def _light(fur: Color) -> Color:
@@ -179,8 +180,8 @@ def _draw_background(width: int, height: int, rng: random.Random) -> Image.Image
         for x in range(-height, width + height, 2 * step):
             draw.line([(x, 0), (x + lean, height)], fill=color, width=step // 2)
     elif kind == "hills":
-        for x, share in ((0.1, 0.4), (0.8, 0.6)):
-            center = (width * (x + rng.uniform(-0.1, 0.1)), height * rng.uniform(1.2, 1.4))
+        for place, share in ((0.1, 0.4), (0.8, 0.6)):
+            center = (width * (place + rng.uniform(-0.1, 0.1)), height * rng.uniform(1.2, 1.4))
             draw.circle(center, width * 0.5, fill=_blend(top, other, share))
     return image
 

@@ -4,12 +4,14 @@ All work is done in a hidden folder inside the wanted one, step by step, so that
 on where it was; class folders appear when they are complete.
 """
 
+import functools
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import DataError
 from .archives import unpack_archive
@@ -109,12 +111,7 @@ def download_dataset(
         if not (work / ARRANGED).exists():
             for remote in _list_remotes(name, base_url):
                 step = f"fetching {remote.name}"
-                fetch_file(
-                    remote,
-                    base / remote.name,
-                    lambda done, total, step=step: report(step, done, total),
-                    wait_s,
-                )
+                fetch_file(remote, base / remote.name, functools.partial(report, step), wait_s)
             _arrange(name, breeds, work, base, report)
         num_pictures = _move_in(work, root, plan)
     except OSError as error:
@@ -178,8 +175,7 @@ def _arrange(name: str, breeds: bool, work: Path, base: Path, report: Report) ->
     shutil.rmtree(arranged, ignore_errors=True)
     for path in sorted(base.iterdir()):
         if path.suffix in (".zip", ".gz", ".tgz"):
-            step = f"unpacking {path.name}"
-            unpack_archive(path, base, report=lambda done, total, step=step: report(step, done, total))
+            unpack_archive(path, base, report=functools.partial(report, f"unpacking {path.name}"))
     places = {
         "cats-vs-dogs": _place_petimages,
         "cats-vs-dogs-filtered": _place_filtered,
@@ -224,7 +220,7 @@ def _place_breeds(work: Path) -> Iterator[tuple[Path, str]]:
             yield path, f"{split}/{data.classes[label]}/{path.name}"
 
 
-def _open_pets(work: Path) -> Iterator[tuple[str, object]]:
+def _open_pets(work: Path) -> Iterator[tuple[str, Any]]:
     from ...runtime.vision import torchvision
 
     for split, part in (("train", "trainval"), ("test", "test")):

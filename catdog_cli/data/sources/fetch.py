@@ -65,7 +65,7 @@ def fetch_file(
             if failures == MAX_TRIES:
                 raise DataError(
                     f"The download of {remote.url!r} broke off at {_size(part):,} bytes ({error}): run the "
-                    "same command again, it goes on from there."
+                    "same command again to resume it."
                 ) from error
             time.sleep(wait_s * 2**failures if failures else 0)
     _verify(remote, part)
@@ -157,7 +157,7 @@ def _check_total(remote: RemoteFile, total: int | None) -> None:
 
 
 def _verify(remote: RemoteFile, part: Path) -> None:
-    """Check size and checksum; a wrong file is removed, so that the next call begins anew."""
+    """Check size and checksum; a wrong file is removed, so that the next call starts again."""
     problem = None
     if remote.num_bytes is not None and _size(part) != remote.num_bytes:
         problem = f"has {_size(part):,} bytes instead of {remote.num_bytes:,}"

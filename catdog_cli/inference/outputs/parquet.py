@@ -1,4 +1,4 @@
-"""Predictions as Parquet: made from the finished rows, and turned back to go on; the only user of pyarrow."""
+"""Predictions as Parquet: made from the finished rows, turned back to resume; the only user of pyarrow."""
 
 import os
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def write_parquet(rows: Iterator[list[str]], form: CsvForm, path: Path) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise CatdogError(
-            f"Cannot write {str(path)!r} ({reason}): the rows are kept beside it; mend that and add --resume."
+            f"Cannot write {str(path)!r} ({reason}): the rows are kept beside it; fix that and add --resume."
         ) from error
 
 
@@ -54,14 +54,14 @@ def read_parquet(path: Path, form: CsvForm) -> Iterator[list[Any]]:
         with parquet.ParquetFile(path) as file:
             if file.schema_arrow.names != [*form.columns, BYTES]:
                 raise DataError(
-                    f"Cannot go on with {str(path)!r} (its columns are others): give the options and the "
+                    f"Cannot resume {str(path)!r} (its columns are others): give the options and the "
                     "checkpoint of the run that wrote it, or --overwrite."
                 )
             for batch in file.iter_batches(GROUP_ROWS):
                 for *cells, raw in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     yield cells if raw is None else [os.fsdecode(raw), *cells[1:]]
     except (OSError, arrow.ArrowException) as error:
-        raise DataError(f"{str(path)!r} is no Parquet file that can be read ({error}).") from error
+        raise DataError(f"{str(path)!r} is not a readable Parquet file ({error}).") from error
 
 
 def _batches(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:

@@ -18,7 +18,7 @@ SAME = 0.02  # the same checkpoint on another device, in another precision
 
 
 class Output:
-    """Where the rows of one call go; a context manager that leaves a file which can be gone on with.
+    """Where the rows of one call go; a context manager that leaves a file that can be resumed.
 
     Parquet cannot grow, so its rows are gathered in FILE.parquet.rows.csv and turned into it at the end.
     """
@@ -43,7 +43,7 @@ class Output:
         found = [each for each in (self.rows_path, path) if os.path.lexists(each)]
         if found and not (resume or overwrite):
             raise SettingsError(
-                f"{found[0]!r} exists: go on with it by --resume, replace it by --overwrite, or give another "
+                f"{found[0]!r} exists: resume it with --resume, replace it with --overwrite, or give another "
                 "--output."
             )
         self.resuming = bool(found) and resume
@@ -122,7 +122,7 @@ class Output:
         Path(self.rows_path).unlink()
 
     def _restore(self) -> None:
-        """Turn a finished Parquet file back into rows, to go on with it."""
+        """Turn a finished Parquet file back into rows, to resume it."""
         self.file.start()
         try:
             for cells in parquet.read_parquet(Path(self.path), self.table):

@@ -64,10 +64,10 @@ class CsvForm:
 
     def decode(self, record: bytes) -> dict[str, Any]:
         """Return a record as a row of `make_row`, its best prediction alone."""
-        path, status, error, *best = self.decode_cells(record)[: len(BASE)]
+        path, status, error, class_name, name, probability = self.decode_cells(record)[: len(BASE)]
         if status != "ok":
             return {"path": path, "status": status, "error": error, "predictions": []}
-        best = {"class": best[0], "name": best[1], "probability": float(best[2])}
+        best = {"class": class_name, "name": name, "probability": float(probability)}
         return {"path": path, "status": status, "error": None, "predictions": [best]}
 
     def ends(self, record: bytes) -> bool:
@@ -107,7 +107,7 @@ class RowFile:
     """A file that rows are appended to, each in one piece, and synced every few seconds."""
 
     def __init__(self, path: str, form: CsvForm | JsonForm, mode: str):
-        """Open it; mode is "xb" (new), "wb" (replace) or "r+b" (go on).
+        """Open it; mode is "xb" (new), "wb" (replace) or "r+b" (resume).
 
         Raises:
             CatdogError: it cannot be opened, or another process writes it.
@@ -195,7 +195,7 @@ class RowFile:
 
     def _foreign(self, problem: str) -> DataError:
         return DataError(
-            f"Cannot go on with {self.path!r} ({problem}): give the options and the checkpoint of the run "
+            f"Cannot resume {self.path!r} ({problem}): give the options and the checkpoint of the run "
             "that wrote it, or --overwrite."
         )
 
@@ -204,7 +204,7 @@ class RowFile:
         try:
             yield
         except OSError as error:
-            kept = f"; {self.rows:,} rows are kept: mend that and add --resume" if self.rows else ""
+            kept = f"; {self.rows:,} rows are kept: fix that and add --resume" if self.rows else ""
             reason = error.strerror or error
             raise CatdogError(
                 f"{what} {self.path!r} ({reason}){kept or ': give another --output'}."

@@ -15,7 +15,7 @@ from ..urls import is_address
 class Sorter:
     """Puts each predicted picture under `folder`/CLASS; never moves one, never replaces a file.
 
-    Doing it twice changes nothing, so that a run can be gone on with. A second picture of the same name
+    Doing it twice changes nothing, so that a run can be resumed. A second picture of the same name
     gets eight digits of its path's digest behind its name.
     """
 

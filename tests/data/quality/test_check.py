@@ -207,7 +207,7 @@ def test_groups_of_a_split(tmp_path):
     assert not val & {named[path] for path in drawn.splits["train"].paths}
 
 
-@pytest.mark.parametrize(("pattern", "message"), [("(", "no regular expression"), ("xyz", "matches none")])
+@pytest.mark.parametrize(("pattern", "message"), [("(", "not a regular expression"), ("xyz", "matches none")])
 def test_bad_patterns(pets, pattern, message):
     with pytest.raises(DataError, match=message):
         group_images(scan_dataset(pets), "train", pattern)

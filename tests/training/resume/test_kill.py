@@ -206,7 +206,7 @@ def test_a_run_that_lost_its_last_checkpoint_is_not_written_over(few, tmp_path):
     train(settings_for(few), tmp_path / "run")
     (tmp_path / "run" / "last.pt").unlink()
     best = (tmp_path / "run" / "best.pt").read_bytes()
-    with pytest.raises(CheckpointError, match=r"has lost its last\.pt, without which it cannot go on"):
+    with pytest.raises(CheckpointError, match=r"has lost its last\.pt, without which it cannot be resumed"):
         resume(tmp_path / "run")
     with pytest.raises(CatdogError, match="holds a run already"):
         train(settings_for(few), tmp_path / "run")
