@@ -1,6 +1,7 @@
 """Small pictures and shared fixtures; no test reaches a network."""
 
 import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -77,8 +78,8 @@ def blank_plots() -> Iterator[None]:
     from catdog_cli.plots.canvas import save_figure
 
     def save_blank(*args, **_):
-        (path,) = (arg for arg in args if isinstance(arg, Path))
-        save_figure(Figure((0.1, 0.1)), path)
+        (place,) = (arg for arg in args if isinstance(arg, (Path, io.BytesIO)))
+        save_figure(Figure((0.1, 0.1)), place)
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("calibration", "confusion", "curves", "mistakes", "roc"):

@@ -95,6 +95,36 @@ def test_data_is_checked_split_and_prepared(pets, tmp_path):
     assert catdog_cli.prepare_data(pets, tmp_path / "prepared", size=16).num_pictures == 36
 
 
+def test_a_check_gives_what_the_command_prints(trained, pets, tmp_path, capsys):
+    (pets / "val" / "cats" / "0.png").write_bytes(b"<i>")
+    (pets / "train" / "dogs" / "0.png").rename(pets / "train" / "cats" / "<i>.png")
+    steps = []
+    features = catdog_cli.Predictor.load(trained[1].run_dir).features
+    found = catdog_cli.check_data(pets, features=features, on_progress=lambda *step: steps.append(step))
+    assert run(["data", "check", str(pets), "--checkpoint", str(trained[1].run_dir), "--json"]) == 0
+    assert found.to_dict() == json.loads(capsys.readouterr().out)
+    assert steps[0] == ("checking", 36, 36)
+    assert steps[-1] == ("looking for wrong labels", 36, 36)
+    assert [each.path for each in found.label_errors] == ["train/cats/<i>.png"]
+    text = str(found)
+    assert text.startswith(
+        f"{pets}: 36 pictures in 2 classes, the largest 1.1 times as large as the smallest"
+    )
+    assert "1 damaged" in text
+    assert "1 label probably wrong" in text
+    page = found._repr_html_()
+    assert "<title>" not in page
+    assert "<i>" not in page
+    assert 'src="data:image/jpeg;base64,' in page
+
+
+def test_labels_that_cannot_be_judged_are_a_warning(trained, tmp_path):
+    data = write_images(tmp_path / "few", {"cats": 1, "dogs": 1})
+    found = catdog_cli.check_data(data, features=catdog_cli.Predictor.load(trained[1].run_dir).features)
+    assert found.label_errors is None
+    assert "Wrong labels can only be found with two pictures in each" in str(found)
+
+
 def test_an_image_is_read_as_rows_of_pixels(tmp_path):
     Image.fromarray(np.full((3, 5, 3), 7, np.uint8)).save(tmp_path / "a.png")
     pixels = catdog_cli.read_image(tmp_path / "a.png")

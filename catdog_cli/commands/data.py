@@ -1,17 +1,14 @@
 """`catdog data`: get, check, split and prepare pictures; each command parses, calls the data part, prints."""
 
-import contextlib
 import sys
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
-from ..errors import DataError
+from ..runtime.progress import report_progress
 from .options import json_option
 from .output.check_table import describe_check
-from .output.terminal import echo, echo_json, echo_over
+from .output.terminal import echo, echo_json, log
 
 NAMES = "cats-vs-dogs|cats-vs-dogs-filtered|pets|flowers102"
 seed_option = click.option("--seed", default=0, show_default=True, help="Seed of all random numbers.")
@@ -43,8 +40,10 @@ def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json
     """
     from ..data.sources.sample import draw_dataset
 
-    with _progress("drawing") as report:
-        made = draw_dataset(root, num_per_class, val_per_class, seed, report)
+    with report_progress(None, show=True) as report:
+        made = draw_dataset(
+            root, num_per_class, val_per_class, seed, lambda done, total: report("drawing", done, total)
+        )
     found = {"root": str(made.root), "num_train": made.num_train, "num_val": made.num_val}
     _print(
         found,
@@ -75,7 +74,7 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
     echo(f"{source.title}; about {size} to download; licence: {source.licence}.", err=True)
     if not yes and sys.stdin.isatty():
         click.confirm("Download it?", default=True, abort=True, err=True)
-    with _step_progress() as report:
+    with report_progress(None, show=True) as report:
         done = download_dataset(name, root, breeds, report=report)
     found = {"root": str(done.root), "num_pictures": done.num_pictures, "already_there": done.already_there}
     note = "were there already" if done.already_there else "downloaded"
@@ -107,16 +106,15 @@ def check(
       catdog data check pictures --html check.html --exclude-list leave-out.txt
       catdog data check pictures --checkpoint best.pt --html check.html
     """
-    from ..data.quality.check import check_dataset
+    from ..data.api import check_data
     from ..data.quality.check_html import write_exclude_list, write_page
-    from ..data.scan import scan_dataset
 
-    predictor = _load_predictor(checkpoint) if checkpoint is not None else None
-    dataset = scan_dataset(root, leaks=False)
-    with _progress("checking") as report:
-        found = check_dataset(dataset, report)
-    if predictor is not None:
-        _check_labels(found, dataset, predictor)
+    features = None
+    if checkpoint is not None:
+        from ..inference.predictor import Predictor
+
+        features = Predictor.load(checkpoint).features
+    found = check_data(root, features=features, progress=True)
     _print(found.to_dict(), as_json, *describe_check(found))  # first: a file that fails costs no answer
     if page is not None:
         write_page(found, page)
@@ -149,8 +147,7 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
     """
     from ..data.api import split_data
 
-    with _progress("looking for look-alikes") as report:
-        drawn = split_data(root, manifest, on_progress=report, **given)
+    drawn = split_data(root, manifest, progress=True, **given)
     for warning in drawn.warnings:
         echo(f"Warning: {warning}", err=True)
     counts = {name: len(part) for name, part in drawn.splits.items()}
@@ -179,16 +176,9 @@ def prepare(
     """
     from ..data.api import prepare_data
 
-    with _progress("preparing") as report:
-        made = prepare_data(
-            root,
-            target,
-            size=size,
-            normalise=normalise,
-            exclude=exclude_list,
-            log=lambda text: echo(text, err=True),
-            on_progress=report,
-        )
+    made = prepare_data(
+        root, target, size=size, normalise=normalise, exclude=exclude_list, log=log, progress=True
+    )
     for path, reason in made.skipped:
         echo(f"Skipped {path!r}: {reason}", err=True)
     found = {
@@ -207,54 +197,3 @@ def _print(found: dict[str, Any], as_json: bool, *lines: str) -> None:
     else:
         for line in lines:
             echo(line)
-
-
-def _load_predictor(checkpoint: str) -> Any:
-    from ..inference.predictor import Predictor
-
-    return Predictor.load(checkpoint)
-
-
-def _check_labels(found: Any, dataset: Any, predictor: Any) -> None:
-    """Add the labels that are probably wrong to a report, or why they cannot be looked for."""
-    from ..data.quality.label_errors import list_label_errors
-
-    sources = [dataset.root / path for split in dataset.splits.values() for path in split.paths]
-    features = []
-    with _progress("looking for wrong labels") as report:
-        for row in predictor.features(sources):
-            features.append(None if row is None else row.numpy())
-            report(len(features), len(sources))
-    try:
-        found.label_errors = list_label_errors(dataset, features)
-    except DataError as error:  # all else that was found is still worth printing
-        found.warnings.append(str(error))
-
-
-@contextlib.contextmanager
-def _progress(step: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback (done, total) for one step; see `_step_progress`."""
-    with _step_progress() as report:
-        yield lambda done, total: report(step, done, total)
-
-
-@contextlib.contextmanager
-def _step_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a callback (step, done, total) that shows progress on a terminal's stderr, ten times a second."""
-    shown_at, width = 0.0, 0
-
-    def report(step: str, done: int, total: int) -> None:
-        nonlocal shown_at, width
-        now = time.monotonic()
-        if not sys.stderr.isatty() or (now - shown_at < 0.1 and done != total):
-            return
-        text = f"{step}: {done / total:.0%} of {total:,}" if total else f"{step}: {done:,}"
-        echo_over(f"{text:<{width}}")
-        shown_at, width = now, len(text)
-
-    try:
-        yield report
-    finally:
-        if width:
-            echo_over(" " * width)
-            echo_over("")

@@ -1,31 +1,64 @@
 """A data set from Python: check it, split it, prepare it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from ..runtime.progress import OnProgress, report_progress
 from ..settings_schema import check_range
 from .dataset import Dataset
 from .grouping import group_images
 from .prepare import PrepareSummary, prepare_dataset
 from .quality.check import CheckReport, check_dataset
+from .quality.label_errors import list_label_errors
 from .scan import scan_dataset
 from .splits import split_dataset, write_split
 
-OnProgress = Callable[[int, int], None]  # (done, total)
+if TYPE_CHECKING:
+    import torch
+
+Features = Callable[[Iterable[Path]], Iterable["torch.Tensor | None"]]
 
 
-def _ignore(done: int, total: int) -> None:
-    pass
-
-
-def check_data(data: str | Path, *, on_progress: OnProgress = _ignore) -> CheckReport:
+def check_data(
+    data: str | Path,
+    *,
+    features: Features | None = None,
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
+) -> CheckReport:
     """Decode every image of a data set and report what is wrong; nothing is changed.
+
+    Args:
+        features: what a network makes of images, such as `Predictor.load("best.pt").features`; labels that
+            are probably wrong are then found, too.
+        on_progress: called with (step, done, total).
+        progress: show a bar; None: in a notebook alone.
 
     Raises:
         DataError: there are no images.
     """
-    return check_dataset(scan_dataset(data, leaks=False), on_progress)
+    dataset = scan_dataset(data, leaks=False)
+    with report_progress(on_progress, progress) as report:
+        found = check_dataset(dataset, lambda done, total: report("checking", done, total))
+        return found if features is None else _doubt_labels(found, dataset, features, report)
+
+
+def _doubt_labels(
+    found: CheckReport, dataset: Dataset, features: Features, report: OnProgress
+) -> CheckReport:
+    """Return a report with the labels that are probably wrong, or with why they cannot be looked for."""
+    sources = [dataset.root / path for split in dataset.splits.values() for path in split.paths]
+    rows = []
+    for row in features(sources):
+        rows.append(None if row is None else row.numpy())
+        report("looking for wrong labels", len(rows), len(sources))
+    try:
+        return replace(found, label_errors=list_label_errors(dataset, rows))
+    except DataError as error:  # all else that was found is still worth having
+        return replace(found, warnings=[*found.warnings, str(error)])
 
 
 def split_data(
@@ -36,7 +69,8 @@ def split_data(
     test_fraction: float = 0.0,
     group_by: str | None = None,
     seed: int = 0,
-    on_progress: OnProgress = _ignore,
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
 ) -> Dataset:
     """Divide a data set into train, val and test, and write who is where into a CSV file.
 
@@ -46,6 +80,8 @@ def split_data(
     Args:
         manifest: the CSV file, which must not exist yet; every command takes it as DATA.
         group_by: a regular expression; images whose paths match in the same text stay together.
+        on_progress: called with (step, done, total).
+        progress: show a bar; None: in a notebook alone.
 
     Raises:
         DataError: the manifest exists, or the data has such sides already.
@@ -57,7 +93,8 @@ def split_data(
     if Path(manifest).exists():
         raise DataError(f"{str(manifest)!r} exists already: choose another name, or remove it first.")
     dataset = scan_dataset(data, leaks=False)
-    drawn = _draw(dataset, val_fraction, test_fraction, group_by, seed, on_progress)
+    with report_progress(on_progress, progress) as report:
+        drawn = _draw(dataset, val_fraction, test_fraction, group_by, seed, report)
     write_split(drawn, manifest, root=Path(manifest).parent)
     return drawn
 
@@ -68,7 +105,7 @@ def _draw(
     test_fraction: float,
     group_by: str | None,
     seed: int,
-    on_progress: OnProgress,
+    report: OnProgress,
 ) -> Dataset:
     """Return the data set with its splits drawn again, out of "all" or of train."""
     taken = [name for name in ("val", "test") if name in dataset.splits and (name == "val" or test_fraction)]
@@ -78,7 +115,8 @@ def _draw(
     side = next((name for name in ("all", "train") if name in dataset.splits), None)
     if side is None:
         return split_dataset(dataset, val_fraction, seed, test_fraction)  # says that there is no train
-    groups = group_images(dataset, side, group_by, on_progress)
+    step = "looking for look-alikes"
+    groups = group_images(dataset, side, group_by, lambda done, total: report(step, done, total))
     return split_dataset(dataset, val_fraction, seed, test_fraction, groups)
 
 
@@ -90,7 +128,8 @@ def prepare_data(
     normalise: bool = False,
     exclude: str | None = None,
     log: Callable[[str], None] = lambda text: None,
-    on_progress: OnProgress = _ignore,
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
 ) -> PrepareSummary:
     """Decode and resize every image once, into arrays in the folder `target`; continues after a break.
 
@@ -99,6 +138,8 @@ def prepare_data(
         normalise: store float32 from 0 to 1 instead of bytes.
         exclude: a file of paths to leave out.
         log: gets warnings.
+        on_progress: called with (step, done, total).
+        progress: show a bar; None: in a notebook alone.
 
     Raises:
         DataError: the data, or the folder, cannot be used.
@@ -106,4 +147,7 @@ def prepare_data(
     dataset = scan_dataset(data, exclude=exclude)
     for warning in dataset.warnings:
         log(f"Warning: {warning}")
-    return prepare_dataset(dataset, target, size, normalise, on_progress)
+    with report_progress(on_progress, progress) as report:
+        return prepare_dataset(
+            dataset, target, size, normalise, lambda done, total: report("preparing", done, total)
+        )

@@ -37,7 +37,7 @@ def report_progress(on_progress: OnProgress | None, show: bool | None) -> Iterat
         nonlocal shown
         if on_progress is not None:
             on_progress(step, done, total)
-        if canvas is not None and (time.monotonic() - shown >= LEAST_S or done >= total):
+        if canvas is not None and (time.monotonic() - shown >= LEAST_S or done == total):
             canvas.draw(step, done, total)
             shown = time.monotonic()
 

@@ -49,11 +49,6 @@ def echo_json(document: Any, start: str = "", end: str = "\n") -> None:
     click.echo(end, nl=False)
 
 
-def echo_over(text: str) -> None:
-    """Write over the line that stands on stderr, and stay on it."""
-    click.echo("\r" + printable(text), nl=False, err=True)
-
-
 def make_console(err: bool = False) -> "Console":
     """Return what draws tables and bars, taking text as it is; give it printable text."""
     from rich.console import Console

@@ -5,7 +5,7 @@ Read-only: each file is decoded in full, by the same function as in training, an
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ...errors import DataError
 from ...images.formats.jpeg import EXIF_ORIENTATION
 from ...images.read import ImageError, read_image
 from ...images.suffixes import IMAGE_FORMATS
+from ...runtime.text import printable
 from ..dataset import Dataset, class_counts
 from ..digests import file_digest, file_size, map_threads
 from .label_errors import LabelError, find_label_errors
@@ -63,9 +64,9 @@ class Duplicates:
         return len(set(self.splits)) > 1
 
 
-@dataclass
+@dataclass(frozen=True)
 class CheckReport:
-    """All that `check_dataset` found."""
+    """All that `check_data` found."""
 
     root: Path
     num_pictures: int
@@ -121,6 +122,38 @@ class CheckReport:
             "excluded": self.list_excluded(),
             "warnings": self.warnings,
         }
+
+    def __str__(self) -> str:
+        return "\n".join(map(printable, self._list_lines()))
+
+    def _list_lines(self) -> Iterator[str]:
+        """Yield sentences that count what was found; `to_dict` names it."""
+        yield (
+            f"{self.root}: {self.num_pictures:,} pictures in {len(self._class_names())} classes, the largest "
+            f"{self.imbalance:.1f} times as large as the smallest"
+        )
+        yield from (f"Warning: {warning}" for warning in self.warnings)
+        yield from (f"{count:,} {kind}" for kind, count in self.count_kinds().items())
+        if self.label_errors:
+            count = len(self.label_errors)
+            yield f"{count:,} label{'s' * (count != 1)} probably wrong"
+        if self.duplicates:
+            conflicts, leaks = (
+                sum(getattr(group, name) for group in self.duplicates) for name in ("conflict", "leak")
+            )
+            count = len(self.duplicates)
+            yield (
+                f"{count:,} group{'s' * (count != 1)} of copies and look-alikes: {conflicts:,} labelled "
+                f"differently, {leaks:,} in several splits"
+            )
+        if not (self.findings or self.duplicates or self.label_errors):
+            yield "Nothing is wrong with them."
+
+    def _repr_html_(self) -> str:
+        """Return the counts, and the first thumbnails of each kind of finding, for a notebook."""
+        from .check_html import build_page
+
+        return build_page(self, page=False)
 
 
 def _superfluous(group: Duplicates) -> list[str]:
