@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .data.api import check_data, prepare_data, split_data
     from .errors import CatdogError
+    from .evaluation.api import compare, evaluate
     from .images.read import read_pixels as read_image
     from .inference.predict import predict
     from .inference.predictor import Predictor
@@ -19,6 +20,8 @@ __all__ = [
     "Predictor",
     "__version__",
     "check_data",
+    "compare",
+    "evaluate",
     "find_learning_rate",
     "load_checkpoint",
     "predict",
@@ -33,6 +36,8 @@ _HOMES = {  # name: (module, its name there)
     "CatdogError": ("errors", "CatdogError"),
     "Predictor": ("inference.predictor", "Predictor"),
     "check_data": ("data.api", "check_data"),
+    "compare": ("evaluation.api", "compare"),
+    "evaluate": ("evaluation.api", "evaluate"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
     "load_checkpoint": ("runs.checkpoint", "load_checkpoint"),
     "predict": ("inference.predict", "predict"),

@@ -17,7 +17,7 @@ from .errors import CatdogError, InterruptedRunError
 from .runtime import startup
 
 COMMANDS = {  # name: (module under commands, one line for the list)
-    "train": "Train on a folder of labelled pictures, or go on with a run.",
+    "train": "Train on a folder of labelled pictures, or resume a run.",
     "predict": "Name what pictures show.",
     "evaluate": "Measure a checkpoint on labelled pictures, with a report.",
     "compare": "Measure two checkpoints on the same pictures.",
@@ -73,7 +73,9 @@ class LazyGroup(click.Group):
         attribute = name.replace("-", "_")
         return getattr(importlib.import_module(f"catdog_cli.commands.{attribute}"), attribute)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             close = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {close[0]!r}?" if close else "`catdog --help` lists all."
@@ -123,7 +125,8 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         if os.environ.get("RANK", "0") == "0":  # once, where a launcher started several of us
             if not isinstance(error, click.exceptions.NoArgsIsHelpError):  # the help, whose lines are ours
-                error.message = printable(error.message)  # may hold a name from a folder: catdog predict *
+                # may hold a name from a folder: catdog predict *; click's types call the attribute final
+                vars(error)["message"] = printable(error.message)
             error.show()
         return error.exit_code
     except InterruptedRunError as error:

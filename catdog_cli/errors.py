@@ -5,7 +5,7 @@ from types import ModuleType
 
 
 class CatdogError(Exception):
-    """Something the user can mend: what was given, what is wrong, what to do."""
+    """Something the user can fix: what was given, what is wrong, what to do."""
 
 
 class DataError(CatdogError):

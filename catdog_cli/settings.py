@@ -1,95 +1,36 @@
 """What a run is asked to do, as frozen dataclasses that check themselves.
 
 Each class turns into a plain dict (`to_dict`) and back (`from_dict`), which is how settings reach
-checkpoints, `settings.json` and recipe files. A field has the same name as its command-line option.
+checkpoints, `settings.json` and recipe files. A field has the same name as its command-line option, and says
+all there is to know about it; see `settings_schema`. What may not stand together is in `settings_rules`.
 """
 
 import dataclasses
-import difflib
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from .errors import SettingsError, quote
+from .settings_schema import (
+    FINE_TUNING,
+    GROUPS,
+    IMAGES,
+    MACHINE,
+    NETWORK,
+    RUN,
+    TRAINING,
+    PlainDict,
+    Setting,
+    about,
+    check_choice,
+    check_kind,
+    check_range,
+    settings_of,
+)
 
-OPTIMIZERS = ("adam", "adamw", "sgd", "lbfgs")
-SCHEDULERS = ("constant", "cosine", "step", "one-cycle")
 AUGMENTS = ("none", "light", "standard", "strong")
-MONITORS = ("accuracy", "loss", "f1", "auc")
-PRECISIONS = ("auto", "fp32", "bf16")
-DEVICES = ("auto", "cpu", "gpu")
 INTERPOLATIONS = ("bilinear", "bicubic")
-LARGEST = 10**15  # of whole numbers without another limit: a file may hold one of 5,000 digits
-
-
-class PlainDict:
-    """Turns a frozen dataclass into plain containers and back."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain containers: tuples become lists, nested settings become dicts."""
-        return _plain(dataclasses.asdict(self))
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Build from `to_dict`'s output; a missing field takes its default.
-
-        Raises:
-            SettingsError: a field is unknown, or its value fails the class's checks.
-        """
-        if not isinstance(values, dict):
-            raise SettingsError(f"{cls.__name__} is {quote(values)}, but must be names with values.")
-        fields = {item.name: item for item in dataclasses.fields(cls)}
-        for name in values:
-            if name not in fields:
-                close = difflib.get_close_matches(quote(name).strip("'"), fields, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(fields)}."
-                raise SettingsError(f"Unknown setting {quote(name)}{hint}")
-        made = {name: _revive(fields[name], value) for name, value in values.items()}
-        try:
-            return cls(**made)
-        except TypeError as error:
-            raise SettingsError(f"Incomplete {cls.__name__}: {error}.") from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _revive(item: dataclasses.Field, value: Any) -> Any:
-    kind = item.metadata.get("kind")
-    if kind is not None and isinstance(value, dict):
-        return kind.from_dict(value)
-    if kind is not None and isinstance(value, list):
-        return tuple(kind.from_dict(entry) if isinstance(entry, dict) else entry for entry in value)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise SettingsError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise SettingsError(f"{name} is {quote(value)}, but must be one of: {', '.join(choices)}.")
-
-
-def check_range(name: str, value: Any, low: float, high: float = math.inf, whole: bool = False) -> None:
-    """Raise SettingsError unless `value` is a number in [low, high], and whole if asked."""
-    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    high = LARGEST if isinstance(value, int) and high == math.inf else high
-    if not number or not low <= value <= high or value == math.inf:
-        wide = high == math.inf or (high == LARGEST and not (number and value > high))
-        bounds = f"of at least {low:g}" if wide else f"from {low:g} to {high:g}"
-        kind = "whole number" if whole else "number"
-        raise SettingsError(f"{name} is {quote(value)}, but must be a {kind} {bounds}.")
-
-
-def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> None:
-    """Raise SettingsError unless `value` is of `kind`, which a person would call `wanted`."""
-    if not isinstance(value, kind):
-        raise SettingsError(f"{name} is {quote(value)}, but must be {wanted}.")
 
 
 def save_interval(text: str) -> tuple[float, float]:
@@ -112,6 +53,39 @@ def save_interval(text: str) -> tuple[float, float]:
     return seconds or math.inf, int(batches or 0) or math.inf
 
 
+def _check_save_every(label: str, value: Any) -> None:
+    save_interval(value)
+
+
+def _check_layers(label: str, value: Any) -> None:
+    check_kind(label, value, (tuple, list), "a list of whole numbers")
+    check_range("number of hidden layers", len(value), 0, 100, whole=True)
+    for units in value:
+        check_range(label, units, 1, 65536, whole=True)
+
+
+def _check_unfreeze(label: str, value: Any) -> None:
+    if value != "all":
+        check_range(label, value, 0, whole=True)
+
+
+def _check_image_size(label: str, value: Any) -> None:
+    if value != 0 or isinstance(value, bool):
+        check_range(label, value, 8, 4096, whole=True)
+
+
+def _check_head(label: str, value: Any) -> None:
+    check_kind(label, value, HeadSpec, "the settings of a head")
+
+
+def _check_phases(label: str, value: Any) -> None:
+    check_kind(label, value, tuple, "a list of phases")
+    for phase in value:
+        check_kind("phase", phase, Phase, "the settings of a phase")
+    if not value:
+        raise SettingsError("There is no phase to train: give at least one.")
+
+
 @dataclass(frozen=True)
 class InputSpec(PlainDict):
     """How a picture becomes a network's input: the one contract between data and models.
@@ -126,7 +100,7 @@ class InputSpec(PlainDict):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_range("image size", self.size, 8, 4096, whole=True)
         check_range("resize", self.resize, self.size, 8192, whole=True)
         check_choice("interpolation", self.interpolation, INTERPOLATIONS)
@@ -145,15 +119,15 @@ class InputSpec(PlainDict):
 class HeadSpec(PlainDict):
     """What replaces a network's last Linear: hidden layers (units), ReLU, dropout, one output per class."""
 
-    hidden_layers: tuple[int, ...] = ()
-    dropout: float = 0.2
-
-    def __post_init__(self):
-        check_kind("hidden layers", self.hidden_layers, (tuple, list), "a list of whole numbers")
-        check_range("number of hidden layers", len(self.hidden_layers), 0, 100, whole=True)
-        for units in self.hidden_layers:
-            check_range("hidden layers", units, 1, 65536, whole=True)
-        check_range("dropout", self.dropout, 0, 0.99)
+    hidden_layers: tuple[int, ...] = field(
+        default=(),
+        metadata=about(
+            "Hidden layers of the head, such as 512,256.", NETWORK, tuple, default="none", check=_check_layers
+        ),
+    )
+    dropout: float = field(
+        default=0.2, metadata=about("Dropout in the head.", NETWORK, float, low=0, high=0.99)
+    )
 
 
 @dataclass(frozen=True)
@@ -164,163 +138,260 @@ class Phase(PlainDict):
     modules) or "all".
     """
 
-    name: str
-    epochs: int
-    learning_rate: float = 1e-3
-    unfreeze: int | Literal["all"] = 0
-    batch_size: int = 32
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    scheduler: str = "constant"
-    warmup_epochs: float = 0.0
-    label_smoothing: float = 0.0
-    class_weights: str = "none"
-    sampler: str = "shuffle"
-    augment: str = "none"
-    views: int = 0  # 0: a fresh view each epoch when augmenting; N: N fixed views, which can be cached
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    layer_decay: float = 1.0
-    clip_norm: float = 0.0
-    ema: float = 0.0
-    patience: int = 0
-    min_delta: float = 0.0
-    monitor: str = "accuracy"
-
-    def __post_init__(self):
-        check_kind("phase name", self.name, str, "a text")
-        check_range("epochs", self.epochs, 0, whole=True)
-        check_range("learning rate", self.learning_rate, 0)
-        if self.unfreeze != "all":
-            check_range("unfreeze", self.unfreeze, 0, whole=True)
-        check_range("batch size", self.batch_size, 1, whole=True)
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_range("weight decay", self.weight_decay, 0)
-        check_choice("scheduler", self.scheduler, SCHEDULERS)
-        check_range("warmup epochs", self.warmup_epochs, 0)
-        check_range("label smoothing", self.label_smoothing, 0, 0.99)
-        check_choice("class weights", self.class_weights, ("none", "balanced"))
-        check_choice("sampler", self.sampler, ("shuffle", "balanced"))
-        check_choice("augment", self.augment, AUGMENTS)
-        check_range("views", self.views, 0, 1000, whole=True)
-        check_range("mixup", self.mixup, 0)
-        check_range("cutmix", self.cutmix, 0)
-        check_range("layer decay", self.layer_decay, 1e-6, 1)
-        check_range("clip norm", self.clip_norm, 0)
-        check_range("ema", self.ema, 0, 0.999999)
-        check_range("patience", self.patience, 0, whole=True)
-        check_range("minimum change", self.min_delta, 0)
-        check_choice("monitor", self.monitor, MONITORS)
-
-
-# What solving the head in one go (lbfgs) does not look at; a value other than the default would be ignored.
-UNUSED_BY_LBFGS = (
-    "learning_rate",
-    "batch_size",
-    "scheduler",
-    "warmup_epochs",
-    "sampler",
-    "mixup",
-    "cutmix",
-    "layer_decay",
-    "clip_norm",
-    "ema",
-    "patience",
-)
-UNUSED_TOGETHER = (  # option, what makes it useless in a phase, what to do
-    ("views", lambda phase: phase.augment == "none", "fixes augmented views: add --augment"),
-    (
-        "warmup_epochs",
-        lambda phase: phase.scheduler == "one-cycle",
-        "does nothing with --scheduler one-cycle, which warms up by itself: leave it out",
-    ),
-)
-
-
-def check_combinations(phases: tuple[Phase, ...]) -> None:
-    """Refuse options that would be ignored beside others; checked when a run begins, not when one resumes.
-
-    Raises:
-        SettingsError: with the option, and what to do.
-    """
-    for phase in phases:
-        for name in UNUSED_BY_LBFGS if phase.optimizer == "lbfgs" else ():
-            if is_changed(phase, name):
-                raise SettingsError(
-                    f"{_option(name)} does nothing with --optimizer lbfgs, which solves the head in one go: "
-                    f"leave it out."
-                )
-        for name, is_useless, cure in UNUSED_TOGETHER:
-            if is_changed(phase, name) and is_useless(phase):
-                raise SettingsError(f"{_option(name)} {cure}.")
-    decaying = any(is_changed(phase, "layer_decay") for phase in phases)
-    if decaying and not any(phase.unfreeze for phase in phases):
-        raise SettingsError(
-            "--layer-decay slows earlier layers down, but only the head trains: add --fine-tune-epochs N, or "
-            "leave it out."
+    name: str = field(metadata=about(label="phase name"))
+    epochs: int = field(
+        metadata=about(
+            "Epochs of the first phase.", TRAINING, int, low=0, default="5, from scratch 20", on_resume=True
         )
+    )
+    learning_rate: float = field(
+        default=1e-3, metadata=about("Learning rate of the first phase.", TRAINING, float, low=0)
+    )
+    unfreeze: int | Literal["all"] = field(
+        default=0,
+        metadata=about(
+            "Layers that the second phase trains, from the end.",
+            FINE_TUNING,
+            metavar="all|N",
+            default="all",
+            check=_check_unfreeze,
+        ),
+    )
+    batch_size: int = field(default=32, metadata=about("Pictures a step.", TRAINING, int, low=1))
+    optimizer: str = field(
+        default="adam",
+        metadata=about("lbfgs: the exact linear head.", TRAINING, choices=("adam", "adamw", "sgd", "lbfgs")),
+    )
+    weight_decay: float = field(
+        default=0.0,
+        metadata=about("L2 strength.", TRAINING, float, low=0, default="0; lbfgs: found by folds"),
+    )
+    scheduler: str = field(
+        default="constant",
+        metadata=about(
+            "How the learning rate moves.", TRAINING, choices=("constant", "cosine", "step", "one-cycle")
+        ),
+    )
+    warmup_epochs: float = field(
+        default=0.0, metadata=about("Epochs in which the learning rate rises.", TRAINING, float, low=0)
+    )
+    label_smoothing: float = field(
+        default=0.0,
+        metadata=about("Share of the label spread over all classes.", IMAGES, float, low=0, high=0.99),
+    )
+    class_weights: str = field(
+        default="none", metadata=about("Weight of a class.", IMAGES, choices=("none", "balanced"))
+    )
+    sampler: str = field(
+        default="shuffle", metadata=about("How pictures are drawn.", IMAGES, choices=("shuffle", "balanced"))
+    )
+    augment: str = field(default="none", metadata=about("How pictures are varied.", IMAGES, choices=AUGMENTS))
+    views: int = field(
+        default=0,
+        metadata=about(
+            "Fixed variations a picture, kept in the cache.",
+            IMAGES,
+            int,
+            low=0,
+            high=1000,
+            default="0: always fresh",
+        ),
+    )
+    mixup: float = field(
+        default=0.0, metadata=about("Blend pictures.", IMAGES, float, low=0, metavar="ALPHA")
+    )
+    cutmix: float = field(
+        default=0.0, metadata=about("Paste parts of other pictures.", IMAGES, float, low=0, metavar="ALPHA")
+    )
+    layer_decay: float = field(
+        default=1.0,
+        metadata=about(
+            "Factor of the learning rate from block to block, to the front.",
+            FINE_TUNING,
+            float,
+            low=1e-6,
+            high=1,
+        ),
+    )
+    clip_norm: float = field(
+        default=0.0, metadata=about("Longest gradient.", TRAINING, float, low=0, default="0: any")
+    )
+    ema: float = field(
+        default=0.0,
+        metadata=about(
+            "Average the weights, such as 0.99.", TRAINING, float, low=0, high=0.999999, metavar="DECAY"
+        ),
+    )
+    patience: int = field(
+        default=0,
+        metadata=about("Stop after this many epochs without gain.", TRAINING, int, low=0, default="0: never"),
+    )
+    min_delta: float = field(
+        default=0.0,
+        metadata=about("Smallest gain that counts.", TRAINING, float, low=0, label="minimum change"),
+    )
+    monitor: str = field(
+        default="accuracy",
+        metadata=about(
+            "By what the best epoch is chosen.", TRAINING, choices=("accuracy", "loss", "f1", "auc")
+        ),
+    )
 
 
-def check_phase_number(phases: tuple[Phase, ...], number: int) -> None:
-    """Raise SettingsError unless there is a phase `number`, counted from 1."""
-    if not 1 <= number <= len(phases):
-        there = "is 1 phase: add --fine-tune-epochs N" if len(phases) == 1 else f"are {len(phases)} phases"
-        raise SettingsError(f"--phase {number}: there {there}.")
+@dataclass(frozen=True)
+class FineTuneOptions(PlainDict):
+    """What the command line says of a second phase, which `recipes.build` makes of it."""
 
-
-def is_changed(phase: Phase, name: str) -> bool:
-    """Say whether a field of a phase has another value than its default."""
-    return getattr(phase, name) != getattr(Phase, name)
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    fine_tune_epochs: int = field(
+        default=0, metadata=about("Epochs of a second phase.", FINE_TUNING, int, low=0, on_resume=True)
+    )
+    fine_tune_learning_rate: float = field(
+        default=0.0,
+        metadata=about(
+            "Learning rate of the second phase.", FINE_TUNING, float, low=0, default="a hundredth"
+        ),
+    )
 
 
 @dataclass(frozen=True)
 class TrainSettings(PlainDict):
     """All that one training run is asked to do."""
 
-    data: str
-    arch: str = "resnet18"
-    weights: str = "imagenet"
-    head: HeadSpec = field(default=HeadSpec(), metadata={"kind": HeadSpec})
-    phases: tuple[Phase, ...] = field(default=(Phase("head", 5),), metadata={"kind": Phase})
-    image_size: int = 0  # 0: what the weights were trained with
-    exclude: str = ""  # a file of pictures to leave out
-    val_fraction: float = 0.2
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"
-    workers: int = -1  # -1: chosen for the machine
-    micro_batch_size: int = 0  # most pictures at once in a step; 0: the whole batch, if it fits
-    compile: bool = False  # torch.compile for what trains of the backbone
-    deterministic: bool = False  # the same bits each time on a GPU, too
-    cache: bool = True
-    cache_limit: float = 10.0  # GB
-    max_bad_fraction: float = 0.01
-    save_every: str = "5m"  # how often last.pt is written within an epoch; see `save_interval`
+    data: str = field(metadata=about())
+    arch: str = field(
+        default="resnet18",
+        metadata=about("Network, as torchvision spells it; `catdog info` lists them.", NETWORK),
+    )
+    weights: str = field(
+        default="imagenet",
+        metadata=about(
+            "First weights of the backbone.",
+            NETWORK,
+            metavar="imagenet|none|FILE",
+            default="imagenet; simple_cnn: none",
+        ),
+    )
+    head: HeadSpec = field(default=HeadSpec(), metadata={"kind": HeadSpec, **about(check=_check_head)})
+    phases: tuple[Phase, ...] = field(
+        default=(Phase("head", 5),), metadata={"kind": Phase, **about(check=_check_phases)}
+    )
+    image_size: int = field(
+        default=0,
+        metadata=about(
+            "Input size.",
+            NETWORK,
+            int,
+            low=8,
+            high=4096,
+            metavar="PX",
+            default="the weights' own",
+            check=_check_image_size,
+        ),
+    )
+    exclude: str = field(
+        default="",
+        metadata=about(
+            "Pictures to leave out; `data check` writes such a list.", IMAGES, metavar="FILE", default=""
+        ),
+    )
+    val_fraction: float = field(
+        default=0.2, metadata=about("Share kept for validation.", IMAGES, float, low=0.01, high=0.9)
+    )
+    seed: int = field(
+        default=0, metadata=about("Seed of all random numbers.", RUN, int, low=0, high=2**63 - 1)
+    )
+    device: str = field(
+        default="auto",
+        metadata=about("Where to compute.", MACHINE, choices=("auto", "cpu", "gpu"), on_resume=True),
+    )
+    precision: str = field(
+        default="auto",
+        metadata=about(
+            "Of what is frozen, and of prediction.",
+            MACHINE,
+            choices=("auto", "fp32", "bf16"),
+            default="auto: bf16 where the processor has it",
+        ),
+    )
+    workers: int = field(
+        default=-1,  # chosen for the machine
+        metadata=about(
+            "Processes that load pictures.",
+            MACHINE,
+            int,
+            low=-1,
+            high=1024,
+            default="by machine",
+            on_resume=True,
+        ),
+    )
+    micro_batch_size: int = field(
+        default=0,
+        metadata=about(
+            "Most pictures at once in memory; a larger batch goes in parts.",
+            MACHINE,
+            int,
+            low=0,
+            default="0: all that fit",
+            on_resume=True,
+        ),
+    )
+    compile: bool = field(
+        default=False,
+        metadata=about(
+            "torch.compile what trains of the backbone: a minute first, then faster on GPUs.", MACHINE, bool
+        ),
+    )
+    deterministic: bool = field(
+        default=False,
+        metadata=about("The same bits each time on GPUs, too, but slower; CPUs always do.", MACHINE, bool),
+    )
+    cache: bool = field(
+        default=True,
+        metadata=about(
+            "Keep what the frozen network makes of pictures.", MACHINE, bool, default="yes", on_resume=True
+        ),
+    )
+    cache_limit: float = field(
+        default=10.0,
+        metadata=about(
+            "Most that the feature cache takes.", MACHINE, float, low=0, metavar="GB", on_resume=True
+        ),
+    )
+    max_bad_fraction: float = field(
+        default=0.01,
+        metadata=about("Share of unreadable pictures.", IMAGES, float, low=0, high=1, on_resume=True),
+    )
+    save_every: str = field(
+        default="5m",
+        metadata=about(
+            "Save within an epoch: 30s, 10m, 2h, or every N batches; off: only after epochs.",
+            RUN,
+            metavar="TIME|N",
+            on_resume=True,
+            check=_check_save_every,
+        ),
+    )
 
-    def __post_init__(self):
-        for name in ("data", "arch", "weights", "exclude"):
-            check_kind(name, getattr(self, name), str, "a text")
-        check_kind("head", self.head, HeadSpec, "the settings of a head")
-        check_kind("phases", self.phases, tuple, "a list of phases")
-        for phase in self.phases:
-            check_kind("phase", phase, Phase, "the settings of a phase")
-        if not self.phases:
-            raise SettingsError("There is no phase to train: give at least one.")
-        if self.image_size != 0 or isinstance(self.image_size, bool):
-            check_range("image size", self.image_size, 8, 4096, whole=True)
-        check_range("val fraction", self.val_fraction, 0.01, 0.9)
-        check_range("seed", self.seed, 0, 2**63 - 1, whole=True)
-        check_choice("device", self.device, DEVICES)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_range("workers", self.workers, -1, 1024, whole=True)
-        check_range("micro batch size", self.micro_batch_size, 0, whole=True)
-        check_kind("compile", self.compile, bool, "true or false")
-        check_kind("deterministic", self.deterministic, bool, "true or false")
-        check_kind("cache", self.cache, bool, "true or false")
-        check_range("cache limit", self.cache_limit, 0)
-        check_range("max bad fraction", self.max_bad_fraction, 0, 1)
-        save_interval(self.save_every)
+
+def list_options() -> dict[str, Setting]:
+    """Return every setting that is an option of `catdog train`, by its name, those of a group together."""
+    kinds = (TrainSettings, HeadSpec, FineTuneOptions, Phase)
+    found = {name: setting for kind in kinds for name, setting in settings_of(kind).items()}
+    return {name: found[name] for group in GROUPS for name in found if found[name].group == group}
+
+
+def option_name(name: str) -> str:
+    """Return a setting's name as the command line spells it: --batch-size."""
+    return "--" + name.replace("_", "-")
+
+
+def refuse_on_resume(given: dict[str, Any]) -> None:
+    """Raise SettingsError for the first option (None where not given) that a resumed run may not change."""
+    options = list_options()
+    for name, value in given.items():
+        if value is not None and not (name in options and options[name].on_resume):
+            raise SettingsError(
+                f"{option_name(name)} cannot change on resume: the run keeps its own. Leave it out, or start "
+                f"a new run."
+            )

@@ -1,6 +1,9 @@
 """The public API: lazy, complete, and leaving what the commands leave."""
 
+import base64
+import io
 import json
+import re
 import subprocess
 import sys
 
@@ -12,6 +15,7 @@ import catdog_cli
 from catdog_cli.cli import run
 from catdog_cli.training.events import EpochEnded, RunEnded
 from tests.commands.trained import train_tiny
+from tests.conftest import write_images
 from tests.inference.checkpoints import write_checkpoint
 
 TINY = {
@@ -30,8 +34,6 @@ def names_in(folder):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    from tests.conftest import write_images
-
     folder = tmp_path_factory.mktemp("api")
     counts = {"train/cats": 12, "train/dogs": 12, "val/cats": 6, "val/dogs": 6}
     pets, events = write_images(folder / "pets", counts), []
@@ -118,13 +120,81 @@ def test_prediction_gives_what_the_command_prints(trained, capsys, tmp_path):
     assert run(["predict", *photos, str(result.run_dir), "--top-k", "2", "--json"]) == 1
     assert [each.to_dict() for each in found] == json.loads(capsys.readouterr().out)
     assert "%" in str(found[0])
-    assert str(found[1]) == found[1]["error"]
+    assert str(found[1]) == found[1].error
     assert "<table>" in found[0]._repr_html_()
+    assert found._repr_html_().count("<img") == 1
+    assert found[0].predictions[0].name in str(found)
+    steps = []
+    catdog_cli.predict(photos, result.run_dir, on_progress=lambda *step: steps.append(step))
+    assert steps == [("predicting", 1, 2), ("predicting", 2, 2)]
 
 
+def test_evaluation_gives_what_the_command_prints_and_writes(trained, capsys, tmp_path):
+    pets, result, _ = trained
+    said, steps = [], []
+    found = catdog_cli.evaluate(
+        result.run_dir,
+        pets,
+        output=tmp_path / "report",
+        device="cpu",
+        log=said.append,
+        on_progress=lambda *step: steps.append(step),
+    )
+    options = ["--output", str(tmp_path / "other"), "--cpu"]
+    assert run(["evaluate", str(pets), str(result.run_dir), *options, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert found.to_dict() == json.loads(printed.out)
+    assert [line.replace("report/", "other/") for line in said] == printed.err.splitlines()
+    assert names_in(tmp_path / "report") == names_in(tmp_path / "other")
+    assert steps == [("measuring simple_cnn", done, 12) for done in range(13)]
+    assert (found.num_samples, found.split, found.class_names) == (12, "val", ["cats", "dogs"])
+
+
+@pytest.mark.plots
+def test_an_evaluation_prints_well_and_shows_its_confusion_matrix(trained):
+    pets, result, _ = trained
+    found = catdog_cli.evaluate(result.run_dir, pets, device="cpu")
+    text = str(found)
+    assert text.startswith(f"{result.run_dir} on {pets} (val)\n")
+    assert found.summary in text
+    assert re.search(rf"^accuracy +{found.accuracy:.4f}  0\.\d{{4}} to \d\.\d{{4}}$", text, re.MULTILINE)
+    assert re.search(r"^dogs( +[01]\.\d{4}){3} +6$", text, re.MULTILINE)
+    page = found._repr_html_()
+    assert page.count("<table") == 2
+    (png,) = re.findall(r'<img alt="confusion matrix" src="data:image/png;base64,([^"]+)"', page)
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        assert image.width > 300
+
+
+def test_a_comparison_gives_what_the_command_prints(trained, capsys):
+    pets, result, _ = trained
+    found = catdog_cli.compare(result.run_dir, result.checkpoint, pets, device="cpu")
+    paths = [str(result.run_dir), str(result.checkpoint)]
+    assert run(["compare", *paths, "--data", str(pets), "--cpu", "--json"]) == 0
+    assert found.to_dict() == json.loads(capsys.readouterr().out)
+    assert found.conclusion in str(found)
+    assert re.search(r"^second - first +\+0\.0 +- +\+0\.0000 +-$", str(found), re.MULTILINE)
+    assert found._repr_html_().count("<table") == 2
+
+
+def test_what_cannot_be_measured_is_an_error(trained, pets, tmp_path):
+    result = trained[1]
+    with pytest.raises(catdog_cli.CatdogError, match="has no split 'test', only train, val"):
+        catdog_cli.evaluate(result.run_dir, pets, split="test")
+    with pytest.raises(catdog_cli.CatdogError, match="No checkpoint at"):
+        catdog_cli.compare(result.run_dir, tmp_path / "gone.pt", pets)
+
+
+@pytest.mark.plots
 def test_html_holds_no_tag_from_a_class_name(tmp_path):
     Image.new("RGB", (50, 40)).save(tmp_path / "photo.png")
-    checkpoint = write_checkpoint(tmp_path / "best.pt", ("<b>", "dogs"))
+    checkpoint = write_checkpoint(tmp_path / "best.pt", ("<i>", "dogs"))
     (result,) = catdog_cli.predict(tmp_path / "photo.png", checkpoint)
-    assert "<b>" not in result._repr_html_()
-    assert "&lt;b&gt;" in result._repr_html_()
+    assert "<i>" not in result._repr_html_()
+    assert "&lt;i&gt;" in result._repr_html_()
+    data = write_images(tmp_path / "data", {"<i>": 2, "dogs": 2})
+    for found in (
+        catdog_cli.evaluate(checkpoint, data, device="cpu"),
+        catdog_cli.compare(checkpoint, checkpoint, data, device="cpu"),
+    ):
+        assert "<i>" not in found._repr_html_()

@@ -17,17 +17,20 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catdog_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-LOWEST = {"settings", "errors", "runtime"}
+SETTINGS = {"settings", "settings_schema", "settings_rules"}
+LOWEST = {"errors", "runtime"} | SETTINGS
 LIBRARY = LOWEST | {"images", "data", "models", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
     "errors": set(),
     "runtime": {"errors"},
-    "settings": {"errors"},
+    "settings_schema": {"errors"},
+    "settings": {"errors", "settings_schema"},
+    "settings_rules": {"errors", "settings_schema", "settings"},
     "images": LOWEST,
     "data": LOWEST | {"images"},
     "models": LOWEST,
     "plots": LOWEST,
-    "recipes": LOWEST,
+    "recipes": LOWEST | {"models"},  # which weights a network has
     "features": LOWEST | {"images", "data", "models"},
     "runs": LOWEST | {"images", "data", "models"},
     "evaluation": LIBRARY | {"plots", "inference"},
@@ -43,22 +46,30 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "data",
         "runs",
         "training",
+        "evaluation",
         "inference",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print
+TALKING_FILES = {"runtime/progress.py"}  # the bar that Python users ask for
 LIGHT = {
     "cli",
     "commands",
-    "settings",
+    *SETTINGS,
     "errors",
     "__init__",
     "__main__",
 }  # import nothing heavy at module level
-LIGHT_FILES = {"models/zoo/registry.py", "runtime/startup.py"}  # needed before what is heavy
+LIGHT_FILES = {  # needed before what is heavy
+    "models/zoo/registry.py",
+    "models/zoo/simple_cnn_source.py",
+    "models/zoo/source.py",
+    "models/zoo/torchvision_source.py",
+    "runtime/startup.py",
+}
 HEAVY = {"torch", "torchvision", "PIL", "numpy", "accelerate", "sklearn", "scipy", "matplotlib", "pandas"}
 IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}  # where they differ from the package's name
-MAX_FILE_LINES = 350
+MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 90  # the loop is one idea
 
 
@@ -145,7 +156,7 @@ def find_talk(path: str, tree: ast.Module) -> Iterator[str]:
     talk = {"print", "input", "sys.stdout", "sys.stderr"}
     for node in ast.walk(tree):
         is_talk = isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in talk
-        if is_talk and name_part(path) not in TALKERS:
+        if is_talk and name_part(path) not in TALKERS and path not in TALKING_FILES:
             yield f"{path}:{node.lineno}: only cli and commands may use {ast.unparse(node)}"
 
 
@@ -221,6 +232,7 @@ BROKEN = [
     ),
     ("models/heads.py", "import catdog_cli.data.scan", "models must not import data"),
     ("inference/batch.py", "from ..training.loop import fit", "inference must not import training"),
+    ("inference/batch.py", "from ..evaluation import metrics", "inference must not import evaluation"),
     ("training/loop.py", "from .. import commands", "training must not import commands"),
     ("settings.py", "from . import runs", "settings must not import runs"),
     ("runs/checkpoint.py", "from ..commands.options import x", "runs must not import commands"),
@@ -261,7 +273,7 @@ BROKEN = [
         "no extra 'parquet' with 'mlflow'",
     ),
     ("data/scan.py", "def f():\n    import requests", "setup.cfg does not declare requests"),
-    ("data/scan.py", "x = 1\n" * 351, "351 lines, at most 350"),
+    ("data/scan.py", "x = 1\n" * 401, "401 lines, at most 400"),
     ("data/scan.py", "def scan():\n" + "    x = 1\n" * 90, "scan has 91 lines, at most 90"),
 ]
 
@@ -319,3 +331,16 @@ def test_light_modules_load_nothing_heavy():
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments):
     assert list_loaded(f"import catdog_cli.cli as c; sys.argv[1:] = {arguments}; c.main()") == set()
+
+
+def test_every_file_beside_the_code_is_installed():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    patterns = {
+        (Path(*package.split(".")), pattern)
+        for package, block in config["options.package_data"].items()
+        for pattern in block.split()
+    }
+    listed = {file for folder, pattern in patterns for file in (ROOT / folder).glob(pattern)}
+    files = {file for file in PACKAGE.rglob("*") if file.is_file() and file.suffix not in (".py", ".pyc")}
+    assert files == listed

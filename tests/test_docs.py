@@ -1,5 +1,6 @@
 """README and the command line say the same: commands, options, examples, links and pictures."""
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -140,3 +141,11 @@ def test_mistakes_are_found(call, mistakes):
 def test_targets_are_files_alone():
     markdown = '[a](docs/a.md#top) ![b](b.png) [c](https://x.org/c) [d](#d) <img src="e.png">'
     assert list_targets(markdown) == ["docs/a.md", "b.png", "e.png"]
+
+
+def test_the_table_of_settings_is_what_the_settings_say():
+    spec = importlib.util.spec_from_file_location("settings_table", ROOT / "scripts" / "settings_table.py")
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert page == table.build_page(), "run scripts/settings-table"

@@ -1,6 +1,7 @@
 """The whole way on real photographs: train, go on, evaluate, predict."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -8,44 +9,26 @@ import pytest
 from catdog_cli.cli import run
 from catdog_cli.features.store import list_stores
 from tests.commands.trained import call
+from tests.conftest import PATIENCE_S
 from tests.training.runs import load
 from tests.training.test_distributed import LAUNCH, environment, farthest
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.plots, pytest.mark.xdist_group("photos")]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Return one feature cache for all tests here, so that features are computed once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def trained(shared, cache, tmp_path_factory):
-    """Return the run directory of the shortest command line there is."""
-    run_dir = tmp_path_factory.mktemp("runs") / "mobilenet_v2-1"
-    weights = shared / "weights" / "mobilenet_v2-imagenet.pth"
-    network = ["--arch", "mobilenet_v2", "--weights", str(weights), "--cpu"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CATDOG_CACHE", str(cache))
-        data = shared / "data" / "cats_dogs"
-        assert run(["train", str(data), *network, "--output", str(run_dir)]) == 0
-    return run_dir
-
-
-def test_frozen_network_and_a_head_reach_98_point_8_percent(trained):
-    rows = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
+def test_frozen_network_and_a_head_reach_98_point_8_percent(photo_run):
+    rows = [json.loads(line) for line in (photo_run / "history.jsonl").read_text().splitlines()]
     assert len(rows) == 5
     assert max(row["val_accuracy"] for row in rows) >= 0.988
     assert rows[-1]["num_bad"] == 0
 
 
-def test_evaluate_says_what_training_said(capsys, shared, trained, tmp_path):
+def test_evaluate_says_what_training_said(capsys, shared, photo_run, tmp_path):
     code, found, _ = call(
-        capsys, "evaluate", shared / "data" / "cats_dogs", trained, "--output", tmp_path / "report", "--cpu"
+        capsys, "evaluate", shared / "data" / "cats_dogs", photo_run, "--output", tmp_path / "report", "--cpu"
     )
     best = max(
-        map(json.loads, (trained / "history.jsonl").read_text().splitlines()),
+        map(json.loads, (photo_run / "history.jsonl").read_text().splitlines()),
         key=lambda row: (row["val_accuracy"], -row["val_loss"]),
     )
     assert code == 0
@@ -56,10 +39,10 @@ def test_evaluate_says_what_training_said(capsys, shared, trained, tmp_path):
     assert found["auc"] > 0.99
 
 
-def test_predict_names_photographs(capsys, shared, trained):
+def test_predict_names_photographs(capsys, shared, photo_run):
     folder = shared / "data" / "cats_dogs" / "val"
     photos = {path: name.name for name in folder.iterdir() for path in sorted(name.iterdir())[:8]}
-    code, found, _ = call(capsys, "predict", *photos, trained, "--cpu")
+    code, found, _ = call(capsys, "predict", *photos, photo_run, "--cpu")
     assert code == 0
     assert [row["status"] for row in found] == ["ok"] * len(photos)
     right = [
@@ -69,11 +52,12 @@ def test_predict_names_photographs(capsys, shared, trained):
     assert sum(row["predictions"][0]["probability"] > 0.9 for row in found) >= len(found) - 2
 
 
-def test_resume_extends_the_run_from_kept_features(capsys, trained, cache, monkeypatch):
-    monkeypatch.setenv("CATDOG_CACHE", str(cache))
+def test_resume_extends_the_run_from_kept_features(capsys, photo_run, photo_cache, tmp_path, monkeypatch):
+    run_dir = shutil.copytree(photo_run, tmp_path / "run")
+    monkeypatch.setenv("CATDOG_CACHE", str(photo_cache))
     stored = list_stores()
     assert sum(store["rows"] for store in stored) == 2500
-    code, found, talk = call(capsys, "train", "--resume", trained, "--epochs", 6)
+    code, found, talk = call(capsys, "train", "--resume", run_dir, "--epochs", 6)
     assert code == 0
     assert found["best"]["accuracy"] >= 0.988
     assert "head 6/6" in talk
@@ -106,7 +90,7 @@ def test_two_processes_train_the_head_that_one_does(shared, few_photos, tmp_path
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert started.returncode == 0, started.stderr
     one, two = (load(tmp_path / name) for name in ("one", "two"))

@@ -68,10 +68,10 @@ def fill_place(folder: Path) -> Path:
 def save_network_of_simple_cnn(path: Path) -> None:
     import torch
 
-    from catdog_cli.models.zoo.registry import build_model
+    from catdog_cli.models.zoo.registry import source_of
 
     torch.manual_seed(1)
-    torch.save(build_model("simple_cnn").state_dict(), path)
+    torch.save(source_of("simple_cnn").build("simple_cnn").state_dict(), path)
 
 
 def words(folder: Path, recipe: str, run_dir: Path, *more: str) -> list[str]:

@@ -104,6 +104,7 @@ def odd(tmp_path) -> Path:
     return root
 
 
+@pytest.mark.plots
 def test_classes_of_any_name_go_the_whole_way(tmp_path, odd, ask):
     """Check, split, prepare, train, info, evaluate: what they print, and the pages they write."""
     run_dir = tmp_path / f"run{ESCAPE}"

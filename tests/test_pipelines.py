@@ -63,6 +63,7 @@ def read_predictions(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.plots
 def test_pet_images_from_folders_to_predictions(pet_images, tmp_path, capsys):
     """Check, split 80/20, train from scratch into MLflow, predict in a batch, and measure both ways."""
     mlflow = pytest.importorskip("mlflow", reason="the extra 'track' is not installed")

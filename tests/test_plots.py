@@ -9,9 +9,12 @@ from PIL import Image
 
 from catdog_cli import plots
 from catdog_cli.errors import CatdogError
-from catdog_cli.evaluation.calibration import calibrate, measure_calibration
+from catdog_cli.evaluation.calibration import measure_calibration
 from catdog_cli.evaluation.metric_functions import confusion_matrix, reliability
+from catdog_cli.models.tasks import SINGLE_LABEL
 from catdog_cli.plots.canvas import DPI, fit_label, show_percent
+
+pytestmark = pytest.mark.plots
 
 AWKWARD = ["$\\frac{cats", "猫", "a " * 60, "line\nbreak", "<b>&amp;", "\udcff", "%s {0}", "-", "é", "'\""]
 
@@ -92,7 +95,7 @@ def test_the_best_epoch_is_the_most_accurate_then_the_lowest_loss(tmp_path):
 @pytest.mark.parametrize("number", [2, 10, 102])
 def test_pictures_of_an_evaluation(tmp_path, number):
     logits, labels = make_logits(number)
-    probabilities, names = calibrate(logits), name_classes(number)
+    probabilities, names = SINGLE_LABEL.probabilities(logits), name_classes(number)
     plots.plot_confusion(confusion_matrix(probabilities.argmax(1), labels, number), names, tmp_path / "c.png")
     plots.plot_roc(probabilities, labels, names, tmp_path / "r.png")
     found = measure_calibration(logits, labels)

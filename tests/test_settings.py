@@ -7,9 +7,18 @@ import math
 import pytest
 
 from catdog_cli.errors import SettingsError
-from catdog_cli.recipes import load_recipe, recipe_names
+from catdog_cli.recipes import recipe_names
 from catdog_cli.recipes.build import build_settings
-from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings, check_combinations, save_interval
+from catdog_cli.settings import (
+    HeadSpec,
+    InputSpec,
+    Phase,
+    TrainSettings,
+    list_options,
+    refuse_on_resume,
+    save_interval,
+)
+from catdog_cli.settings_rules import check_combinations
 
 FULL = TrainSettings(
     data="pets",
@@ -233,6 +242,18 @@ USELESS = [
     (LBFGS | {"learning_rate": 0.1}, "--learning-rate does nothing with --optimizer lbfgs"),
     (LBFGS | {"batch_size": 7}, "--batch-size does nothing with --optimizer lbfgs"),
     (LBFGS | {"patience": 3}, "--patience does nothing with --optimizer lbfgs"),
+    (LBFGS | {"min_delta": 0.1}, "--min-delta does nothing with --optimizer lbfgs"),
+    (LBFGS | {"dropout": 0.5}, "--dropout does nothing with --optimizer lbfgs"),
+    (LBFGS | {"epochs": 2}, "--optimizer lbfgs reaches the optimum in one epoch: leave out --epochs"),
+    (LBFGS | {"hidden_layers": (4,)}, "--optimizer lbfgs solves a linear head alone"),
+    (LBFGS | {"weights": "none"}, "--optimizer lbfgs solves a linear head alone"),
+    (LBFGS | {"augment": "light"}, "--optimizer lbfgs needs fixed views: add --views N"),
+    (LBFGS | {"cache": False}, "lbfgs needs the features of all pictures at hand, but --no-cache keeps none"),
+    ({"compile": True}, "--compile speeds up what trains of the backbone, but only the head trains"),
+    ({"cache": False, "cache_limit": 3.0}, "--cache-limit does nothing with --no-cache"),
+    ({"epochs": 0}, "--epochs 0 trains nothing: give at least 1"),
+    ({"unfreeze": 3}, "--unfreeze belongs to a second phase: add --fine-tune-epochs N"),
+    ({"fine_tune_learning_rate": 0.1}, "--fine-tune-learning-rate belongs to a second phase"),
     ({"views": 2}, "--views fixes augmented views: add --augment"),
     (
         {"scheduler": "one-cycle", "warmup_epochs": 1.0},
@@ -245,7 +266,7 @@ USELESS = [
 @pytest.mark.parametrize(("options", "match"), USELESS)
 def test_an_option_that_would_be_ignored_is_refused(options, match):
     with pytest.raises(SettingsError, match=match):
-        check_combinations(build_settings("pets", options).phases)
+        check_combinations(build_settings("pets", options))
 
 
 def test_what_the_second_phase_uses_is_not_refused_for_the_first():
@@ -256,12 +277,36 @@ def test_what_the_second_phase_uses_is_not_refused_for_the_first():
         "learning_rate": 0.01,
         "layer_decay": 0.8,
     }
-    first, second = build_settings("pets", options).phases
-    check_combinations((first, second))
+    settings = build_settings("pets", options)
+    check_combinations(settings)
+    first, second = settings.phases
     assert (first.ema, second.ema, second.batch_size, second.layer_decay) == (0.0, 0.9, 7, 0.8)
     assert second.learning_rate == pytest.approx(1e-4)
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_no_shipped_recipe_holds_an_option_that_is_ignored(name):
-    check_combinations(load_recipe(name).phases)
+    check_combinations(build_settings("pets", {}, name))
+
+
+def test_what_may_change_on_resume_is_what_the_settings_say():
+    free = {name for name, setting in list_options().items() if setting.on_resume}
+    assert free == {
+        *("epochs", "fine_tune_epochs", "device", "workers", "micro_batch_size", "cache", "cache_limit"),
+        *("max_bad_fraction", "save_every"),
+    }
+    refuse_on_resume(dict.fromkeys(free, 1) | {"arch": None})
+    with pytest.raises(SettingsError, match="--batch-size cannot change on resume: the run keeps its own"):
+        refuse_on_resume({"batch_size": 8})
+
+
+def test_every_option_of_the_command_and_of_python_is_a_setting():
+    from inspect import signature
+
+    from catdog_cli import resume, train
+
+    options = list_options()
+    others = {"data", "recipe", "output", "listeners", "log", "should_stop"}
+    assert set(signature(train).parameters) - others == set(options)
+    free = {name for name, setting in options.items() if setting.on_resume}
+    assert set(signature(resume).parameters) - {"run", "accept_changed_data"} - others == free

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from catdog_cli.runs.compare_runs import compare_runs, find_damage, find_differences
+from tests.conftest import PATIENCE_S, write_images
 from tests.training.runs import load, settings_for, train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +25,7 @@ def test_nothing_is_lost(tmp_path):
         env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     total = [cell.strip() for cell in re.search(r"\| in all (.*)", done.stdout).group(1).split("|")[1:-1]]
@@ -42,8 +43,6 @@ def test_an_unknown_recipe_is_wrong_usage():
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """Return the directories of two equal runs."""
-    from tests.conftest import write_images
-
     folder = tmp_path_factory.mktemp("pair")
     data = write_images(folder / "data", {"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2})
     for name in ("first", "second"):

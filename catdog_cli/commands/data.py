@@ -241,19 +241,20 @@ def _progress(step: str) -> Iterator[Callable[[int, int], None]]:
 @contextlib.contextmanager
 def _step_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Yield a callback (step, done, total) that shows progress on a terminal's stderr, ten times a second."""
-    shown = [0.0, 0]
+    shown_at, width = 0.0, 0
 
     def report(step: str, done: int, total: int) -> None:
+        nonlocal shown_at, width
         now = time.monotonic()
-        if not sys.stderr.isatty() or (now - shown[0] < 0.1 and done != total):
+        if not sys.stderr.isatty() or (now - shown_at < 0.1 and done != total):
             return
         text = f"{step}: {done / total:.0%} of {total:,}" if total else f"{step}: {done:,}"
-        echo_over(f"{text:<{shown[1]}}")
-        shown[:] = now, len(text)
+        echo_over(f"{text:<{width}}")
+        shown_at, width = now, len(text)
 
     try:
         yield report
     finally:
-        if shown[1]:
-            echo_over(" " * shown[1])
+        if width:
+            echo_over(" " * width)
             echo_over("")

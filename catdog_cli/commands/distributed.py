@@ -10,13 +10,17 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from ..errors import CatdogError, InterruptedRunError, LostProcessError
 from ..runtime.distributed import SOLO, Group, is_launched, open_group
 from .output.terminal import echo
+
+if TYPE_CHECKING:
+    from ..inference.predictor import Predictor
 
 T = TypeVar("T")
 QUIET_S = 1.0  # a silent process ends a little later than the one that talks
@@ -61,7 +65,7 @@ def several(device: str | None) -> Iterator[Group]:
     group.close()
 
 
-def share_out(predictor: Any, work: Callable[[], T]) -> T | None:
+def share_out(predictor: "Predictor", work: Callable[[], T]) -> T | None:
     """Return what `work` returns in the main process; the others predict for it, and return None."""
     if predictor.group.is_main:
         result = work()
@@ -77,8 +81,10 @@ def share_out(predictor: Any, work: Callable[[], T]) -> T | None:
 
 
 def log_memory(size: int) -> None:
-    """Say that prediction goes on with fewer pictures at once."""
-    echo(f"Out of memory: going on with at most {size} pictures at once.", err=True)
+    """Say that prediction continues with fewer images at once."""
+    from ..inference.predictor import describe_shrink
+
+    echo(describe_shrink(size), err=True)
 
 
 def _meet(device: str | None) -> Group:
@@ -95,7 +101,7 @@ def _meet(device: str | None) -> Group:
     return open_group(cpu=device == "cpu" or not torch.cuda.is_available())
 
 
-def _end(number: int, frame: Any) -> None:
+def _end(number: int, frame: FrameType | None) -> None:
     raise EndedError("Ended by SIGTERM, from `kill` or from the launcher because another process has ended")
 
 

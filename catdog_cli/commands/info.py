@@ -1,6 +1,7 @@
 """`catdog info`: networks, a network's layers, what a checkpoint holds, the feature cache."""
 
 import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -55,7 +56,7 @@ def info(
         _print(describe_checkpoint(target), as_json, info_text.format_checkpoint)
 
 
-def _print(facts: dict[str, Any], as_json: bool, describe: Any) -> None:
+def _print(facts: dict[str, Any], as_json: bool, describe: Callable[[dict[str, Any]], Iterable[str]]) -> None:
     if as_json:
         echo_json(facts)
     else:
@@ -68,9 +69,9 @@ def _is_arch(target: str) -> bool:
 
     A file or folder called like a network is reached as ./resnet18.
     """
-    from ..models.zoo.registry import FIRST_CLASS, arch_names
+    from ..models.zoo.registry import arch_names, first_class_archs
 
-    if target in FIRST_CLASS:
+    if target in first_class_archs():
         return True
     looks_like_path = os.sep in target or "." in target or not target
     return not looks_like_path and (not os.path.lexists(target) or target in arch_names())
@@ -78,10 +79,10 @@ def _is_arch(target: str) -> bool:
 
 def _describe_archs(all_archs: bool) -> dict[str, Any]:
     from ..models.zoo.describe import describe_arch
-    from ..models.zoo.registry import FIRST_CLASS, arch_names
+    from ..models.zoo.registry import arch_names, first_class_archs
 
     names = arch_names()
-    detailed = names if all_archs else list(FIRST_CLASS)
+    detailed = names if all_archs else first_class_archs()
     others = [name for name in names if name not in detailed]
     return {"archs": [describe_arch(name) for name in detailed], "others": others}
 

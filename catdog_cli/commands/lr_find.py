@@ -1,11 +1,11 @@
 """`catdog lr-find`: parse, call `training.lr_finder`, draw, print."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import SettingsError
-from ..settings import check_phase_number
+from ..settings_rules import check_phase_number
 from . import options
 from .output.terminal import echo, echo_json
 from .output.train_progress import TrainReport
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from ..training.lr_finder import RateTest
 
 
-@click.command("lr-find")
+@click.command("lr-find", cls=options.GroupedCommand)
 @click.argument("data")
 @options.trial_options
 @click.option("--phase", type=click.IntRange(min=1), default=1, help="Which phase's rate.  [default: 1]")
 @click.option("--plot", type=click.Path(), default="lr-find.png", help="The curve.  [default: lr-find.png]")
 @options.json_option
 def lr_find(
-    data: str, recipe: str | None, config: str | None, phase: int, plot: str, as_json: bool, **given
+    data: str, recipe: str | None, config: str | None, phase: int, plot: str, as_json: bool, **given: Any
 ) -> None:
     """Raise the learning rate batch by batch, watch the loss, and suggest a rate. Trains nothing.
 

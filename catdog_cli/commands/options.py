@@ -1,5 +1,6 @@
-"""Option decorators that commands share, and reading an option file."""
+"""Options that commands share, made from what the settings say of themselves; and reading an option file."""
 
+import functools
 import tomllib
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,35 @@ from ..recipes.build import (
     parse_unfreeze,
 )
 from ..runtime.files import read_text
-from ..settings import AUGMENTS, MONITORS, OPTIMIZERS, PRECISIONS, SCHEDULERS, TrainSettings
+from ..settings import TrainSettings, list_options, option_name
+from ..settings_schema import GROUPS, MACHINE, RUN, Setting
 
 TRAIN_ALONE = ("recipe", "output", "save_every", "mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
+TRAIN_OPTIONS = list_options()
+TRACKING = "Tracking"
+HEADINGS = (*GROUPS, TRACKING, "Other options")  # of --help, in this order
+
+
+class GroupedOption(click.Option):
+    """An option that stands under a heading in `--help`."""
+
+    def __init__(self, *args: Any, group: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose `--help` lists its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx)
+            if record is not None and isinstance(option, click.Option):
+                found.setdefault(getattr(option, "group", HEADINGS[-1]), []).append(record)
+        for heading in sorted(found, key=HEADINGS.index):
+            with formatter.section(heading):
+                formatter.write_dl(found[heading])
 
 
 class Layers(click.ParamType):
@@ -53,133 +80,66 @@ def add_options(*options: Callable) -> Callable:
     return decorate
 
 
-device_options = add_options(
-    click.option("--gpu", "device", flag_value="gpu", help="Compute on the GPU; an error if there is none."),
-    click.option("--cpu", "device", flag_value="cpu", help="Compute on the CPU."),
-)
-exclude_option = click.option(
-    "--exclude", metavar="FILE", help="Pictures to leave out; `data check` writes such a list."
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-precision_option = click.option(
-    "--precision", type=click.Choice(PRECISIONS), help="Default auto: bf16 where the processor has it."
-)
+def setting_option(name: str) -> Callable:
+    """Return the option of a setting: its type, help and default are what the setting says."""
+    setting = TRAIN_OPTIONS[name]
+    text = setting.help + (f"  [default: {setting.default}]" if setting.default else "")
+    declared, kind = option_name(name), _click_type(setting)
+    if setting.kind is bool:
+        declared, kind = f"{declared}/--no-{name.replace('_', '-')}", None
+    return click.option(
+        declared,
+        cls=GroupedOption,
+        group=setting.group,
+        type=kind,
+        default=None,
+        metavar=setting.metavar,
+        help=text,
+    )
 
-network_options = add_options(
-    click.option(
-        "--arch", help="Network, as torchvision spells it; `catdog info` lists them.  [default: resnet18]"
+
+def _click_type(setting: Setting) -> Any:
+    special = {"hidden layers": Layers(), "unfreeze": Unfreeze()}
+    if setting.label in special:
+        return special[setting.label]
+    return click.Choice(setting.choices) if setting.choices else setting.kind
+
+
+run_option = functools.partial(click.option, cls=GroupedOption, group=RUN)
+machine_option = functools.partial(click.option, cls=GroupedOption, group=MACHINE)
+tracking_option = functools.partial(click.option, cls=GroupedOption, group=TRACKING)
+
+device_options = add_options(
+    machine_option(
+        "--gpu", "device", flag_value="gpu", help="Compute on the GPU; an error if there is none."
     ),
-    click.option(
-        "--weights",
-        metavar="imagenet|none|FILE",
-        help="First weights of the backbone.  [default: imagenet; simple_cnn: none]",
-    ),
-    click.option(
-        "--hidden-layers", type=Layers(), help="Hidden layers of the head, such as 512,256.  [default: none]"
-    ),
-    click.option("--dropout", type=float, help="Dropout in the head.  [default: 0.2]"),
-    click.option("--image-size", type=int, metavar="PX", help="Input size; default: the weights' own."),
+    machine_option("--cpu", "device", flag_value="cpu", help="Compute on the CPU."),
 )
-phase_options = add_options(
-    click.option("--epochs", type=int, help="Epochs of the first phase.  [default: 5, from scratch 20]"),
-    click.option("--learning-rate", type=float, help="Rate of the first phase.  [default: 0.001]"),
-    click.option("--fine-tune-epochs", type=int, help="Epochs of a second phase.  [default: 0]"),
-    click.option("--fine-tune-learning-rate", type=float, help="Its rate.  [default: a hundredth]"),
-    click.option("--unfreeze", type=Unfreeze(), help="Layers that it trains, from the end.  [default: all]"),
-    click.option("--batch-size", type=int, help="Pictures a step.  [default: 32]"),
-    click.option(
-        "--optimizer", type=click.Choice(OPTIMIZERS), help="lbfgs: the exact linear head.  [default: adam]"
-    ),
-    click.option("--weight-decay", type=float, help="L2 strength.  [default: 0; lbfgs: found by folds]"),
-    click.option(
-        "--scheduler", type=click.Choice(SCHEDULERS), help="How the rate moves.  [default: constant]"
-    ),
-    click.option("--warmup-epochs", type=float, help="Epochs in which the rate rises.  [default: 0]"),
-    click.option(
-        "--label-smoothing", type=float, help="Share of the label spread over all classes.  [default: 0]"
-    ),
-    click.option(
-        "--class-weights", type=click.Choice(("none", "balanced")), help="Weight of a class.  [default: none]"
-    ),
-    click.option(
-        "--sampler",
-        type=click.Choice(("shuffle", "balanced")),
-        help="How pictures are drawn.  [default: shuffle]",
-    ),
-    click.option("--augment", type=click.Choice(AUGMENTS), help="How pictures are varied.  [default: none]"),
-    click.option(
-        "--views", type=int, help="Fixed variations a picture, kept in the cache.  [default: 0: always fresh]"
-    ),
-    click.option("--mixup", type=float, metavar="ALPHA", help="Blend pictures.  [default: 0]"),
-    click.option(
-        "--cutmix", type=float, metavar="ALPHA", help="Paste parts of other pictures.  [default: 0]"
-    ),
-    click.option(
-        "--layer-decay",
-        type=float,
-        help="Factor of the rate from block to block, to the front.  [default: 1]",
-    ),
-    click.option("--clip-norm", type=float, help="Longest gradient.  [default: 0: any]"),
-    click.option(
-        "--ema", type=float, metavar="DECAY", help="Average the weights, such as 0.99.  [default: 0]"
-    ),
-    click.option(
-        "--patience", type=int, help="Stop after this many epochs without gain.  [default: 0: never]"
-    ),
-    click.option("--min-delta", type=float, help="Smallest gain that counts.  [default: 0]"),
-    click.option("--monitor", type=click.Choice(MONITORS), help="What is best.  [default: accuracy]"),
+exclude_option = setting_option("exclude")
+precision_option = setting_option("precision")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
+recipe_option = run_option(
+    "--recipe", metavar="NAME|FILE", help="Phases from a recipe; `catdog info --recipes` lists them."
 )
-run_options = add_options(
-    click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]"),
-    exclude_option,
-    click.option("--val-fraction", type=float, help="Share kept for validation.  [default: 0.2]"),
-    click.option("--workers", type=int, help="Processes that load pictures.  [default: by machine]"),
-    click.option(
-        "--micro-batch-size",
-        type=int,
-        help="Most pictures at once in memory; a larger batch goes in parts.  [default: 0: all that fit]",
-    ),
-    click.option(
-        "--compile/--no-compile",
-        default=None,
-        help="torch.compile what trains of the backbone: a minute first, then faster on GPUs.  [default: no]",
-    ),
-    click.option(
-        "--deterministic/--no-deterministic",
-        default=None,
-        help="The same bits each time on GPUs, too, but slower; CPUs always do.  [default: no]",
-    ),
-    click.option(
-        "--cache/--no-cache",
-        default=None,
-        help="Keep what the frozen network makes of pictures.  [default: cache]",
-    ),
-    click.option(
-        "--cache-limit", type=float, metavar="GB", help="Most that the feature cache takes.  [default: 10]"
-    ),
-    click.option("--max-bad-fraction", type=float, help="Share of unreadable pictures.  [default: 0.01]"),
+config_option = run_option(
+    "--config", type=click.Path(), help="Options from a TOML file; the command line wins."
 )
+train_options = add_options(*(setting_option(name) for name in TRAIN_OPTIONS if name != "device"))
 trial_options = add_options(  # of commands that train a little, as `catdog train` would
-    network_options,
-    phase_options,
-    run_options,
+    *(setting_option(name) for name in TRAIN_OPTIONS if name not in ("device", "save_every")),
     device_options,
-    precision_option,
-    click.option("--recipe", metavar="NAME|FILE", help="Phases from a recipe instead of options."),
-    click.option("--config", type=click.Path(), help="Options from a TOML file; the command line wins."),
-)
-save_every_option = click.option(
-    "--save-every",
-    metavar="TIME|N",
-    help="Save within an epoch: 30s, 10m, 2h, or every N batches; off: only after epochs.  [default: 5m]",
+    recipe_option,
+    config_option,
 )
 tracking_options = add_options(
-    click.option(
+    tracking_option(
         "--mlflow", metavar="URI", help="Follow the run in MLflow: server, sqlite:///FILE or folder."
     ),
-    click.option("--mlflow-experiment", metavar="NAME", help="Where the run goes.  [default: catdog]"),
-    click.option("--mlflow-model", metavar="NAME", help="Register the best checkpoint there as this model."),
-    click.option(
+    tracking_option("--mlflow-experiment", metavar="NAME", help="Where the run goes.  [default: catdog]"),
+    tracking_option(
+        "--mlflow-model", metavar="NAME", help="Register the best checkpoint there as this model."
+    ),
+    tracking_option(
         "--tensorboard", is_flag=True, default=None, help="Write event files into the run directory."
     ),
 )

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from ..runtime.files import read_text
 from . import options
 from .distributed import log_memory, several, share_out
 from .output.terminal import echo, printable
+
+if TYPE_CHECKING:
+    from ..inference.predictor import Predictor
 
 NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 
@@ -33,7 +36,7 @@ NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 @options.device_options
 @options.precision_option
 @options.json_option
-def predict(arguments: tuple[str, ...], **given: Any) -> int:
+def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
     """Name what each IMAGE shows, with the checkpoint or run directory CKPT.
 
     IMAGE is a picture, a folder of pictures, a pattern in quotes, an http(s) address, a .txt or .csv list of
@@ -119,7 +122,7 @@ def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     return tuple(inputs), checkpoint
 
 
-def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> Any:
+def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> "Predictor":
     """Load the checkpoint with the options that change its answers.
 
     Raises:

@@ -3,11 +3,17 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InterruptedRunError, LostProcessError
 from .output.predict_output import Drawing, Tally, print_json, print_text
 from .output.terminal import counted, echo, echo_json, make_console, printable
+
+if TYPE_CHECKING:
+    from ..inference.outputs.predictions_file import Output
+    from ..inference.outputs.sort_into import Sorter
+    from ..inference.prediction import Prediction
+    from ..inference.predictor import Predictor
 
 HERE = "-"  # the argument that means stdin
 
@@ -60,12 +66,12 @@ def _count(inputs: tuple[str, ...]) -> int | None:
     return sum(1 for _ in read_inputs(inputs))
 
 
-def show_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -> int:
+def show_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, Any]) -> int:
     """Predict the inputs and print the answers; return the exit code."""
-    from ..inference.batch import predict_rows, read_inputs
+    from ..inference.batch import iterate_predictions, read_inputs
 
     tally = Tally()
-    rows = tally.watch(predict_rows(predictor, read_inputs(inputs), _top_k(predictor, given)))
+    rows = tally.watch(iterate_predictions(predictor, read_inputs(inputs), _top_k(predictor, given)))
     drawing = Drawing(given["plot"]) if given["plot"] else None
     if drawing:
         rows = drawing.watch(rows)
@@ -80,7 +86,7 @@ def show_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) ->
     return tally.finish()
 
 
-def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -> int:
+def write_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, Any]) -> int:
     """Predict the inputs into the file --output; return the exit code.
 
     Raises:
@@ -97,10 +103,10 @@ def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -
                 drawing = Drawing(given["plot"]) if given["plot"] else None
                 kept = _fill(output, predictor, inputs, tally, bar, sorter, drawing)
         except (KeyboardInterrupt, LostProcessError) as error:
-            kept = f"{output.file.rows:,} rows are kept; run this again with --resume to go on."
+            note = f"{output.file.rows:,} rows are kept; run this again with --resume to go on."
             if isinstance(error, LostProcessError):
-                raise LostProcessError(f"{error} {kept}") from error
-            raise InterruptedRunError(f"{str(error) or 'Interrupted'}: {kept}") from error
+                raise LostProcessError(f"{error} {note}") from error
+            raise InterruptedRunError(f"{str(error) or 'Interrupted'}: {note}") from error
     if drawing:
         drawing.save()
     _report(tally, predictor, given, kept, time.monotonic() - started)
@@ -109,32 +115,32 @@ def write_rows(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -
 
 
 def _fill(
-    output: Any,
-    predictor: Any,
+    output: "Output",
+    predictor: "Predictor",
     inputs: tuple[str, ...],
     tally: Tally,
     bar: Bar,
-    sorter: Any,
+    sorter: "Sorter | None",
     drawing: Drawing | None,
 ) -> int:
     """Read the rows that are there, append the others; return how many were there."""
-    from ..inference.batch import predict_rows, read_inputs
+    from ..inference.batch import iterate_predictions, read_inputs
 
     sources = read_inputs(inputs)
-    for row in _sort(output.keep(sources), sorter):
-        tally.count(row, aloud=False)
+    for prediction in _sort(output.keep(sources), sorter):
+        tally.count(prediction, aloud=False)
         bar.step(fresh=False)
     kept = tally.total
     if kept:
         bar.log(f"Going on after {counted(kept, 'row')}.")
-    rows = _sort(tally.watch(predict_rows(predictor, sources, output.num_predictions)), sorter)
-    for row in drawing.watch(rows) if drawing else rows:
-        output.write(row)
+    fresh = _sort(tally.watch(iterate_predictions(predictor, sources, output.num_predictions)), sorter)
+    for prediction in drawing.watch(fresh) if drawing else fresh:
+        output.write(prediction)
         bar.step()
     return kept
 
 
-def make_sorter(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) -> Any:
+def make_sorter(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, Any]) -> "Sorter | None":
     """Return what links or copies pictures by class, None if that was not asked for.
 
     Raises:
@@ -148,25 +154,25 @@ def make_sorter(predictor: Any, inputs: tuple[str, ...], given: dict[str, Any]) 
     return Sorter(given["sort_into"], given["copy"], predictor.class_names)
 
 
-def _sort(rows: Iterable[dict[str, Any]], sorter: Any) -> Iterator[dict[str, Any]]:
-    """Pass the rows on, each once its picture is in its place: a row that is written needs no second look."""
-    for row in rows:
+def _sort(predictions: Iterable["Prediction"], sorter: "Sorter | None") -> Iterator["Prediction"]:
+    """Pass predictions on, each once its image is in its place: what is written needs no second look."""
+    for prediction in predictions:
         if sorter:
-            sorter.place(row)
-        yield row
+            sorter.place(prediction)
+        yield prediction
 
 
-def _log_sorted(sorter: Any) -> None:
+def _log_sorted(sorter: "Sorter | None") -> None:
     if sorter:
         how = "copied" if sorter.copy else "linked"
         echo(f"{counted(sorter.placed, 'picture')} {how} by class: {sorter.folder}", err=True)
 
 
-def _top_k(predictor: Any, given: dict[str, Any]) -> int:
+def _top_k(predictor: "Predictor", given: dict[str, Any]) -> int:
     return len(predictor.class_names) if given["all_classes"] else given["top_k"]
 
 
-def _report(tally: Tally, predictor: Any, given: dict[str, Any], kept: int, seconds: float) -> None:
+def _report(tally: Tally, predictor: "Predictor", given: dict[str, Any], kept: int, seconds: float) -> None:
     if given["as_json"]:
         counts = {name: tally.by_class.get(name, 0) for name in predictor.class_names}
         facts = {"output": given["output"], "total": tally.total, "errors": tally.errors, "classes": counts}
@@ -181,7 +187,7 @@ def _report(tally: Tally, predictor: Any, given: dict[str, Any], kept: int, seco
     )
 
 
-def _print_summary(tally: Tally, predictor: Any, err: bool) -> None:
+def _print_summary(tally: Tally, predictor: "Predictor", err: bool) -> None:
     """Print how many pictures each class got, and how many none."""
     good = max(tally.total - tally.errors, 1)
     names = dict(zip(predictor.class_names, map(printable, predictor.names), strict=True))

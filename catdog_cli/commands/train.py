@@ -12,61 +12,42 @@ from typing import Any
 import click
 
 from ..errors import CatdogError, SettingsError
-from ..runtime.distributed import Group
+from ..recipes.build import build_settings
+from ..runtime.distributed import processes
+from ..settings import refuse_on_resume
 from . import options
 from .distributed import several
 from .output.terminal import echo_json, echo_lines
 from .output.train_progress import TrainReport
 
-RESUMABLE = frozenset(
-    (
-        "epochs",
-        "fine_tune_epochs",
-        "device",
-        "workers",
-        "micro_batch_size",
-        "cache",
-        "cache_limit",
-        "max_bad_fraction",
-        "save_every",
-        "accept_changed_data",
-        "as_json",
-    )
-)
 TOGETHER_S = 2.0  # signals to one of several processes that are this close are one
 TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
-@click.command()
+@click.command(cls=options.GroupedCommand)
 @click.argument("data", required=False)
-@options.network_options
-@options.phase_options
-@options.run_options
-@options.save_every_option
+@options.train_options
 @options.device_options
-@options.precision_option
 @options.tracking_options
-@click.option(
-    "--recipe", metavar="NAME|FILE", help="Phases from a recipe; `catdog info --recipes` lists them."
+@options.recipe_option
+@options.config_option
+@options.run_option("--output", type=click.Path(), help="Run directory.  [default: checkpoints/ARCH-N]")
+@options.run_option(
+    "--resume", type=click.Path(), metavar="RUN", help="Resume a run: its directory or last.pt."
 )
-@click.option("--config", type=click.Path(), help="Options from a TOML file; the command line wins.")
-@click.option("--output", type=click.Path(), help="Run directory.  [default: checkpoints/ARCH-N]")
-@click.option(
-    "--resume", type=click.Path(), metavar="RUN", help="Go on with a run: its directory or last.pt."
-)
-@click.option(
+@options.run_option(
     "--accept-changed-data",
     is_flag=True,
-    help="With --resume: go on although pictures were added, removed or changed.",
+    help="With --resume: continue although pictures were added, removed or changed.",
 )
-@click.option(
+@options.run_option(
     "--dry-run",
     is_flag=True,
     help="Say what would happen, how long it takes, whether MLflow answers; write nothing.",
 )
 @options.json_option
 def train(
-    data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given
+    data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given: Any
 ) -> None:
     """Train on DATA: a folder with train/ and val/, each with a folder per class, or just those folders.
 
@@ -84,11 +65,12 @@ def train(
         raise click.UsageError("--accept-changed-data belongs to --resume.")
     if resume is None and data is None:
         raise click.UsageError("Missing argument DATA: the folder with pictures.")
-    with several(given["device"]) as group:
+    with several(given["device"]):
+        result = None
         if resume is not None:
-            result = _resume(data, resume, given, group)
-        else:
-            result = _train(data, config, output, dry_run, given, as_json, group)
+            result = _resume(data, resume, given)
+        elif data is not None:
+            result = _train(data, config, output, dry_run, given, as_json)
         if result is not None and as_json:
             echo_json(_document(result))
 
@@ -100,28 +82,25 @@ def _train(
     dry_run: bool,
     given: dict,
     as_json: bool,
-    group: Group,
 ) -> Any:
     known = {*given, "output"}
     read = options.read_config(config, known)
     output = output or read.pop("output", None)
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-    settings = options.build_settings(data, merged, merged.pop("recipe", None))
-    if not any(phase.epochs for phase in settings.phases):
-        raise SettingsError("--epochs 0 trains nothing: give at least 1.")
+    settings = build_settings(data, merged, merged.pop("recipe", None))
     from ..runs.directory import RunDirectory
     from ..training import run
 
     with TrainReport() as report:
-        if dry_run and group.size > 1:
+        if dry_run and processes().size > 1:
             raise SettingsError("--dry-run measures one process: start it without torchrun.")
         tracking = {name: merged.get(name) for name in TRACKING}
         if dry_run:
             _dry_run(settings, tracking, report, as_json)
             return None
-        with RunDirectory.chosen(output, settings.arch, group.from_main) as directory:
+        with RunDirectory.chosen(output, settings.arch, processes().from_main) as directory:
             start = functools.partial(run.train, settings, directory.path)
-            return _follow(directory.path, tracking, report, group, start)
+            return _follow(directory.path, tracking, report, start)
 
 
 def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) -> None:
@@ -139,40 +118,34 @@ def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) 
         report.show_plan(facts)
 
 
-def _resume(data: str | None, path: str, given: dict[str, Any], group: Group) -> Any:
-    """Go on with a run; whatever would change the network or the past is refused by name."""
+def _resume(data: str | None, path: str, given: dict[str, Any]) -> Any:
+    """Resume a run; whatever would change the network or the past is refused by name."""
     tracking = {name: given.pop(name) for name in TRACKING}
-    for name, value in given.items():
-        if value is not None and name not in RESUMABLE:
-            option = "--" + name.replace("_", "-")
-            raise SettingsError(
-                f"{option} cannot change on resume: the run keeps its own. Leave it out, or start a new run."
-            )
+    refuse_on_resume({name: value for name, value in given.items() if name != "accept_changed_data"})
     from ..runs.directory import RunDirectory
     from ..training import run
 
-    run_dir = group.from_main(lambda: RunDirectory.find(path)).path
-    changes = run.Changes(data=data, **{name: given[name] for name in RESUMABLE - {"as_json"}})
+    run_dir = processes().from_main(lambda: RunDirectory.find(path)).path
+    changes = run.Changes(data=data, **given)
     with TrainReport() as report:
         start = functools.partial(run.resume, path, changes)
-        return _follow(run_dir, tracking, report, group, start, resuming=True)
+        return _follow(run_dir, tracking, report, start, resuming=True)
 
 
 def _follow(
     run_dir: Path,
     tracking: dict,
     report: TrainReport,
-    group: Group,
     start: Callable[..., Any],
     resuming: bool = False,
 ) -> Any:
-    """Call `start(report, should_stop, group)`; MLflow and TensorBoard listen too where that is asked for."""
-    from ..training.events import broadcast, ignore
+    """Call `start(report, should_stop)`; MLflow and TensorBoard listen too where that is asked for."""
+    from ..training.events import Listener, broadcast, ignore
     from ..training.reports import ReportWriter
 
-    if not group.is_main:
+    if not processes().is_main:
         with _stop_on_signals(aloud=False) as should_stop:
-            return start(ignore, should_stop, group)
+            return start(ignore, should_stop)
     from ..tracking.mlflow import open_tracker
     from ..tracking.tensorboard import open_event_writer
 
@@ -180,9 +153,13 @@ def _follow(
         board = open_event_writer(run_dir, tracking["tensorboard"], report.log, resuming)
         names = (tracking["mlflow"], tracking["mlflow_experiment"], tracking["mlflow_model"])
         tracker = open_tracker(run_dir, *names, report.log, resuming)
-        followers = [stack.enter_context(each) for each in (board, tracker) if each is not None]
-        should_stop = stack.enter_context(_stop_on_signals(aloud=group.size == 1))
-        return start(broadcast(ReportWriter(report.log), report, *followers), should_stop, group)
+        followers: list[Listener] = []
+        if board is not None:
+            followers.append(stack.enter_context(board))
+        if tracker is not None:
+            followers.append(stack.enter_context(tracker))
+        should_stop = stack.enter_context(_stop_on_signals(aloud=processes().size == 1))
+        return start(broadcast(ReportWriter(report.log), report, *followers), should_stop)
 
 
 @contextlib.contextmanager

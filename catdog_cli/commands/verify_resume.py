@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHOWN = 10  # differences
 
 
-@click.command("verify-resume")
+@click.command("verify-resume", cls=options.GroupedCommand)
 @click.argument("data")
 @options.trial_options
 @click.option("--pictures", type=click.IntRange(min=4), help="To train on.  [default: 4 batches]")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import DataError
-from ..settings import check_range
+from ..settings_schema import check_range
 from .dataset import Dataset
 from .grouping import group_images
 from .prepare import PrepareSummary, prepare_dataset

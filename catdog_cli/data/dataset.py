@@ -16,7 +16,7 @@ from ..errors import DataError
 class Split:
     """Pictures and their labels: `paths[i]`, relative to the dataset's root, has the label `labels[i]`.
 
-    A prepared folder adds `rows` (the place of each picture in its array) and `keys` (the digest of the
+    A prepared folder adds `rows` (the index of each picture in its array) and `keys` (the digest of the
     file that each picture was made from), so that it is split as the files themselves would be.
     """
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,10 +19,12 @@ from .dataset import Dataset
 T = TypeVar("T")
 R = TypeVar("R")
 
+SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
+
 
 @dataclass(frozen=True)
 class CorruptImage:
-    """A picture that could not be read: its place in the split, its path, and why."""
+    """A picture that could not be read: its index in the split, its path, and why."""
 
     index: int
     path: str
@@ -86,7 +89,7 @@ class Images(torch.utils.data.Dataset):
 
 @dataclass(frozen=True)
 class Batch:
-    """Readable pictures (B, 3, size, size) uint8, their places in the split (B,), and the unreadable ones."""
+    """Readable pictures (B, 3, size, size) uint8, their indices in the split (B,), and those not readable."""
 
     images: torch.Tensor
     indices: torch.Tensor
@@ -123,4 +126,16 @@ def load_batches(
         collate_fn=collate,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # or the loader would draw from, and move, torch's global one
+        worker_init_fn=_keep_socket_paths_short,
     )
+
+
+def _keep_socket_paths_short(_worker: int) -> None:
+    """Move a worker's temporary files to /tmp where the path of a socket among them would be too long.
+
+    A worker hands over its tensors through such a socket; if it cannot be opened, the batch is lost and the
+    loader waits for it without end.
+    """
+    longest = f"{tempfile.gettempdir()}/pymp-12345678/listener-12345678"  # as multiprocessing names them
+    if os.name == "posix" and len(os.fsencode(longest)) > SOCKET_PATH_BYTES:
+        tempfile.tempdir = "/tmp"

@@ -191,9 +191,9 @@ def _write_batch(
             return str(error)
 
     bad = []
-    for place, image in enumerate(map_threads(load, batch, 4)):
+    for index, image in enumerate(map_threads(load, batch, 4)):
         if isinstance(image, str):
-            bad.append([place, image])
+            bad.append([index, image])
             continue
         scaled = image if plan.dtype == "uint8" else image.astype(np.float32) / np.float32(255)
         images.write(scaled.tobytes())
@@ -206,7 +206,7 @@ def _finish(dataset: Dataset, work: Path, plan: PreparePlan, entries: list[dict]
     """Write everything beside the pixels, the pixels' header included; return the files skipped."""
     bad, start = {}, 0
     for entry in entries:
-        bad.update({start + place: reason for place, reason in entry["bad"]})
+        bad.update({start + index: reason for index, reason in entry["bad"]})
         start += entry["files"]
     rows = [row for number, row in enumerate(_list_files(dataset)) if number not in bad]
     paths = [path for split in dataset.splits.values() for path in split.paths]

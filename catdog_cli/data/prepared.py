@@ -78,7 +78,7 @@ def _open_array(path: Path, dimensions: int, kinds: tuple[str, ...]) -> np.ndarr
 
 
 def _check_labels(labels: np.ndarray, class_names: list[str]) -> None:
-    """Raise ValueError unless every label is a place in a list of different names."""
+    """Raise ValueError unless every label is an index into a list of different names."""
     if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"{DESCRIPTION} holds no list of class names")
     if len(set(class_names)) < len(class_names):

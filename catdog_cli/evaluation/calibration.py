@@ -8,20 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .metric_functions import check_scores, log_losses, reliability
+from ..models.tasks import SINGLE_LABEL, Task
+from .metric_functions import check_scores, reliability
 
 LOWEST, HIGHEST = 0.05, 20.0
 GOLDEN = (5**0.5 - 1) / 2
 
 
-def calibrate(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Return probabilities (N, C), float64, of logits (N, C) divided by `temperature`, 1 for as they are."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_LABEL) -> float:
     """Return the temperature, 0.05 to 20, that makes the labels likeliest; above 1: the network was too sure.
 
     Args:
@@ -36,39 +30,35 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     logits, labels = check_scores(logits, labels)
     grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), 25)
-    costs = [_cost(log_t, logits, labels) for log_t in grid]
+    costs = [_cost(task, log_t, logits, labels) for log_t in grid]
     best = int(np.argmin(costs))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    return float(np.exp(_golden_section(low, high, logits, labels)))
+    return float(np.exp(_golden_section(task, low, high, logits, labels)))
 
 
-def _golden_section(low: float, high: float, logits: np.ndarray, labels: np.ndarray) -> float:
+def _golden_section(task: Task, low: float, high: float, logits: np.ndarray, labels: np.ndarray) -> float:
     # Halves the interval around the lowest cost until it is 1e-4 wide: T to four digits.
     inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
-    costs = [_cost(point, logits, labels) for point in inner]
+    costs = [_cost(task, point, logits, labels) for point in inner]
     while high - low > 1e-4:
         if costs[0] < costs[1]:
             high, inner[1], costs[1] = inner[1], inner[0], costs[0]
             inner[0] = high - GOLDEN * (high - low)
-            costs[0] = _cost(inner[0], logits, labels)
+            costs[0] = _cost(task, inner[0], logits, labels)
         else:
             low, inner[0], costs[0] = inner[0], inner[1], costs[1]
             inner[1] = low + GOLDEN * (high - low)
-            costs[1] = _cost(inner[1], logits, labels)
+            costs[1] = _cost(task, inner[1], logits, labels)
     return (low + high) / 2
 
 
-def _cost(log_temperature: float, logits: np.ndarray, labels: np.ndarray) -> float:
-    # From the logits, not from rounded probabilities: a label that is far off still pulls.
-    scaled = logits / np.exp(log_temperature)
-    top = scaled.max(axis=1)
-    normaliser = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-    chosen = scaled[np.arange(len(labels)), labels]
-    return float((normaliser - chosen).sum() + log_temperature**2 / 2)
+def _cost(task: Task, log_temperature: float, logits: np.ndarray, labels: np.ndarray) -> float:
+    losses = task.label_losses(logits, labels, np.exp(log_temperature))
+    return float(losses.sum() + log_temperature**2 / 2)
 
 
 def measure_calibration(
-    logits: np.ndarray, labels: np.ndarray, folds: int = 5, seed: int = 0
+    logits: np.ndarray, labels: np.ndarray, folds: int = 5, seed: int = 0, task: Task = SINGLE_LABEL
 ) -> dict[str, Any]:
     """Return {"temperature", "before", "after"}, the latter two with "loss" and all of `reliability`.
 
@@ -88,25 +78,32 @@ def measure_calibration(
     for number in range(part.max() + 1):
         held = part == number
         others = ~held if (~held).any() else held  # one picture in all: nothing to hold out
-        after[held] = calibrate(logits[held], fit_temperature(logits[others], labels[others]))
+        temperature = fit_temperature(logits[others], labels[others], task)
+        after[held] = task.probabilities(logits[held], temperature)
     return {
-        "temperature": fit_temperature(logits, labels),
-        "before": _describe(calibrate(logits), labels),
-        "after": _describe(after, labels),
+        "temperature": fit_temperature(logits, labels, task),
+        "before": _describe(task, task.probabilities(logits), labels),
+        "after": _describe(task, after, labels),
     }
 
 
-def describe_calibration(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, Any]:
+def describe_calibration(
+    logits: np.ndarray, labels: np.ndarray, temperature: float, task: Task = SINGLE_LABEL
+) -> dict[str, Any]:
     """Return {"temperature", "before", "after"} as `measure_calibration` does, for a temperature that stands.
 
     "after" is None for a temperature of 1, which changes nothing.
     """
-    after = None if temperature == 1 else _describe(calibrate(logits, temperature), labels)
-    return {"temperature": temperature, "before": _describe(calibrate(logits), labels), "after": after}
-
-
-def _describe(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    after = None if temperature == 1 else _describe(task, task.probabilities(logits, temperature), labels)
     return {
-        "loss": float(log_losses(probabilities, labels).mean()),
-        **reliability(probabilities, labels),
+        "temperature": temperature,
+        "before": _describe(task, task.probabilities(logits), labels),
+        "after": after,
+    }
+
+
+def _describe(task: Task, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    return {
+        "loss": float(task.log_losses(probabilities, labels).mean()),
+        **reliability(probabilities, labels, task=task),
     }

@@ -15,10 +15,10 @@ from ..errors import CatdogError, DataError
 from ..runtime.files import read_text
 
 if TYPE_CHECKING:
-    from ..data.dataset import Dataset
+    from ..data.dataset import Dataset, Split
 
 SPLITS = ("train", "val", "test", "all")
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 Sides = dict[str, str]  # a picture's path: train or val
 
 
@@ -27,8 +27,8 @@ def choose_images(
     checkpoints: list[str],
     class_names: list[str],
     wanted: str | None,
-    log: Say,
-    exclude: str | None = None,
+    log: Log,
+    exclude: str | Path | None = None,
 ) -> tuple["Dataset", str]:
     """Return a dataset with the one split to measure on, and the name of that split.
 
@@ -37,7 +37,7 @@ def choose_images(
         checkpoints: files or run directories; with several, a picture must be kept apart by all of them.
         class_names: the order of the labels.
         wanted: one of SPLITS; None takes test, else val, else everything.
-        say: gets what the user should know.
+        log: gets what the user should know.
         exclude: a file of pictures to leave out.
 
     Raises:
@@ -58,7 +58,7 @@ def choose_images(
 
 
 def _divide_as_trained(
-    dataset: "Dataset", data: str, checkpoints: list[str], wanted: str | None, log: Say
+    dataset: "Dataset", data: str, checkpoints: list[str], wanted: str | None, log: Log
 ) -> "Dataset":
     """Return the dataset split as the checkpoints' runs did, or as it is where none of them used it."""
     runs = [run for run in _list_runs(checkpoints) if _was_trained_on(dataset, data, run, wanted, log)]
@@ -87,6 +87,8 @@ def divide(dataset: "Dataset", sides: list[Sides]) -> "Dataset":
     import numpy as np
 
     drawn = _drawn_split(dataset)
+    if drawn is None:
+        return dataset
     found = [{part.get(path) for part in sides} for path in dataset.splits[drawn].paths]
     places = {
         name: np.array([i for i, names in enumerate(found) if names == {name}], np.int64)
@@ -128,7 +130,7 @@ def _drawn_split(dataset: "Dataset") -> str | None:
     return next((name for name in ("all", "train") if name in dataset.splits), None)
 
 
-def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None, log: Say) -> bool:
+def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None, log: Log) -> bool:
     """Tell whether a run drew its val from this data: by its path, or, if it moved, by its content."""
     drawn, sides = _drawn_split(dataset), read_sides(run)
     paths = dataset.splits[drawn].paths if drawn else []
@@ -179,7 +181,7 @@ def _take_split(dataset: "Dataset", name: str, data: str) -> "Dataset":
     return dataclasses.replace(dataset, splits=splits)
 
 
-def _join(splits: list) -> object:
+def _join(splits: list["Split"]) -> "Split":
     import numpy as np
 
     if len(splits) == 1:
@@ -190,11 +192,11 @@ def _join(splits: list) -> object:
         paths=[path for split in splits for path in split.paths],
         labels=np.concatenate([split.labels for split in splits]),
         rows=None if first.rows is None else np.concatenate([split.rows for split in splits]),
-        keys=None if first.keys is None else [key for split in splits for key in split.keys],
+        keys=None if first.keys is None else [key for split in splits for key in split.keys or []],
     )
 
 
-def _warn_of_scores(dataset: "Dataset", chosen: "Dataset", name: str, own: set[str], log: Say) -> None:
+def _warn_of_scores(dataset: "Dataset", chosen: "Dataset", name: str, own: set[str], log: Log) -> None:
     """Say which classes the split lacks, if the data as a whole has them, and where a score flatters."""
     from ..data.dataset import classes_present
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+Statistic = Callable[[np.ndarray], np.ndarray]  # of (N, B) counts, (B,)
 Z_95 = 1.959963984540054  # the normal quantile that leaves 2.5 % above it
 CHUNK_ELEMENTS = 4_000_000  # counts held at once: 32 MB
 WORK_LIMIT = 3e8  # resamples x pictures x classes: some 4 s
@@ -48,7 +49,7 @@ def affordable(resamples: int, num_samples: int, num_classes: int) -> int:
 
 
 def bootstrap_intervals(
-    statistics: dict[str, Callable[[np.ndarray], np.ndarray]], num_samples: int, resamples: int, seed: int
+    statistics: dict[str, Statistic], num_samples: int, resamples: int, seed: int
 ) -> dict[str, list[float] | None]:
     """Return each statistic's 95 % percentile interval [low, high], or None where it says nothing.
 
@@ -58,7 +59,7 @@ def bootstrap_intervals(
     An interval of no width (every picture right, one picture) is no certainty but a blind spot of the
     method: it comes back as None. Source: Efron and Tibshirani 1993, chapter 13.
     """
-    values = {name: [] for name in statistics}
+    values: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     for weights in draw_weights(num_samples, resamples, seed):
         for name, statistic in statistics.items():
             values[name].append(statistic(weights))

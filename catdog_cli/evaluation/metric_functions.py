@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import CatdogError
-
-TINY = float(np.finfo(np.float32).tiny)  # what a float32 softmax rounds to 0 counts as this: 87 nats
+from ..models.tasks import SINGLE_LABEL, Task
 
 
 def check_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,18 +30,6 @@ def check_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise CatdogError(f"Labels must be whole numbers from 0 to {scores.shape[1] - 1}, one a picture.")
     return scores, labels.astype(np.int64)
-
-
-def is_right(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return (N,) booleans: the label is the likeliest class, and its probability a number."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return (probabilities.argmax(1) == labels) & np.isfinite(chosen)
-
-
-def log_losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return (N,) negative log-likelihoods of the labels, in nats."""
-    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return 0.0 - np.log(np.clip(chosen, TINY, 1))  # 0 - : no negative zero
 
 
 def macro_auc(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -91,14 +78,16 @@ def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, num_classes: int
     return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, -1)
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> dict[str, Any]:
+def reliability(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15, task: Task = SINGLE_LABEL
+) -> dict[str, Any]:
     """Return how well confidence keeps its word: {"ece", "edges", "count", "confidence", "accuracy"}.
 
     The likeliest class's probability is cut into `bins` equal parts of 0..1; each has a count, and a mean
     confidence and accuracy, None where it is empty. `ece`, the expected calibration error, is the mean gap
     between the two, weighted by count. Source: Guo et al. 2017, arXiv:1706.04599, section 2.
     """
-    top, right = probabilities.max(1), is_right(probabilities, labels)
+    top, right = probabilities.max(1), task.is_right(probabilities, labels)
     place = np.clip(np.ceil(top * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
     sums = [np.bincount(place, weights=values, minlength=bins) for values in (top, right)]

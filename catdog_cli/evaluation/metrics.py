@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import CatdogError, SettingsError
-from .intervals import affordable, bootstrap_intervals, mcnemar, wilson_interval
+from ..models.tasks import SINGLE_LABEL, Task
+from .intervals import Statistic, affordable, bootstrap_intervals, mcnemar, wilson_interval
 from .metric_functions import (
     check_scores,
     confusion_matrix,
-    is_right,
-    log_losses,
     macro_auc,
     macro_f1,
     reliability,
@@ -22,7 +21,9 @@ from .metric_functions import (
 _BLIND = "All resamples agree (as when every picture is right): the bootstrap cannot tell how sure this is."
 
 
-def quick_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def quick_metrics(
+    probabilities: np.ndarray, labels: np.ndarray, task: Task = SINGLE_LABEL
+) -> dict[str, float]:
     """Return {"accuracy", "loss"} of probabilities (N, C) against labels (N,); cheap enough for every epoch.
 
     A picture whose probabilities are not finite counts as wrong, and makes the loss NaN, which tells the
@@ -33,11 +34,13 @@ def quick_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, fl
     """
     if not len(labels):
         raise CatdogError("There are no pictures to measure: give at least one with a known label.")
-    right, losses = is_right(probabilities, labels), log_losses(probabilities, labels)
+    right, losses = task.is_right(probabilities, labels), task.log_losses(probabilities, labels)
     return {"accuracy": float(right.mean()), "loss": float(losses.mean())}
 
 
-def monitor_value(name: str, probabilities: np.ndarray, labels: np.ndarray) -> float:
+def monitor_value(
+    name: str, probabilities: np.ndarray, labels: np.ndarray, task: Task = SINGLE_LABEL
+) -> float:
     """Return the number that early stopping and the choice of the best epoch watch.
 
     Args:
@@ -51,12 +54,12 @@ def monitor_value(name: str, probabilities: np.ndarray, labels: np.ndarray) -> f
         SettingsError: "auc" is asked for, and all labels are the same.
     """
     if name in ("accuracy", "loss"):
-        return quick_metrics(probabilities, labels)[name]
+        return quick_metrics(probabilities, labels, task)[name]
     if not np.isfinite(probabilities).all():
         return float("nan")
     every = np.ones((len(labels), 1))
     if name == "f1":
-        return float(macro_f1(probabilities.argmax(1), labels, probabilities.shape[1], every)[0])
+        return float(macro_f1(task.decide(probabilities), labels, probabilities.shape[1], every)[0])
     area = float(macro_auc(probabilities, labels, every)[0])
     if np.isnan(area):
         raise SettingsError("monitor is 'auc', but all validation pictures have one class: watch 'accuracy'.")
@@ -69,6 +72,7 @@ def full_metrics(
     class_names: list[str],
     bootstrap: int = 1000,
     seed: int = 0,
+    task: Task = SINGLE_LABEL,
 ) -> dict[str, Any]:
     """Return all that a report says about probabilities (N, C) against labels (N,), as JSON-plain values.
 
@@ -93,21 +97,21 @@ def full_metrics(
     _check_names(class_names, probabilities)
     if abs(probabilities.sum(1) - 1).max() > 1e-3 or probabilities.min() < 0:
         raise CatdogError("These scores are no probabilities: give rows that are positive and sum to 1.")
-    matrix = confusion_matrix(probabilities.argmax(1), labels, len(class_names))
+    matrix = confusion_matrix(task.decide(probabilities), labels, len(class_names))
     tables = _class_tables(matrix, class_names)
     auc, notes = _area(probabilities, labels, class_names)
     resamples = affordable(bootstrap, *probabilities.shape)
-    intervals = _intervals(probabilities, labels, resamples, seed, auc is not None)
+    intervals = _intervals(task, probabilities, labels, resamples, seed, auc is not None)
     notes |= {
         f"{name} interval": _BLIND for name, pair in intervals.items() if pair is None and name not in notes
     }
     return {
         "num_samples": len(labels),
-        **quick_metrics(probabilities, labels),
+        **quick_metrics(probabilities, labels, task),
         "top_k": _top_k(probabilities, labels),
         "auc": auc,
         "f1_macro": tables["macro"]["f1"],
-        "ece": reliability(probabilities, labels)["ece"],
+        "ece": reliability(probabilities, labels, task=task)["ece"],
         "brier": float(((probabilities - np.eye(len(class_names))[labels]) ** 2).sum(1).mean()),
         "intervals": intervals,
         "resamples": resamples,
@@ -124,6 +128,7 @@ def compare_metrics(
     labels: np.ndarray,
     resamples: int = 2000,
     seed: int = 0,
+    task: Task = SINGLE_LABEL,
 ) -> dict[str, Any]:
     """Return how two classifiers differ on the same pictures; differences are b minus a.
 
@@ -145,9 +150,9 @@ def compare_metrics(
         raise CatdogError(
             f"Cannot compare scores of shapes {first.shape} and {second.shape}: classes must be the same."
         )
-    right = is_right(first, labels), is_right(second, labels)
+    right = task.is_right(first, labels), task.is_right(second, labels)
     gain = right[1].astype(float) - right[0]
-    loss_gain = log_losses(second, labels) - log_losses(first, labels)
+    loss_gain = task.log_losses(second, labels) - task.log_losses(first, labels)
     means = {"accuracy": _weighted_mean(gain), "loss": _weighted_mean(loss_gain)}
     intervals = bootstrap_intervals(means, len(labels), affordable(resamples, len(labels), 1), seed)
     only_a, only_b = int((gain < 0).sum()), int((gain > 0).sum())
@@ -178,7 +183,7 @@ def _check_names(class_names: list[str], probabilities: np.ndarray) -> None:
         )
 
 
-def _weighted_mean(values: np.ndarray):
+def _weighted_mean(values: np.ndarray) -> Statistic:
     return lambda weights: values @ weights / len(values)
 
 
@@ -220,15 +225,15 @@ def _class_tables(matrix: np.ndarray, names: list[str]) -> dict[str, Any]:
 
 
 def _intervals(
-    probabilities: np.ndarray, labels: np.ndarray, resamples: int, seed: int, with_auc: bool
+    task: Task, probabilities: np.ndarray, labels: np.ndarray, resamples: int, seed: int, with_auc: bool
 ) -> dict[str, list[float] | None]:
-    right, predicted = is_right(probabilities, labels), probabilities.argmax(1)
-    intervals = {"accuracy": wilson_interval(int(right.sum()), len(labels))}
+    right, predicted = task.is_right(probabilities, labels), task.decide(probabilities)
+    intervals: dict[str, list[float] | None] = {"accuracy": wilson_interval(int(right.sum()), len(labels))}
     if not resamples:
         return intervals
-    statistics = {
+    statistics: dict[str, Statistic] = {
         "accuracy_bootstrap": _weighted_mean(right),
-        "loss": _weighted_mean(log_losses(probabilities, labels)),
+        "loss": _weighted_mean(task.log_losses(probabilities, labels)),
         "f1_macro": lambda weights: macro_f1(predicted, labels, probabilities.shape[1], weights),
     }
     if with_auc:

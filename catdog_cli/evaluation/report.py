@@ -5,15 +5,18 @@ Numbers come from `metrics` and `calibration`; pictures are files that the calle
 
 import json
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import CatdogError
+from ..models.tasks import SINGLE_LABEL, Task
 from ..runtime.files import replacing
 from .report_html import build_page
 
+Row = tuple[str, ...]  # of a table, as text
 MOST_MISTAKES = 20  # listed in report.txt; report.json has all
 
 
@@ -32,7 +35,7 @@ def write_report(
         metrics: what `full_metrics` returned.
         mistakes: what `find_mistakes` returned.
         calibration: what `measure_calibration` returned, if it was measured.
-        pictures: PNG files by the heading under which report.html shows them.
+        images: PNG files by the heading under which report.html shows them.
         title: what was evaluated.
 
     Raises:
@@ -41,18 +44,22 @@ def write_report(
     directory = Path(directory)
     extra = {"calibration": calibration} if calibration else {}
     document = {"title": title, "summary": summarize(metrics), **metrics, **extra, "mistakes": mistakes}
-    tables = list_numbers(metrics, calibration), list_classes(metrics), list_notes(metrics)
+    numbers, classes, notes = list_numbers(metrics, calibration), list_classes(metrics), list_notes(metrics)
     pngs = {heading: _read_png(path) for heading, path in (images or {}).items()}
     texts = {
         "report.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
-        "report.txt": _build_text(title, document["summary"], *tables, mistakes),
-        "report.html": build_page(title, document["summary"], *tables, mistakes, pngs),
+        "report.txt": _build_text(title, document["summary"], numbers, classes, notes, mistakes),
+        "report.html": build_page(title, document["summary"], numbers, classes, notes, mistakes, pngs),
     }
     return [_write(directory / name, text) for name, text in texts.items()]
 
 
 def find_mistakes(
-    probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], paths: list[str]
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: list[str],
+    paths: list[str],
+    task: Task = SINGLE_LABEL,
 ) -> list[dict[str, Any]]:
     """Return the wrongly named pictures, the surest first, as dicts of plain values.
 
@@ -64,7 +71,7 @@ def find_mistakes(
 
     Each has path, true, predicted, probability (of the predicted class) and probability_true.
     """
-    predicted = probabilities.argmax(1)
+    predicted = task.decide(probabilities)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]
     return [
@@ -90,7 +97,7 @@ def summarize(metrics: dict[str, Any]) -> str:
         " (95 % interval).",
     ]
     shown = {name: row["recall"] for name, row in metrics["classes"].items() if row["support"]}
-    weakest = min(shown, key=shown.get)
+    weakest = min(shown, key=shown.__getitem__)
     if shown[weakest] < 1 and len(shown) > 1:
         sentences.append(
             f"The weakest class is {weakest!r}: {show_share(shown[weakest])} of its pictures are found."
@@ -105,9 +112,7 @@ def show_share(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.1f} %"
 
 
-def list_numbers(
-    metrics: dict[str, Any], calibration: dict[str, Any] | None = None
-) -> list[tuple[str, str, str]]:
+def list_numbers(metrics: dict[str, Any], calibration: dict[str, Any] | None = None) -> list[Row]:
     """Return (name, value, 95 % interval) rows of what a report shows at its top, as text."""
     names = {
         "accuracy": "accuracy",
@@ -133,7 +138,7 @@ def list_numbers(
     ]
 
 
-def list_classes(metrics: dict[str, Any]) -> list[tuple[str, ...]]:
+def list_classes(metrics: dict[str, Any]) -> list[Row]:
     """Return (name, precision, recall, F1, number of pictures) rows as text: each class, then the means."""
     total = {"support": metrics["num_samples"]}
     rows = [
@@ -146,7 +151,7 @@ def list_classes(metrics: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def list_notes(metrics: dict[str, Any]) -> list[str]:
     """Return each reason why a value is missing, once, with the values that it is the reason for."""
-    reasons = {}
+    reasons: dict[str, list[str]] = {}
     for name, reason in metrics["notes"].items():
         reasons.setdefault(reason, []).append(name.replace("_", " "))
     return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
@@ -155,8 +160,8 @@ def list_notes(metrics: dict[str, Any]) -> list[str]:
 def _build_text(
     title: str,
     summary: str,
-    numbers: list[tuple[str, ...]],
-    classes: list[tuple[str, ...]],
+    numbers: Sequence[Row],
+    classes: Sequence[Row],
     notes: list[str],
     mistakes: list[dict[str, Any]],
 ) -> str:
@@ -171,27 +176,28 @@ def _build_text(
             "=" * len(title),
             textwrap.fill(summary, 100),
             "",
-            *_align([("", "value", "95 % interval"), *numbers]),
+            *align([("", "value", "95 % interval"), *numbers]),
             *notes,
             "",
-            *_align([("", "precision", "recall", "F1", "pictures"), *classes]),
+            *align([("", "precision", "recall", "F1", "pictures"), *classes]),
             "",
             heading,
-            *_align(wrong),
+            *align(wrong),
             "",
         ]
     )
 
 
-def _align(rows: list[tuple[str, ...]]) -> list[str]:
-    rows = [tuple(" ".join(cell.split()) for cell in row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def align(rows: Sequence[Row]) -> list[str]:
+    """Return rows as lines whose columns line up, the first to the left and the others to the right."""
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         [
             cell.rjust(width) if i else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        for row in rows
+        for row in cells
     )
     return ["  ".join(line).rstrip() for line in lines]
 

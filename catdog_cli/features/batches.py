@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..data.loaders import CorruptImage, Images, load_batches
-from ..runtime.distributed import SOLO, Group
+from ..runtime.distributed import processes
 from ..runtime.seeds import seed_of
 from .extractor import FORWARD_BATCH, FeatureTable, FrozenPrefix, ImageSet, View, run_prefix
 
@@ -69,11 +69,11 @@ class KeptFeatures:
             for batch in zip(values, labels, parts, strict=True):
                 yield Inputs(*batch, bad=[])
 
-    def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[tuple]:
         """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
         table = self.tables[0]
         size = ROWS_AT_ONCE if self.pooled else FORWARD_BATCH
-        for places in group.chunks(self.chosen.good_indices().tolist(), size):
+        for places in processes().chunks(self.chosen.good_indices().tolist(), size):
             indices = torch.tensor(places)
             yield indices, function(self._take(table, indices))
 
@@ -110,9 +110,9 @@ class FreshImages:
             return fixed_view(self.augment, self.seed, epoch % self.views)
         return View(self.augment, seed_of(self.seed, self.phase_index, epoch, "view"))
 
-    def map(self, function: Callable[[torch.Tensor], torch.Tensor], group: Group = SOLO) -> Iterator[tuple]:
+    def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[tuple]:
         """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
-        chunks = group.chunks(self.chosen.good_indices().tolist(), self.prefix.batch)
+        chunks = processes().chunks(self.chosen.good_indices().tolist(), self.prefix.batch)
         places = [place for chunk in chunks for place in chunk]
         for indices, values, bad in run_prefix(self.prefix, self.chosen, places, View(), function):
             self.chosen.note_bad(bad)

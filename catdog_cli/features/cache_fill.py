@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..data.loaders import CorruptImage
-from ..runtime.distributed import SOLO, Group
+from ..runtime.distributed import processes
 from .extractor import FeatureTable, FrozenPrefix, ImageSet, View, run_prefix, store_folder
 from .store import KEY_BYTES, Store, make_room
 
@@ -22,9 +22,7 @@ def table_bytes(prefix: FrozenPrefix, num_rows: int) -> int:
     return num_rows * (torch.Size(prefix.output_shape).numel() * prefix.dtype.itemsize + KEY_BYTES)
 
 
-def claim_room(
-    prefix: FrozenPrefix, wanted: list[tuple[ImageSet, View]], limit_bytes: float, group: Group = SOLO
-) -> bool:
+def claim_room(prefix: FrozenPrefix, wanted: list[tuple[ImageSet, View]], limit_bytes: float) -> bool:
     """Make room for the tables of a phase, all at once; say whether the cache then stays below its limit.
 
     Stores of other networks and views go first, the least recently used one before the others; then, from
@@ -38,7 +36,7 @@ def claim_room(
     for chosen, view in wanted:
         readable = (chosen.keys[i] for i in chosen.good_indices().tolist())
         keys.setdefault(store_folder(prefix.key, view), set()).update(readable)
-    return group.in_each(lambda: _claim_here(prefix, keys, limit_bytes))
+    return processes().in_each(lambda: _claim_here(prefix, keys, limit_bytes))
 
 
 def _claim_here(prefix: FrozenPrefix, keys: dict[Path, set[str]], limit_bytes: float) -> bool:
@@ -58,7 +56,6 @@ def build_feature_table(
     chosen: ImageSet,
     view: View,
     report: Callable[[int, int], None],
-    group: Group = SOLO,
 ) -> FeatureTable:
     """Return the prefix's outputs for every picture of a set, computing what the cache does not hold.
 
@@ -69,15 +66,15 @@ def build_feature_table(
         OSError: the cache cannot be written: no permission, or the disk is full.
     """
     folder = store_folder(prefix.key, view)
-    store = group.in_each(lambda: Store(folder, prefix.output_shape, prefix.dtype))
-    missing = _missing_anywhere(store, chosen, group)
+    store = processes().in_each(lambda: Store(folder, prefix.output_shape, prefix.dtype))
+    missing = _missing_anywhere(store, chosen)
     while missing:  # a second time only for what has the content of an unreadable picture
-        if group.size == 1:
+        if processes().size == 1:
             _compute(prefix, chosen, view, store, missing, report)
         else:
-            _compute_in_shares(prefix, chosen, view, store, missing, report, group)
-        missing = _missing_anywhere(store, chosen, group)
-    rows = group.in_each(store.open)
+            _compute_in_shares(prefix, chosen, view, store, missing, report)
+        missing = _missing_anywhere(store, chosen)
+    rows = processes().in_each(store.open)
     places = torch.tensor([store.rows.get(key, -1) for key in chosen.keys], dtype=torch.int64)
     return FeatureTable(rows, places)
 
@@ -113,23 +110,23 @@ def _compute_in_shares(
     store: Store,
     missing: list[int],
     report: Callable[[int, int], None],
-    group: Group,
 ) -> None:
     """As `_compute`, each process a part of the batches, in rounds behind which all know what all know.
 
     The batches are those of one process, so that the rows are the same to the last bit.
     """
-    mine = group.chunks(missing, prefix.batch)
+    mine = processes().chunks(missing, prefix.batch)
     computed = run_prefix(prefix, chosen, [place for chunk in mine for place in chunk], view)
-    rounds = -(-len(missing) // (prefix.batch * group.size * ROUND_BATCHES))
+    rounds = -(-len(missing) // (prefix.batch * processes().size * ROUND_BATCHES))
     waiting: Rows = []
     try:
         for number in range(1, rounds + 1):
-            for bad in group.gather(lambda: _advance(computed, chosen, waiting)):
+            for bad in processes().gather(lambda: _advance(computed, chosen, waiting)):
                 chosen.note_bad(bad)
             if number == rounds or number % (APPEND_ROWS // prefix.batch // ROUND_BATCHES) == 0:
-                _flush_everywhere(store, waiting, group)
-            report(min(len(missing), number * ROUND_BATCHES * group.size * prefix.batch), len(missing))
+                _flush_everywhere(store, waiting)
+            passed = number * ROUND_BATCHES * processes().size * prefix.batch
+            report(min(len(missing), passed), len(missing))
     finally:
         computed.close()
         _flush(store, waiting)
@@ -146,7 +143,7 @@ def _advance(computed: Iterator[tuple], chosen: ImageSet, waiting: Rows) -> list
     return found
 
 
-def _flush_everywhere(store: Store, waiting: Rows, group: Group) -> None:
+def _flush_everywhere(store: Store, waiting: Rows) -> None:
     """Append the rows; where the others' caches lie elsewhere, on other machines, they get them too."""
     mine = list(waiting)
 
@@ -154,11 +151,11 @@ def _flush_everywhere(store: Store, waiting: Rows, group: Group) -> None:
         _flush(store, waiting)
         return [key for keys, _ in mine for key in keys]
 
-    everyone = group.gather(flush)
-    if not any(group.gather(lambda: _lacks(store, everyone))):
+    everyone = processes().gather(flush)
+    if not any(processes().gather(lambda: _lacks(store, everyone))):
         return
-    for rows in group.gather(lambda: mine):
-        group.gather(functools.partial(_flush, store, list(rows)))
+    for rows in processes().gather(lambda: mine):
+        processes().gather(functools.partial(_flush, store, list(rows)))
 
 
 def _lacks(store: Store, everyone: list[list[str]]) -> bool:
@@ -166,9 +163,9 @@ def _lacks(store: Store, everyone: list[list[str]]) -> bool:
     return any(key not in store.rows for keys in everyone for key in keys)
 
 
-def _missing_anywhere(store: Store, chosen: ImageSet, group: Group) -> list[int]:
+def _missing_anywhere(store: Store, chosen: ImageSet) -> list[int]:
     """Return the places of pictures without a row in the cache of any process, in order."""
-    found = group.gather(lambda: _missing(store, chosen))
+    found = processes().gather(lambda: _missing(store, chosen))
     return found[0] if len(found) == 1 else sorted(set().union(*found))
 
 

@@ -14,24 +14,31 @@ a view then depends on its seed alone. The changes themselves are torchvision's.
 
 import math
 import random
-from collections.abc import Callable
+from enum import Enum
 from functools import partial
+from typing import Protocol
 
 import torch
 
 from ..runtime.vision import torchvision
-from ..settings import AUGMENTS, InputSpec, check_choice
+from ..settings import AUGMENTS, InputSpec
+from ..settings_schema import check_choice
 
 F = torchvision.transforms.v2.functional
 InterpolationMode = torchvision.transforms.InterpolationMode
-Augmentation = Callable[..., torch.Tensor]
 SMALLEST_CROP = {"light": 0.6, "standard": 0.5, "strong": 0.25}  # share of the picture's area
 CROP_RATIOS = (3 / 4, 4 / 3)  # width / height
 LONGEST_SIDES = 8  # times the shorter one: what is longer loses its ends before it is resized
 ERASED = (0.02, 0.2)  # share of the view's area
 
 
-def build_augment(name: str, spec: InputSpec) -> Augmentation:
+class Augment(Protocol):
+    """Turn an image, uint8 (3, H, W), into a view of it, uint8 (3, size, size)."""
+
+    def __call__(self, image: torch.Tensor, rng: random.Random | None = None) -> torch.Tensor: ...
+
+
+def build_augment(name: str, spec: InputSpec) -> Augment:
     """Return `view(image, rng=None)`: uint8 (3, H, W) in, uint8 (3, size, size) out.
 
     `rng` is a `random.Random`; without one, a seed is drawn from torch's generator.
@@ -72,7 +79,7 @@ def _view(name: str, spec: InputSpec, image: torch.Tensor, rng: random.Random | 
     return _as_pixels(view)
 
 
-def _mode(spec: InputSpec) -> InterpolationMode:
+def _mode(spec: InputSpec) -> Enum:
     return InterpolationMode(spec.interpolation)
 
 
@@ -96,7 +103,7 @@ def _trim_long_side(image: torch.Tensor) -> torch.Tensor:
 
 def _crop(image: torch.Tensor, spec: InputSpec, smallest: float, rng: random.Random) -> torch.Tensor:
     """Cut a random rectangle and resize it to the input size (Inception, arXiv 1409.4842)."""
-    height, width = _draw_crop(*image.shape[1:], smallest, rng)
+    height, width = _draw_crop(image.shape[1], image.shape[2], smallest, rng)
     top = int(rng.random() * (image.shape[1] - height + 1))
     left = int(rng.random() * (image.shape[2] - width + 1))
     cut = _as_pixels(image[:, top : top + height, left : left + width])

@@ -13,16 +13,18 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -32,7 +34,7 @@ from PIL import (
 from ..errors import CatdogError, DataError, SettingsError
 from ..runtime.vision import torchvision  # noqa: F401 - registers torch.ops.image
 from .formats import webp
-from .formats.color_modes import to_rgb
+from .formats.color_modes import Pixels, to_rgb
 from .formats.jpeg import EXIF_ORIENTATION, START, JpegHeader, scan_jpeg
 from .formats.tiff import check_pieces
 
@@ -41,7 +43,7 @@ MAX_SIDE_PX = 65_500  # libjpeg's own limit
 MAX_FILE_BYTES = 2**30
 HUGE_PIXELS = 40_000_000  # from here on a process decodes one picture at a time
 # Opened by class, not by Image.open: that one warns about size on the user's screen, or refuses.
-PLUGINS = {
+PLUGINS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
     b"GIF8": GifImagePlugin.GifImageFile,
     b"BM": BmpImagePlugin.BmpImageFile,
@@ -53,12 +55,16 @@ PLUGINS = {
 }
 PILLOW_WARNINGS = r"PIL\."
 
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | Pixels | torch.Tensor
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class ImageError(DataError):
     """One picture cannot be read; the message quotes its path and says what is wrong."""
 
 
-def read_image(source: Any, shorter_side: int | None = None) -> torch.Tensor:
+def read_image(source: ImageSource, shorter_side: int | None = None) -> torch.Tensor:
     """Read a picture upright (Exif orientation applied) as RGB.
 
     Alpha and transparent colours are laid over white; 16-bit grey is scaled by 1/257, floats by what
@@ -76,7 +82,7 @@ def read_image(source: Any, shorter_side: int | None = None) -> torch.Tensor:
         uint8 (3, H, W).
 
     Raises:
-        PictureError: the picture is missing, empty, damaged, too large or no picture.
+        ImageError: the picture is missing, empty, damaged, too large or no picture.
         SettingsError: `source` is of none of these types.
     """
     if isinstance(source, torch.Tensor):
@@ -97,7 +103,7 @@ def read_image(source: Any, shorter_side: int | None = None) -> torch.Tensor:
     )
 
 
-def read_pixels(source: Any) -> np.ndarray:
+def read_pixels(source: ImageSource) -> Pixels:
     """Read an image upright as RGB pixels: uint8 (H, W, 3).
 
     Args:
@@ -106,13 +112,14 @@ def read_pixels(source: Any) -> np.ndarray:
     Raises:
         ImageError: it is missing, empty, damaged, too large or no image.
     """
-    return np.ascontiguousarray(read_image(source).permute(1, 2, 0).numpy())
+    pixels: Pixels = read_image(source).permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(pixels)
 
 
-def _guard(name: str, read: Any, *args: Any) -> Any:
-    """Call `read(*args)`, turning whatever it raises into a PictureError about the picture `name`."""
+def _guard(name: str, read: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Call `read`, turning whatever it raises into an ImageError about the image `name`."""
     try:
-        return read(*args)
+        return read(*args, **options)
     except CatdogError:
         raise
     except ValueError as error:
@@ -196,14 +203,16 @@ def _decode_fast(data: bytearray) -> torch.Tensor | None:
     """Return torchvision's RGB pixels, or None where Pillow has to judge."""
     try:
         # The operator, because its wrapper in torchvision.io warns since 0.29 that it will go.
-        return torch.ops.image.decode_jpeg(torch.frombuffer(data, dtype=torch.uint8), 3, False)
+        encoded = torch.frombuffer(data, dtype=torch.uint8)
+        pixels: torch.Tensor = torch.ops.image.decode_jpeg(encoded, 3, False)
     except (RuntimeError, AttributeError):  # damaged; or a torchvision without the operator
         return None
+    return pixels
 
 
 def _check_size(width: int, height: int) -> None:
     if not width or not height:
-        raise ValueError(f"it declares {width} x {height} px, which is no picture")
+        raise ValueError(f"it declares {width} x {height} px, which is not a picture")
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
         limits = f"{MAX_PIXELS // 10**6} megapixels or a side of {MAX_SIDE_PX:,} px"
         raise ValueError(f"it declares {width:,} x {height:,} px, more than {limits}")
@@ -216,15 +225,17 @@ def _silence_pillow() -> None:
         logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def _decode_pillow(data: bytearray, plugin: Any, shorter_side: int | None) -> tuple[torch.Tensor, int]:
+def _decode_pillow(
+    data: bytearray, plugin: type[ImageFile.ImageFile], shorter_side: int | None
+) -> tuple[torch.Tensor, int]:
     """Return a picture's RGB pixels as they lie in the file, and its orientation.
 
     A huge one is reduced by a whole number, its shorter side still at least twice what is wanted.
     """
     with plugin(io.BytesIO(data)) as image:
         _check_size(*image.size)
-        huge = shorter_side and image.width * image.height >= HUGE_PIXELS
-        reduce_by = max(1, min(image.size) // (2 * shorter_side)) if huge else 1
+        huge = image.width * image.height >= HUGE_PIXELS
+        reduce_by = max(1, min(image.size) // (2 * shorter_side)) if shorter_side and huge else 1
         heavy = 3 if plugin is WebPImagePlugin.WebPImageFile else 1  # as many times the bytes a pixel
         with _in_turn(heavy * image.width * image.height):
             return _load_pillow(image, reduce_by)
@@ -238,9 +249,10 @@ def _load_pillow(image: Image.Image, reduce_by: int = 1) -> tuple[torch.Tensor, 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(EXIF_ORIENTATION, 1)
+        orientation: int = image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # damaged metadata is no reason to refuse good pixels, and may raise anything
         return 1
+    return orientation
 
 
 def _turn_upright(image: torch.Tensor, orientation: int) -> torch.Tensor:
@@ -251,7 +263,7 @@ def _turn_upright(image: torch.Tensor, orientation: int) -> torch.Tensor:
     return image.flip(flips) if flips else image
 
 
-def _convert_array(array: np.ndarray) -> torch.Tensor:
+def _convert_array(array: npt.NDArray[np.generic]) -> torch.Tensor:
     right = array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
     if not right or 0 in array.shape:
         wanted = "uint8 (H, W), (H, W, 3) or (H, W, 4)"

@@ -5,7 +5,6 @@ turns a batch of them into the network's input on whichever device it runs.
 """
 
 import random
-from typing import Any
 
 import PIL
 import torch
@@ -15,12 +14,12 @@ from ..errors import SettingsError
 from ..runtime.vision import torchvision
 from ..settings import InputSpec
 from .augment import build_augment, sharp_side, view_centre
-from .read import read_image
+from .read import ImageSource, read_image
 
 __all__ = ["build_augment", "load_image", "load_view", "normalise", "pixel_versions"]
 
 
-def load_image(source: Any, spec: InputSpec) -> torch.Tensor:
+def load_image(source: ImageSource, spec: InputSpec) -> torch.Tensor:
     """Read a picture as evaluation sees it: shorter side resized (antialiased), centre cropped.
 
     Args:
@@ -32,12 +31,12 @@ def load_image(source: Any, spec: InputSpec) -> torch.Tensor:
         `torch.stack([p.permute(1, 2, 0) for p in ...]).permute(0, 3, 1, 2)` to get channels-last batches.
 
     Raises:
-        PictureError: the picture cannot be read.
+        ImageError: the picture cannot be read.
     """
     return view_centre(read_image(source, spec.resize), spec)
 
 
-def load_view(source: Any, spec: InputSpec, augment: str, seed: int) -> torch.Tensor:
+def load_view(source: ImageSource, spec: InputSpec, augment: str, seed: int) -> torch.Tensor:
     """Read a picture as one training step sees it; equals `load_image` where `augment` is "none".
 
     Random numbers come from `seed` (0 or more) alone: the same in any thread or process, and torch's own
@@ -47,7 +46,7 @@ def load_view(source: Any, spec: InputSpec, augment: str, seed: int) -> torch.Te
         uint8 (3, size, size), in memory as (size, size, 3).
 
     Raises:
-        PictureError: the picture cannot be read.
+        ImageError: the picture cannot be read.
         SettingsError: `augment` is not one of settings.AUGMENTS.
     """
     view = build_augment(augment, spec)
@@ -96,6 +95,6 @@ def _normalise_rows(
     pixels = batch.permute(0, 2, 3, 1)
     found = torch.empty(pixels.shape, dtype=dtype)
     shift, scale = shift.repeat(pixels.shape[2]), scale.repeat(pixels.shape[2])
-    for image, place in zip(pixels, found, strict=True):
-        place.flatten(1).copy_(torch.addcmul(shift, image.flatten(1).float(), scale))
+    for image, target in zip(pixels, found, strict=True):
+        target.flatten(1).copy_(torch.addcmul(shift, image.flatten(1).float(), scale))
     return found.permute(0, 3, 1, 2)

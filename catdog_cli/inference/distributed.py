@@ -24,7 +24,7 @@ def predict_in_shares(predictor: "Predictor", sources: Iterable[Any], fetch: Fet
     """
     group, rest = predictor.group, iter(sources)
     while some := list(itertools.islice(rest, predictor.batches[-1] * ROUND * group.size)):
-        group.from_main(lambda some=some: (some, fetch))
+        _give(group, (some, fetch))
         yield from _merge(_answer_round(predictor, some, fetch), group, len(some), predictor.batches[-1])
 
 
@@ -36,7 +36,11 @@ def answer_shares(predictor: "Predictor") -> None:
 
 def dismiss(group: Group) -> None:
     """Tell the other processes that there is no more to do; only the main process may call it."""
-    group.from_main(lambda: None)
+    _give(group, None)
+
+
+def _give(group: Group, task: tuple[list[Any], Fetch] | None) -> None:
+    group.from_main(lambda: task)
 
 
 def _answer_round(predictor: "Predictor", some: list[Any], fetch: Fetch) -> list[list["Answer"]]:

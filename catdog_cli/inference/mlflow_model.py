@@ -35,7 +35,7 @@ class ImageModel:
         return {"class": best, "probability": named[best], "probabilities": named, "error": ""}
 
 
-def _source(row: dict[str, Any]) -> str | bytes:
+def _source(row: dict[str, Any]) -> str | os.PathLike[str] | bytes:
     """Return a row's picture; a row without one has empty bytes, which are answered as such."""
     path, image = row.get("path"), row.get("image")
     if isinstance(image, (bytes, bytearray)):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..data.loaders import map_in_order, usable_cores
@@ -14,6 +13,7 @@ from ..errors import SettingsError
 from ..images.read import ImageError
 from ..images.transforms import load_image, normalise
 from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..models.tasks import SINGLE_LABEL, Task
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
@@ -27,6 +27,8 @@ from .distributed import predict_in_shares
 BATCHES = {"onednn": (1, 4, 16), "plain": (4,)}
 GPU_BATCHES = (32,)
 
+Loaded = list[tuple[Any, torch.Tensor | str]]  # sources with their pixels, or why there are none
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -39,7 +41,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ClassProbability:
     """One class of an answer: its folder name, its display name, its probability."""
 
     class_name: str
@@ -71,6 +73,7 @@ class Predictor:
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
         self.arch, self.mirror = model.classifier.arch, mirror
+        self.task: Task = SINGLE_LABEL
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
         classifier = model.classifier
@@ -89,7 +92,7 @@ class Predictor:
         """
         return cls(build_from_checkpoint(load_checkpoint(path), path), **options)
 
-    def __call__(self, source: Any, top_k: int = 5) -> list[Prediction]:
+    def __call__(self, source: Any, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of one picture, best first.
 
         Args:
@@ -98,16 +101,16 @@ class Predictor:
         Raises:
             PictureError: it cannot be read.
         """
-        answer = next(self.predict([source], raise_errors=True))
-        return self.rank(answer.probabilities, top_k)
+        _, logits = next(self._run([source], self._logits, None, True))
+        return self.rank(self._probabilities(logits)[0], top_k)
 
-    def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[Prediction]:
+    def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
         if top_k < 1:
             raise SettingsError(f"top-k is {top_k}, but must be at least 1.")
         values, places = probabilities.topk(min(top_k, len(self.class_names)))
         return [
-            Prediction(self.class_names[i], self.names[i], value)
+            ClassProbability(self.class_names[i], self.names[i], value)
             for i, value in zip(places.tolist(), values.tolist(), strict=True)
         ]
 
@@ -147,11 +150,11 @@ class Predictor:
         network: Callable[[torch.Tensor], torch.Tensor],
         fetch: Callable[[Any], Any] | None,
         raise_errors: bool,
-    ) -> Iterator[tuple[list, torch.Tensor]]:
+    ) -> Iterator[tuple[Loaded, torch.Tensor]]:
         """Yield each part as loaded, and what `network` gives of its readable pictures."""
         on_cpu = self.device.type == "cpu"
 
-        def load(part: list[Any]) -> tuple[list, torch.Tensor]:
+        def load(part: list[Any]) -> tuple[Loaded, torch.Tensor]:
             loaded = [self._load(source, fetch, raise_errors) for source in part]
             rows = self._stack([image for _, image in loaded if isinstance(image, torch.Tensor)])
             return loaded, self._forward(rows, network) if on_cpu else rows
@@ -194,7 +197,8 @@ class Predictor:
         return self.micro_batch.run(run, rows) if len(rows) else torch.empty(0, 1)
 
     def _embed(self, batch: torch.Tensor) -> torch.Tensor:
-        return self.backbone(batch).float()
+        features: torch.Tensor = self.backbone(batch)
+        return features.float()
 
     def _logits(self, batch: torch.Tensor) -> torch.Tensor:
         logits = self._score(self._embed(batch))
@@ -204,10 +208,14 @@ class Predictor:
 
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
         padding = (0, 0, 0, self.batches[-1] - len(rows))
-        return self.head(torch.nn.functional.pad(rows, padding))[: len(rows)]
+        logits: torch.Tensor = self.head(torch.nn.functional.pad(rows, padding))
+        return logits[: len(rows)]
 
-    def _answers(self, loaded: list, logits: torch.Tensor) -> Iterator[Answer]:
-        probabilities = torch.from_numpy(_softmax(logits.double().numpy() / self.temperature))
+    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.task.probabilities(logits.numpy(), self.temperature))
+
+    def _answers(self, loaded: Loaded, logits: torch.Tensor) -> Iterator[Answer]:
+        probabilities = self._probabilities(logits)
         row = 0
         for source, image in loaded:
             if isinstance(image, str):
@@ -217,11 +225,9 @@ class Predictor:
                 row += 1
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    """Return the softmax of (B, C). In numpy: torch would wake its threads, which then wait for more
-    work on the cores that compute the next answers, and cost a quarter of the rate."""
-    powers = np.exp(scores - scores.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
+def describe_shrink(size: int) -> str:
+    """Return what the user is told when memory has run out and prediction continues with less at once."""
+    return f"Out of memory: going on with at most {size} pictures at once."
 
 
 def _batches(sources: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -10,8 +10,11 @@ from torch import nn
 from ..errors import SettingsError
 from ..settings import HeadSpec
 from .heads import build_head
-from .zoo.registry import build_model, split_blocks, split_head
-from .zoo.simple_cnn import ChannelsLastMean, MeanPool
+from .pooling import ChannelsLastMean, MeanPool
+from .zoo.registry import source_of
+
+if TYPE_CHECKING:
+    from torch.nn.modules.module import _IncompatibleKeys
 
 # What is differentiated from its input, which torch copies before it works in place; ReLU6 is a Hardtanh
 COPIED_FIRST = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
@@ -29,7 +32,8 @@ class Classifier(nn.Module):
         self.feature_dim = feature_dim
         self.backbone = backbone
         self.head = build_head(feature_dim, num_classes, head)
-        self._blocks = tuple(split_blocks(backbone, arch))  # in a tuple: not registered a second time
+        blocks = source_of(arch).blocks(backbone, arch)
+        self._blocks = tuple(blocks)  # in a tuple: not registered a second time
 
     @property
     def blocks(self) -> tuple[tuple[str, nn.Module], ...]:
@@ -58,7 +62,9 @@ class Classifier(nn.Module):
         """
         return [(name, module) for name, module in self.backbone.named_modules() if _is_layer(module)]
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False):
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> "_IncompatibleKeys":
         """Load as torch does, from the plain dict of a checkpoint too."""
         return super().load_state_dict(with_versions(self, state_dict), strict, assign)
 
@@ -148,7 +154,7 @@ def _is_layer(module: nn.Module) -> bool:
 def with_versions(module: nn.Module, state_dict: Mapping[str, Any]) -> "OrderedDict[str, Any]":
     """Return `state_dict` with the versions that torch keeps beside it; MNASNet loads nothing without."""
     versioned = OrderedDict(state_dict)
-    versioned._metadata = module.state_dict()._metadata
+    vars(versioned)["_metadata"] = vars(module.state_dict())["_metadata"]
     return versioned
 
 
@@ -158,9 +164,10 @@ def _has_trainable(module: nn.Module) -> bool:
 
 def build_classifier(arch: str, num_classes: int, head: HeadSpec, seed: int = 0) -> Classifier:
     """Build a classifier with random weights drawn from `seed`, leaving torch's generator as it was."""
+    source = source_of(arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(arch)
-        feature_dim = split_head(model, arch)
+        model = source.build(arch)
+        feature_dim = source.split_head(model, arch)
         torch.manual_seed(seed + 1)  # the head's numbers do not depend on the arch
         return Classifier(arch, model, feature_dim, num_classes, head)

@@ -17,6 +17,9 @@ class Standardise(nn.Module):
     first and overfits from then on; at 0.3 its log loss falls through all five.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, feature_dim: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(feature_dim))
@@ -50,13 +53,19 @@ class Dropout(nn.Dropout):
         return features * kept.to(features.dtype).mul_(1 / (1 - dropped / 2**15))
 
 
-def build_head(feature_dim: int, num_classes: int, spec: HeadSpec) -> nn.Sequential:
-    """Build standardisation, hidden layers with ReLU and dropout, and one output per class.
+class Head(nn.Sequential):
+    """Standardisation, hidden layers with ReLU and dropout, one output per class: (B, D) -> (B, C)."""
 
-    Without hidden layers the dropout stands before the only Linear. Parameter names: `norm`,
-    `hidden.N`, `output`.
+    norm: Standardise
+    output: nn.Linear
+
+
+def build_head(feature_dim: int, num_classes: int, spec: HeadSpec) -> Head:
+    """Build a head; without hidden layers the dropout stands before the only Linear.
+
+    Names of its modules: `norm`, `hiddenN`, `reluN`, `dropoutN` (or `dropout`), `output`.
     """
-    layers = nn.Sequential()
+    layers = Head()
     layers.add_module("norm", Standardise(feature_dim))
     width = feature_dim
     for index, units in enumerate(spec.hidden_layers):

@@ -1,11 +1,11 @@
 """Networks with shapes and names but without numbers: built at once and in no memory, whatever their size.
 
-Used to load checkpoints (their tensors take the places), to tell whose weights a file holds, and to
+Used to load checkpoints (their tensors replace the empty ones), to tell whose weights a file holds, and to
 describe networks.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import SettingsError
 from .classifier import with_versions
-from .zoo.registry import build_model, split_head
+from .zoo.registry import source_of
 
 FILLS = {
     torch.Tensor.normal_,
@@ -34,14 +34,21 @@ class _OnlyShapes(TorchFunctionMode):
     RegNet computes the widths of its layers with tensors.
     """
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        given = kwargs or {}
         if func in FILLS:
-            target = args[0] if args else kwargs["tensor"]
+            target: torch.Tensor = args[0] if args else given["tensor"]
             if target.is_meta:
                 return target
         if func in (torch.arange, torch.tensor):
-            kwargs = {"device": "cpu", **(kwargs or {})}
-        return func(*args, **(kwargs or {}))
+            given = {"device": "cpu", **given}
+        return func(*args, **given)
 
 
 @contextlib.contextmanager
@@ -53,9 +60,10 @@ def meta_networks() -> Iterator[None]:
 
 def check_image_size(arch: str, size: int) -> None:
     """Raise SettingsError unless `arch` takes pictures of `size` x `size` px; costs well under a second."""
+    source = source_of(arch)
     with meta_networks():
-        model = build_model(arch)
-        split_head(model, arch)
+        model = source.build(arch)
+        source.split_head(model, arch)
     small = size <= SMALL_PX and sum(part.numel() for part in model.parameters()) <= SMALL_PARAMETERS
     device = "cpu" if small else "meta"
     try:

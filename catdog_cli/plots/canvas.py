@@ -1,4 +1,4 @@
-"""The paper that every picture is drawn on: figure, colours, names that fit, saving; matplotlib's only user.
+"""The paper that every picture is drawn on: figure, colours, names that fit, saving.
 
 Figures are made without pyplot, so that they need no screen and share no state between threads. Blue is
 right, or validation; orange is wrong, or marked.
@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
 from ..errors import CatdogError
@@ -33,16 +34,15 @@ FONTS = (
 
 def make_figure(width: float, height: float, dpi: int = DPI) -> Figure:
     """Return an empty figure, sizes in inches, whose labels find room by themselves."""
-    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.03)
-    return figure
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.03)
+    return Figure(figsize=(width, height), dpi=dpi, facecolor="white", layout=layout)
 
 
 def make_sheet(width: float, height: float, title: str, dpi: int = DPI) -> Figure:
     """Return an empty figure with a title, for `place_axes`: finding room takes as long as drawing."""
     figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
-    place = {"x": 0.2 / width, "y": 1 - 0.2 / height, "ha": "left", "va": "top"}
-    figure.text(s=title, fontsize=14, fontweight="bold", color=INK, **place)
+    x, y = 0.2 / width, 1 - 0.2 / height
+    figure.text(x, y, title, fontsize=14, fontweight="bold", color=INK, ha="left", va="top")
     return figure
 
 
@@ -68,8 +68,15 @@ def write_title(
 ) -> None:
     """Write a bold title and, under it, what to make of the picture; `pad` and `lift` in points."""
     axes.set_title(title, loc="left", fontsize=14, fontweight="bold", color=INK, pad=pad, y=1)
-    place = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(note, (0, 1), (0, lift), fontsize=size, color=SOFT, **place)
+    axes.annotate(
+        note,
+        xy=(0, 1),
+        xycoords="axes fraction",
+        xytext=(0, lift),
+        textcoords="offset points",
+        fontsize=size,
+        color=SOFT,
+    )
 
 
 def draw_message(title: str, text: str, path: Path | str) -> None:
@@ -80,7 +87,7 @@ def draw_message(title: str, text: str, path: Path | str) -> None:
     save_figure(figure, path)
 
 
-def fit_label(name: Any, letters: int) -> str:
+def fit_label(name: object, letters: int) -> str:
     """Return a name that fits in so many letters and means itself, not mathematics."""
     text = " ".join(str(name).encode("utf-8", "replace").decode().split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
@@ -111,12 +118,15 @@ def _find_texts(artist: Artist) -> Iterator[Text]:
             yield from _find_texts(child)
 
 
-def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write the figure under a temporary name, then rename it.
+def save_figure(figure: Figure, path: Path | str | IO[bytes]) -> None:
+    """Write the figure under a temporary name, then rename it; into an open file as a PNG.
 
     Raises:
         CatdogError: the suffix is of no format that matplotlib writes, or the place cannot be written.
     """
+    if not isinstance(path, (Path, str)):
+        _draw(figure, path, "png")
+        return
     path = Path(path)
     kinds = set(FigureCanvasAgg(figure).get_supported_filetypes()) - {"pgf"}  # it needs LaTeX
     kind = path.suffix.lower().removeprefix(".")
@@ -124,15 +134,20 @@ def save_figure(figure: Figure, path: Path | str) -> None:
         raise CatdogError(
             f"Cannot draw into {str(path)!r}: give a name that ends in one of .{', .'.join(sorted(kinds))}."
         )
-    for text in _find_texts(figure):
-        text.set_fontfamily(_families())
-    # Level 1 of zlib: a sheet of photographs in a fifth of the time, hardly larger.
-    how = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter no font has
-            figure.savefig(unfinished, format=kind, dpi=figure.dpi, **how)
+        with replacing(path) as unfinished:
+            _draw(figure, unfinished, kind)
     except (OSError, ValueError) as error:  # ValueError: too many pixels for the format
         reason = getattr(error, "strerror", None) or error
         raise CatdogError(f"Cannot write the picture {str(path)!r}: {reason}; give another name.") from error
+
+
+def _draw(figure: Figure, file: Path | IO[bytes], kind: str) -> None:
+    for text in _find_texts(figure):
+        text.set_fontfamily(_families())
+    # Level 1 of zlib: a sheet of photographs in a fifth of the time, hardly larger.
+    how: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if kind == "png" else {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for a letter no font has
+        figure.savefig(file, format=kind, dpi=figure.dpi, **how)

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import AutoLocator
 
 from ..errors import CatdogError
 from .canvas import (
@@ -12,7 +14,6 @@ from .canvas import (
     INK,
     ORANGE,
     SOFT,
-    Axes,
     clean_axes,
     fit_label,
     make_figure,
@@ -69,7 +70,9 @@ def _draw_curve(axes: Axes, values: np.ndarray, colour: str, label: str) -> None
     epochs = np.arange(1, len(values) + 1)
     axes.plot(epochs, values, color=colour, marker=marker, markersize=4, linewidth=2, label=label)
     axes.set_xlim(0.5, len(values) + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    locator = AutoLocator()
+    locator.set_params(integer=True, min_n_ticks=1)
+    axes.xaxis.set_major_locator(locator)
     clean_axes(axes)
 
 
@@ -84,9 +87,15 @@ def _draw_phases(axes: Axes, history: list[dict[str, Any]]) -> None:
         room = int(55 * (end - start) / len(phases))  # letters that fit above the band
         name = fit_label(history[start].get("phase_name") or f"phase {phases[start]}", room)
         name = name if room >= 4 else str(order + 1) if len(starts) <= 30 else ""
-        place = {"xy": ((start + end + 1) / 2, 1), "xycoords": axes.get_xaxis_transform()}
         axes.annotate(
-            name, **place, xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9, color=SOFT
+            name,
+            xy=((start + end + 1) / 2, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            color=SOFT,
         )
 
 
@@ -135,5 +144,5 @@ def plot_lr_find(
     save_figure(figure, path)
 
 
-def _number(value: Any) -> float:
+def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)

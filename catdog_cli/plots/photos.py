@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ..errors import CatdogError
@@ -14,8 +16,6 @@ from .canvas import (
     INK,
     ORANGE,
     SOFT,
-    Axes,
-    Figure,
     draw_message,
     fit_label,
     make_sheet,
@@ -67,8 +67,15 @@ def _draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
     axes.barh(places, np.ones(len(names)), color="#f3f4f6", height=0.62)
     axes.barh(places, probabilities, color=colours, height=0.62)
     for place, probability in zip(places, probabilities, strict=True):
-        where = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(show_percent(probability), (1, place), fontsize=10, color=INK, **where)
+        axes.annotate(
+            show_percent(probability),
+            xy=(1, place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
+            color=INK,
+        )
     axes.set_yticks(places, [fit_label(name, 24) for name in names], fontsize=10, color=INK)
     axes.set(xlim=(0, 1), ylim=(max(len(names), 3) - 0.5, -0.6), xticks=[])
     axes.tick_params(length=0)
@@ -80,7 +87,7 @@ def _draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
 def plot_mistakes(
     items: list[dict[str, Any]], path: Path | str, total: int | None = None, dpi: int = DPI
 ) -> None:
-    """Draw a contact sheet of wrongly named pictures, the first 30.
+    """Draw a contact sheet of wrongly classified images, the first 30.
 
     Args:
         items: {"image": uint8 (H, W, 3), "true", "predicted": class names, "probability": of the predicted}.

@@ -2,9 +2,11 @@
 
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
 
 from .canvas import (
     BLUE,
@@ -14,7 +16,6 @@ from .canvas import (
     INK,
     ORANGE,
     SOFT,
-    Axes,
     clean_axes,
     draw_message,
     fit_label,
@@ -37,28 +38,31 @@ PALETTE = (
     "#78716c",
     "#dc2626",
 )
+Curve = tuple[np.ndarray, np.ndarray]  # false alarms and finds, fractions
 
 
-def plot_confusion(matrix: Any, class_names: list[str], path: Path | str, dpi: int = DPI) -> None:
+def plot_confusion(
+    matrix: npt.ArrayLike, class_names: list[str], path: Path | str | IO[bytes], dpi: int = DPI
+) -> None:
     """Draw who is taken for whom: the right answers of a row in blue, its mistakes in orange.
 
     Args:
         matrix: (C, C) counts; row i, column j holds the pictures of class i that were named j.
         class_names: C names.
-        path: the picture to write.
+        path: the picture to write, or an open file, which gets a PNG.
         dpi: its dots an inch.
 
     Raises:
         CatdogError: `path` cannot be written.
     """
-    matrix, number = np.asarray(matrix), len(class_names)
+    counts, number = np.asarray(matrix), len(class_names)
     cell = 1.5 if number <= 3 else max(0.48, 6 / number) if number <= 20 else min(0.17, 17 / number)  # inches
     names = 0.09 * min(22, max(map(len, class_names))) * (1 if number <= 20 else 0.7)  # inches
-    listed = _worst_pairs(matrix, class_names) if number > 10 else []
+    listed = _worst_pairs(counts, class_names) if number > 10 else []
     figure = make_figure(max(5, cell * number + names + 1.2), cell * number + names + 1.7 + 0.2 * len(listed))
     figure.set_dpi(dpi if number <= 20 else min(dpi, 100))  # 3,000 px across take seconds and tell no more
     axes = figure.subplots()
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(_confusion_colours(shares), interpolation="nearest")
     borders, edges = np.arange(1, number) - 0.5, (-0.5, number - 0.5)
     for lines in (axes.hlines, axes.vlines):
@@ -68,8 +72,8 @@ def plot_confusion(matrix: Any, class_names: list[str], path: Path | str, dpi: i
     axes.spines[:].set_color(FAINT)
     _name_cells(axes, class_names, cell)
     if number <= 20:
-        _write_counts(axes, matrix, shares, 15 if number <= 3 else 10 if matrix.max() < 10_000 else 7)
-    right, total = int(np.trace(matrix)), int(matrix.sum())
+        _write_counts(axes, counts, shares, 15 if number <= 3 else 10 if counts.max() < 10_000 else 7)
+    right, total = int(np.trace(counts)), int(counts.sum())
     write_title(axes, "Which class is taken for which", f"{right:,} of {total:,} pictures right")
     axes.set_ylabel("true class", fontsize=10, color=SOFT)
     axes.set_xlabel("\n".join(["answer", *listed]), fontsize=10, color=SOFT)
@@ -88,12 +92,12 @@ def _name_cells(axes: Axes, class_names: list[str], cell: float) -> None:
     number = len(class_names)
     size = 10 if number <= 20 else 7
     every = ceil(0.13 / cell)  # a name needs 0.13 inches
-    places = np.arange(0, number, every)
-    names = [fit_label(class_names[i], 22) for i in places]
+    indices = np.arange(0, number, every)
+    names = [fit_label(class_names[i], 22) for i in indices]
     flat = max(map(len, names)) * 0.09 < cell
-    axes.set_yticks(places, names, fontsize=size, color=INK)
+    axes.set_yticks(indices, names, fontsize=size, color=INK)
     turn = {"rotation": 90} if number > 20 else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(places, names, fontsize=size, color=INK, **({} if flat else turn))
+    axes.set_xticks(indices, names, fontsize=size, color=INK, **({} if flat else turn))
 
 
 def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ndarray, size: float) -> None:
@@ -150,14 +154,22 @@ def plot_roc(
         views[1].set(xlim=(-0.001, 0.1), ylim=(0.9, 1.0015))
         write_title(views[1], "", "the upper left corner, larger")
     if len(curves) > 1:
-        handles = views[0].get_legend_handles_labels()
-        place = {"loc": "upper left", "bbox_to_anchor": (width / (width + 2.6), 1 - 0.7 / 5.9)}
-        figure.legend(*handles, **place, frameon=False, fontsize=9, labelcolor=INK)
+        corner = width / (width + 2.6), 1 - 0.7 / 5.9
+        handles, labelled = views[0].get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labelled,
+            loc="upper left",
+            bbox_to_anchor=corner,
+            frameon=False,
+            fontsize=9,
+            labelcolor=INK,
+        )
     return save_figure(figure, path)
 
 
-def _draw_roc(axes: Axes, curves: dict[int, tuple], areas: dict[int, float], class_names: list[str]) -> None:
-    worst = sorted(areas, key=areas.get)[:5]
+def _draw_roc(axes: Axes, curves: dict[int, Curve], areas: dict[int, float], class_names: list[str]) -> None:
+    worst = sorted(areas, key=areas.__getitem__)[:5]
     for order, (c, curve) in enumerate(curves.items()):
         named = len(curves) <= 10 or c in worst
         colour = PALETTE[order if len(curves) <= 10 else 1 + worst.index(c)] if named else FAINT
@@ -172,7 +184,7 @@ def _draw_roc(axes: Axes, curves: dict[int, tuple], areas: dict[int, float], cla
         axes.plot(grid, height, color=INK, linewidth=2.5, label=label, zorder=4)
 
 
-def _roc_curve(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _roc_curve(scores: np.ndarray, positive: np.ndarray) -> Curve:
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # ties move as one
     found = np.append(0, np.cumsum(positive[order])[ends])
@@ -202,9 +214,9 @@ def plot_calibration(
     axes, below = place_axes(figure, 0.85, 0.7, 5.35, 3.8), place_axes(figure, 0.85, 4.7, 5.35, 1.2)
     axes.plot([0, 1], [0, 1], "--", color=SOFT, linewidth=1, zorder=1)
     axes.fill_between([0, 1], [0, 1], 0, color="#fff7ed", zorder=0)
-    place = {"transform": axes.transAxes, "fontsize": 9, "color": SOFT}
-    axes.text(0.97, 0.04, "below the line: too sure", ha="right", **place)
-    axes.text(0.03, 0.94, "above the line: too modest", **place)
+    inside = axes.transAxes
+    axes.text(0.97, 0.04, "below the line: too sure", ha="right", transform=inside, fontsize=9, color=SOFT)
+    axes.text(0.03, 0.94, "above the line: too modest", transform=inside, fontsize=9, color=SOFT)
     parts = [(before, "as trained", ORANGE), *([(after, "calibrated", BLUE)] if after else [])]
     for order, (part, name, colour) in enumerate(parts):
         _draw_reliability(axes, part, f"{name}: off by {100 * part['ece']:.1f} points on average", colour)

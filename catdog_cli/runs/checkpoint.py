@@ -15,9 +15,10 @@ from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
 from ..models.classifier import Classifier, build_classifier
 from ..models.meta import meta_networks
-from ..models.weights import load_plain
+from ..models.safe_load import load_plain
 from ..models.zoo.registry import check_arch
-from ..settings import HeadSpec, InputSpec, check_kind
+from ..settings import HeadSpec, InputSpec
+from ..settings_schema import check_kind
 from .directory import BEST, find_checkpoint, write_run_file
 
 FORMAT_VERSION = 1

@@ -39,7 +39,7 @@ def repeat_exactly() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, which imports the compiler
     torch.backends.cudnn.benchmark = False  # or it would choose by the clock
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # it is never read
+    vars(torch.utils)["deterministic"].fill_uninitialized_memory = False  # nothing here reads it
 
 
 def refuse_unrepeatable(error: RuntimeError) -> None:

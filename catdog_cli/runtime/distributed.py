@@ -1,8 +1,9 @@
 """Several processes that work as one: who this one is, and what they tell each other.
 
 A launcher (`torchrun`, `accelerate launch`) starts the same command several times. The processes meet through
-Accelerate, which picks gloo for CPUs and NCCL for GPUs; what is said besides gradients goes through gloo.
-Used by training and inference; one process alone is SOLO, which costs nothing.
+torch's process group: gloo for CPUs, NCCL for GPUs; what is said besides gradients goes through gloo.
+`processes()` is whoever works together now: after `open_group` all of them, before it this one alone, for
+whom everything here costs nothing. So what is below reads as if there were one.
 """
 
 import contextlib
@@ -91,18 +92,21 @@ class Group:
             return function()
         from torch import distributed
 
-        value, error = None, None
+        value: Any = None
+        error: Exception | None = None
         if self.is_main:
             try:
                 value = function()
             except Exception as raised:
                 error = raised
-        box = [(value, self._portable(error))]
+        box: list[tuple[Any, Exception | None]] = [(value, self._portable(error))]
         with self._notice_loss():
             distributed.broadcast_object_list(box, src=0, group=self.slow_group)
-        if error is not None or box[0][1] is not None:
-            raise error or box[0][1]
-        return value if self.is_main else box[0][0]
+        error = error or box[0][1]
+        if error is not None:
+            raise error
+        said: T = value if self.is_main else box[0][0]
+        return said
 
     def any(self, flag: bool) -> bool:
         """Say whether the flag is up in any process."""
@@ -152,6 +156,8 @@ class Group:
 
     def close(self) -> None:
         """Leave the group."""
+        global _current
+        _current = SOLO
         if self.size > 1:
             from torch import distributed
 
@@ -185,6 +191,12 @@ class Group:
 
 
 SOLO = Group()
+_current = SOLO
+
+
+def processes() -> Group:
+    """Return the processes that work together now."""
+    return _current
 
 
 def _unpack(flat: "torch.Tensor", tensors: "list[torch.Tensor]") -> None:
@@ -199,25 +211,44 @@ def is_launched() -> bool:
 
 
 def open_group(cpu: bool) -> Group:
-    """Meet the other processes of this command, if a launcher started several.
+    """Meet the other processes of this command, if a launcher started several; `processes()` is them then.
 
     Args:
         cpu: compute on the CPU; otherwise each process takes a GPU of its own where there are any.
 
     Raises:
         LostProcessError: they cannot be reached.
+        CatdogError: this machine has fewer GPUs than processes.
     """
+    global _current
     if not is_launched():
         return SOLO
-    from accelerate import PartialState
     from torch import distributed
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # or Accelerate would choose, and warn
+    device = _own_device(cpu)
     try:
-        state = PartialState(cpu=cpu, timeout=STEP_TIMEOUT)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=STEP_TIMEOUT)  # finds the others as torchrun says
         cpu_group = distributed.new_group(backend="gloo", timeout=STEP_TIMEOUT)
         slow_group = distributed.new_group(backend="gloo", timeout=MAIN_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise LostProcessError(f"The processes do not find each other ({reason}).") from error
-    return Group(state.process_index, state.num_processes, state.device, cpu_group, slow_group)
+    _current = Group(distributed.get_rank(), distributed.get_world_size(), device, cpu_group, slow_group)
+    return _current
+
+
+def _own_device(cpu: bool) -> "torch.device":
+    """Return the GPU of this process, which torch then takes without being told, or the CPU."""
+    import torch
+
+    if cpu or not torch.cuda.is_available():
+        return torch.device("cpu")
+    number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= there:
+        raise CatdogError(
+            f"The launcher started more than {number} processes, but this machine has {there} GPUs: start as "
+            f"many as there are GPUs, or add --cpu."
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)

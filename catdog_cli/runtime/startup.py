@@ -15,11 +15,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar, cast
 
 if TYPE_CHECKING:
     import torch
 
+Optimizer = TypeVar("Optimizer", bound="torch.optim.Optimizer")
 PLAIN = "CATDOG_PLAIN"  # set by the user
 ENABLED = "CATDOG_ENABLED"  # set by `enable`, in the environment so that child processes inherit it
 TUNABLES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=2147483647:glibc.malloc.top_pad=67108864"
@@ -150,7 +151,7 @@ def _is_compile_supported(device_type: str) -> bool:
     return importlib.import_module(HELPERS).is_compile_supported(device_type)
 
 
-def without_compiler(kind: "type[torch.optim.Optimizer]") -> "type[torch.optim.Optimizer]":
+def without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
     """Return an optimizer's class whose steps do not import torch's compiler.
 
     Torch wraps `step` and four other methods in what a compiler has to know of them, and imports it when the
@@ -160,11 +161,12 @@ def without_compiler(kind: "type[torch.optim.Optimizer]") -> "type[torch.optim.O
     """
     if not is_active():
         return kind
-    return _without_compiler(kind)  # type: ignore[arg-type]  # mypy takes a class for not hashable
+    made: type[Optimizer] = _without_compiler(cast(Any, kind))  # mypy takes a class for not hashable
+    return made
 
 
 @functools.cache
-def _without_compiler(kind: Any) -> "type[torch.optim.Optimizer]":
+def _without_compiler(kind: Any) -> Any:
     import torch
 
     for method in vars(torch.optim.Optimizer).values():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CatdogError, InterruptedRunError, SettingsError
 from ..runs import directory
 from ..runs.directory import write_run_file
-from ..settings import check_kind
+from ..settings_schema import check_kind
 from ..training.events import EpochEnded, Event, RunEnded, RunResumed, RunStarted
 from .mlflow_check import look
 from .mlflow_store import ADDRESS, MlflowStore, StoreError, hide_password

@@ -10,7 +10,6 @@ from ..features.batches import FreshImages, KeptFeatures, fixed_view
 from ..features.cache_fill import build_feature_table, claim_room, table_bytes
 from ..features.extractor import FrozenPrefix, ImageSet, View
 from ..features.store import cache_root
-from ..runtime.distributed import Group
 from ..settings import Phase, TrainSettings
 from .events import CacheTooSmall, FeaturesComputed, Listener, Warned
 
@@ -37,7 +36,7 @@ def choose_sources(
         def passed(done: int, total: int) -> None:
             listener(FeaturesComputed(name, done, total))
 
-        tables = [build_feature_table(prefix, chosen, view, passed, setup.group) for view in views]
+        tables = [build_feature_table(prefix, chosen, view, passed) for view in views]
         return KeptFeatures(chosen, tables, setup.device)
 
     def images(chosen: ImageSet) -> FreshImages:
@@ -47,7 +46,7 @@ def choose_sources(
     wanted = [(val, View())] + ([] if fresh else [(train, view) for view in views])
     if split_at and setup.settings.cache:
         try:
-            if _fits(phase, prefix, wanted, limit_bytes, listener, setup.group):
+            if _fits(phase, prefix, wanted, limit_bytes, listener):
                 val_source = keep(val, [View()], "val")
                 return images(train) if fresh else keep(train, views, "train"), val_source
         except OSError as error:
@@ -63,12 +62,11 @@ def _fits(
     wanted: list[tuple[ImageSet, View]],
     limit_bytes: float,
     listener: Listener,
-    group: Group,
 ) -> bool:
     """Make room in the cache for the tables of a phase, or report that they do not fit; nothing is deleted
     for what would not fit into an empty cache."""
     needed_bytes = table_bytes(prefix, sum(len(chosen) for chosen, _ in wanted))
-    if needed_bytes <= limit_bytes and claim_room(prefix, wanted, limit_bytes, group):
+    if needed_bytes <= limit_bytes and claim_room(prefix, wanted, limit_bytes):
         return True
     refuse_too_large(phase, needed_bytes, limit_bytes)
     listener(CacheTooSmall(needed_bytes, limit_bytes))

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from ..models.classifier import Classifier
-from .phase_run import PhaseRun, is_training_norm
+from .phase_run import PhaseRun, TrackingNorm, is_training_norm
 
 
 class RunningStatistics:
     """Those of the BatchNorms that train: as they were before a step, and what its parts make of them."""
 
-    def __init__(self, norms: list[nn.Module]):
+    def __init__(self, norms: list[TrackingNorm]):
         self.norms = norms
         self.live = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var)]
         self.counters = [norm.num_batches_tracked for norm in norms]
@@ -37,18 +37,18 @@ class RunningStatistics:
         `elements` is how many values of a channel a picture brings to each norm. A part of one picture has
         moved nothing (see `still`), and says nothing.
         """
-        added = []
-        for place, norm in enumerate(self.norms):
-            number = count * elements[place] if count > 1 else 0
-            mean, variance = self.before[2 * place : 2 * place + 2]
+        added: list[torch.Tensor] = []
+        for index, norm in enumerate(self.norms):
+            number = count * elements[index] if count > 1 else 0
+            mean, variance = self.before[2 * index : 2 * index + 2]
             moved = norm.running_mean.double() - mean  # momentum * (the part's mean - that from before)
-            rest = (1 - self._momentum(place)) * variance.double()
+            rest = (1 - self._momentum(index)) * variance.double()
             part = norm.running_var - rest  # momentum * the part's variance
             added += [moved.new_full((1,), number), number * moved, number * moved**2]
             added.append(max(0, number - 1) * part)
         sums = self.sums
         self.undo()
-        self.sums = torch._foreach_add(sums, added) if sums else added
+        self.sums = list(torch._foreach_add(sums, added)) if sums else added
 
     def settle(self) -> None:
         """Set them to what the whole batch, all parts that were taken, would have made of them.
@@ -58,10 +58,10 @@ class RunningStatistics:
         Pairwise Algorithm for Computing Sample Variances, 1979; the law of total variance.) The last sum is
         taken about the mean from before, in float64, or it would vanish where a channel is far from 0.
         """
-        for place, norm in enumerate(self.norms):
-            number, first, second, within = self.sums[4 * place : 4 * place + 4]
-            mean, variance = self.before[2 * place : 2 * place + 2]
-            momentum, known = self._momentum(place), number > 1
+        for index, norm in enumerate(self.norms):
+            number, first, second, within = self.sums[4 * index : 4 * index + 4]
+            mean, variance = self.before[2 * index : 2 * index + 2]
+            momentum, known = self._momentum(index), number > 1
             shift = first / number.clamp_min(1)
             between = (second - first * shift).clamp_min(0) / momentum
             joined = (1 - momentum) * variance + (within + between) / (number - 1).clamp_min(1)
@@ -70,21 +70,21 @@ class RunningStatistics:
         if self.counters:
             torch._foreach_add_(self.counters, 1)
 
-    def _momentum(self, place: int) -> float:
+    def _momentum(self, index: int) -> float:
         """Return the weight of this step's statistics; a norm without momentum keeps a mean of all steps."""
-        momentum = self.norms[place].momentum
-        return 1 / (1 + self.before[len(self.live) + place].item()) if momentum is None else momentum
+        momentum = self.norms[index].momentum
+        return 1 / (1 + self.before[len(self.live) + index].item()) if momentum is None else momentum
 
 
 @torch.no_grad()
 def count_elements(
-    classifier: Classifier, suffix: nn.Module, norms: list[nn.Module], values: torch.Tensor
+    classifier: Classifier, suffix: nn.Module, norms: list[TrackingNorm], values: torch.Tensor
 ) -> list[int]:
     """Return how many values of a channel a picture brings to each norm: (D,) with values (1, ...).
 
     0 for a norm that the suffix does not come by. Found by trying, with the first picture at hand.
     """
-    found = dict.fromkeys(norms, 0)
+    found: dict[nn.Module, int] = dict.fromkeys(norms, 0)
 
     def note(norm: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         found[norm] = given[0][0, 0].numel()

@@ -13,11 +13,12 @@ from ..evaluation.calibration import fit_temperature
 from ..models.classifier import Classifier
 from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
-from ..runtime.distributed import SOLO, Group
+from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
 from ..settings import InputSpec, TrainSettings, save_interval
 
 if TYPE_CHECKING:
+    from .optimizers import WeightAverage
     from .setup import Setup
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
@@ -31,7 +32,7 @@ class Progress:
     phase: int = 0
     epoch: int = 0
     step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, Any] = field(default_factory=dict)  # of `EpochSums`
     best: dict[str, Any] | None = None  # over all phases
     phase_best: dict[str, Any] | None = None
     patience: int = 0  # epochs since the phase's best improved
@@ -39,7 +40,7 @@ class Progress:
     bad: list[list] = field(default_factory=list)  # unreadable: [split, place in it, path, reason]
 
     def start_phase(self, phase: int) -> None:
-        """Move on to another phase: its best and its patience start anew."""
+        """Move on to another phase: its best and its patience start again."""
         self.phase, self.epoch, self.step = phase, 0, 0
         self.sums, self.phase_best, self.patience = {}, None, 0
 
@@ -62,7 +63,7 @@ def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_d
 
 @dataclass(eq=False)
 class RunState:
-    """A run directory and what goes into its checkpoints."""
+    """A run directory and what goes into its checkpoints, which the main process alone writes."""
 
     directory: RunDirectory
     settings: TrainSettings
@@ -72,7 +73,6 @@ class RunState:
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
     micro_batch: MicroBatch = field(default_factory=MicroBatch)
-    group: Group = SOLO  # its main process alone writes
     best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
     unsaved_best: bool = False
     temperature: float = 1.0
@@ -96,7 +96,6 @@ class RunState:
             setup.fingerprint,
             progress,
             setup.micro_batch,
-            setup.group,
             best_state=kept.get("best_state"),
             temperature=kept.get("temperature", 1.0),
         )
@@ -120,12 +119,14 @@ class RunState:
             self.progress.best = row
             self.unsaved_best = True
 
-    def save(self, optimizer, average, force: bool = False) -> bool:
+    def save(
+        self, optimizer: torch.optim.Optimizer | None, average: "WeightAverage | None", force: bool = False
+    ) -> bool:
         """Write best.pt if it changed, then last.pt and the history; skip it where saves come too thick.
 
         What is skipped is made again, bit for bit, by a run that resumes from the save before.
         """
-        if not self.group.is_main:
+        if not processes().is_main:
             return False
         now = time.monotonic()
         if not force and 0 <= now - self._saved_at < self._save_cost_s / SAVE_SHARE:
@@ -145,7 +146,7 @@ class RunState:
 
     def is_save_due(self) -> bool:
         """Count one more batch and say whether `save_every` wants a save in the middle of the epoch."""
-        if not self.group.is_main:
+        if not processes().is_main:
             return False
         self._batches += 1
         seconds, batches = self.save_interval
@@ -162,14 +163,16 @@ class RunState:
 
     def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass."""
-        if not self.group.is_main:
+        best = self.progress.phase_best
+        if not processes().is_main or best is None:
             return
-        content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.phase_best}
+        content = {**self.model_content(), "state_dict": self.best_state, "best": best}
         content["temperature"] = fit_temperature(logits.numpy(), labels.numpy())
-        name = self.progress.phase_best["phase_name"]
-        save_checkpoint(content, self.directory.phase_best(self.progress.phase, name))
+        save_checkpoint(content, self.directory.phase_best(self.progress.phase, best["phase_name"]))
 
-    def resume_content(self, optimizer, average) -> dict[str, Any]:
+    def resume_content(
+        self, optimizer: torch.optim.Optimizer | None, average: "WeightAverage | None"
+    ) -> dict[str, Any]:
         """Return the whole content of last.pt: one dict of plain containers and tensors."""
         progress = self.progress
         return {

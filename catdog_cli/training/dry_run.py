@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -100,7 +100,8 @@ def _time_steps(
     started = time.perf_counter()
     batches = list(source.batches(plan, 0))
     load_s = (time.perf_counter() - started) / sum(map(len, plan))
-    run.source = _Given(source.chosen, batches)
+    given = _Given(source.chosen, batches)
+    run.source = cast(FreshImages, given)  # of which the training asks batches alone
     _train_on(run, plan[:1], EpochSums())  # the first batch pays for set-up
     sums = EpochSums()
     started = time.perf_counter()

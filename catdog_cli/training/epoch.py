@@ -11,6 +11,8 @@ from ..evaluation.calibration import fit_temperature
 from ..evaluation.metrics import monitor_value, quick_metrics
 from ..features.batches import Inputs
 from ..models.inference_form.inference_form import InferenceForm
+from ..models.tasks import Task
+from ..runtime.distributed import processes
 from ..runtime.seeds import generator_of
 from .checkpointing import RunState, better
 from .hooks import check_logits
@@ -40,13 +42,13 @@ def plan_epoch(run: PhaseRun, epoch: int) -> list[torch.Tensor]:
 def training_batches(run: PhaseRun, plan: list[torch.Tensor], epoch: int, start: int) -> Iterator[Inputs]:
     """Put the network into training mode and return this process's shares of the batches from `start` on."""
     run.classifier.train_unfrozen()
-    shares = [run.step_group.share(indices) for indices in plan[start:]]
+    shares = [run.step_processes.share(indices) for indices in plan[start:]]
     return iter(run.source.batches(shares, epoch))
 
 
 def copy_weights_from_main(run: PhaseRun) -> None:
     """Give every process the weights that the main one has, so that rounding cannot part them."""
-    run.group.copy_from_main(run.classifier.moving_tensors())
+    processes().copy_from_main(run.classifier.moving_tensors())
 
 
 @contextlib.contextmanager
@@ -78,7 +80,7 @@ def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
 
     chosen = run.val_source.chosen
     logits = torch.zeros(len(chosen), run.classifier.head.output.out_features)
-    for parts, bad in run.group.gather(lambda: _evaluate_share(run, forward)):
+    for parts, bad in processes().gather(lambda: _evaluate_share(run, forward)):
         chosen.note_bad(bad)
         for indices, part in parts:
             logits[indices] = part
@@ -90,7 +92,7 @@ def _evaluate_share(
     run: PhaseRun, forward: Callable[[torch.Tensor], torch.Tensor]
 ) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[CorruptImage]]:
     """Return (places, logits) of this process's share of the validation pictures, and the unreadable ones."""
-    values = run.val_source.map(lambda values: run.forward_batch.run(forward, values), run.group)
+    values = run.val_source.map(lambda values: run.forward_batch.run(forward, values))
     parts = [(indices, part.cpu()) for indices, part in values]
     return parts, list(run.val_source.chosen.bad.values())
 
@@ -105,19 +107,21 @@ def measure(run: PhaseRun, state: RunState) -> dict[str, float]:
     with run.average.applied() if run.average is not None else contextlib.nullcontext():
         logits, labels = evaluate(run)
         check_logits(run, logits)
-        metrics = run.group.from_main(lambda: _score(logits, labels, monitor))
+        metrics = processes().from_main(lambda: _score(run.task, logits, labels, monitor))
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
         improved = better(row, progress.phase_best, monitor, run.phase.min_delta)
         progress.patience = 0 if improved else progress.patience + 1
         state.note_best(row, monitor, improved)
         if improved and state.unsaved_best:
-            state.temperature = fit_temperature(logits.numpy(), labels.numpy())
+            state.temperature = fit_temperature(logits.numpy(), labels.numpy(), run.task)
     return metrics
 
 
-def _score(logits: torch.Tensor, labels: torch.Tensor, monitor: str) -> dict[str, float]:
-    probabilities = logits.softmax(1).numpy()
-    metrics = {f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy()).items()}
+def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitor: str) -> dict[str, float]:
+    probabilities = task.activate(logits).numpy()
+    metrics = {
+        f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy(), task).items()
+    }
     if f"val_{monitor}" not in metrics:
-        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy())
+        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy(), task)
     return metrics

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import torch
 
 from ..data.loaders import CorruptImage
-from ..runtime.distributed import Group
 from .batchnorm import RunningStatistics
 from .phase_run import PhaseRun
 
@@ -36,34 +35,26 @@ def drop_gradients(run: PhaseRun) -> None:
 
 @torch.no_grad()
 def read_loss(
-    loss: torch.Tensor,
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-    labels: torch.Tensor,
-    class_weights: torch.Tensor | None,
+    run: PhaseRun, loss: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor
 ) -> tuple[float, float, int]:
-    """Return the loss, by what torch's cross_entropy divides it for a mean, and the number of right answers.
+    """Return the loss, by what it is divided for a mean, and the number of right answers.
 
     Waits for a GPU, once a step, so that a loss gone wrong stops the run at once.
     """
-    correct = (logits.argmax(1) == labels).sum()
-    if class_weights is None or targets.is_floating_point():
-        weight: float = len(targets)
-    else:
-        weight = class_weights[targets].sum().item()
+    correct = run.task.num_correct(logits, labels)
+    weight = run.task.loss_weight(targets, run.class_weights)
     return loss.item(), weight, int(correct.item())
 
 
-def join_gradients(run: PhaseRun, group: Group, factor: float, statistics: RunningStatistics) -> None:
+def join_gradients(run: PhaseRun, factor: float, statistics: RunningStatistics) -> None:
     """Add up the gradients and statistics of all processes; `factor` makes them those of the mean loss."""
-    if group.size > 1:
+    if run.step_processes.size > 1:
         for parameter in run.parameters:
-            if parameter.grad is None:  # this process had no images
-                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         if not statistics.sums:
             statistics.take(0, [0] * len(statistics.norms))
-        group.add([parameter.grad for parameter in run.parameters])
-        group.add(statistics.sums)  # in float64
+        run.step_processes.add([p.grad for p in run.parameters if p.grad is not None])
+        run.step_processes.add(statistics.sums)  # in float64
     gradients = [parameter.grad for parameter in run.parameters if parameter.grad is not None]
     if factor != 1:
         torch._foreach_mul_(gradients, factor)

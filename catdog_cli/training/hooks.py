@@ -11,6 +11,7 @@ import torch
 
 from ..errors import CatdogError, InterruptedRunError, LostProcessError
 from ..features.extractor import ImageSet
+from ..runtime.distributed import processes
 from .checkpointing import RunState
 from .corrupt_images import check_bad
 from .events import Event, FeaturesComputed, Listener, StoppedEarly
@@ -86,7 +87,7 @@ def explain_lost_process(state: RunState) -> Iterator[None]:
     try:
         yield
     except LostProcessError as error:
-        saved = "What is done is kept" if state.group.is_main else "What the main process saved is there"
+        saved = "What is done is kept" if processes().is_main else "What the main process saved is there"
         raise LostProcessError(f"{error} {saved}; to go on: {resume_command(state)}") from error
 
 

@@ -1,10 +1,11 @@
 """The convex way to train a linear head on kept features: L-BFGS to the optimum, its strength by folds."""
 
 import torch
-from torch.nn import functional as F
 
 from ..errors import SettingsError
 from ..features.batches import KeptFeatures
+from ..models.tasks import Task
+from ..runtime.distributed import processes
 from .phase_run import EpochSums, PhaseRun
 
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # L2 on the weights, per mean loss
@@ -16,7 +17,7 @@ ROUGH_TOLERANCE = 1e-3  # enough to rank strengths
 
 def solve_in_main(run: PhaseRun, sums: EpochSums) -> dict:
     """Solve the head in the main process; all get its sums here, and its weights at the end of the epoch."""
-    facts, found = run.group.from_main(lambda: (solve_head(run, sums), dict(vars(sums))))
+    facts, found = processes().from_main(lambda: (solve_head(run, sums), dict(vars(sums))))
     vars(sums).update(found)
     return facts
 
@@ -42,36 +43,40 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
             "--optimizer lbfgs needs the features of all pictures at hand, but --no-cache keeps none: leave "
             "it out, or start a new run with another --optimizer."
         )
-    features, labels = _gather(run)
+    features, labels = _gather(run, run.source)
     with torch.no_grad():
         features = head.norm(features)
     num_classes = head.output.out_features
-    strength = run.phase.weight_decay or _pick_strength(run, features, labels, num_classes)
+    strength = run.phase.weight_decay or _pick_strength(
+        run, len(run.source.tables), features, labels, num_classes
+    )
     weight, bias = _solve(
-        features, labels, num_classes, strength, run.class_weights, run.phase.label_smoothing
+        run.task, features, labels, num_classes, strength, run.class_weights, run.phase.label_smoothing
     )
     with torch.no_grad():
         head.output.weight.copy_(weight)
         head.output.bias.copy_(bias)
         logits = features @ weight.T + bias
-    sums.loss += F.cross_entropy(logits, labels, reduction="sum").item()
-    sums.correct += (logits.argmax(1) == labels).sum().item()
+    sums.loss += run.task.loss(logits, labels, reduction="sum").item()
+    sums.correct += int(run.task.num_correct(logits, labels).item())
     sums.seen += len(labels)
     return {"l2": strength, "picked": not run.phase.weight_decay, "num_features": features.shape[1]}
 
 
-def _gather(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
+def _gather(run: PhaseRun, source: KeptFeatures) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the features (V * N, D) of all views and their labels."""
-    good = run.source.chosen.good_indices()
-    features = torch.cat([table.take(good).float().to(run.source.device) for table in run.source.tables])
-    return features, run.source.chosen.labels[good].repeat(len(run.source.tables)).to(features.device)
+    good = source.chosen.good_indices()
+    features = torch.cat([table.take(good).float().to(source.device) for table in source.tables])
+    return features, source.chosen.labels[good].repeat(len(source.tables)).to(features.device)
 
 
-def _pick_strength(run: PhaseRun, features: torch.Tensor, labels: torch.Tensor, num_classes: int) -> float:
+def _pick_strength(
+    run: PhaseRun, views: int, features: torch.Tensor, labels: torch.Tensor, num_classes: int
+) -> float:
     """Return the strength whose held-out log loss, over stratified folds, is least. Views stay together."""
     from sklearn.model_selection import StratifiedKFold
 
-    count = len(labels) // len(run.source.tables)
+    count = len(labels) // views
     smallest = torch.bincount(labels[:count]).clamp_min(1).min().item()
     if smallest < 2:
         return STRENGTHS[2]
@@ -80,16 +85,17 @@ def _pick_strength(run: PhaseRun, features: torch.Tensor, labels: torch.Tensor, 
     for _, held in folds.split(torch.zeros(count), labels[:count].cpu()):
         out = torch.zeros(count, dtype=torch.bool)
         out[torch.from_numpy(held)] = True
-        out = out.repeat(len(run.source.tables)).to(labels.device)
-        train, start = (features[~out], labels[~out], num_classes), None
+        out = out.repeat(views).to(labels.device)
+        train, start = (run.task, features[~out], labels[~out], num_classes), None
         for strength in sorted(STRENGTHS, reverse=True):  # the stronger, the sooner; each starts the next
             start = _solve(*train, strength, run.class_weights, start=start, tolerance=ROUGH_TOLERANCE)
             logits = features[out] @ start[0].T + start[1]
-            losses[strength] += F.cross_entropy(logits, labels[out], reduction="sum").item()
+            losses[strength] += run.task.loss(logits, labels[out], reduction="sum").item()
     return min(losses, key=losses.__getitem__)
 
 
 def _solve(
+    task: Task,
     features: torch.Tensor,
     labels: torch.Tensor,
     num_classes: int,
@@ -113,9 +119,7 @@ def _solve(
 
     def closure() -> torch.Tensor:
         solver.zero_grad()
-        loss = F.cross_entropy(
-            features @ weight.T + bias, labels, class_weights, label_smoothing=label_smoothing
-        )
+        loss = task.loss(features @ weight.T + bias, labels, class_weights, label_smoothing)
         loss = loss + strength / 2 * weight.square().sum()
         loss.backward()
         return loss

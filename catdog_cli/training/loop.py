@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
 from ..errors import CatdogError
 from ..features.batches import Inputs
 from ..runs.directory import RunDirectory
+from ..runtime.distributed import processes
 from ..runtime.memory import free_memory
 from ..runtime.seeds import seed_torch
 from .batch_source import choose_sources
@@ -37,10 +37,10 @@ from .hooks import (
 )
 from .lbfgs_head import solve_in_main
 from .mixup import mix_batch
-from .optimizers import rate_factor, set_rates
 from .phase_run import EpochSums, PhaseRun
 from .result import RunResult
 from .resume.checkpoint_validation import restore_phase
+from .schedule import rate_factor, set_rates
 from .setup import Setup, fit_norm, open_phase
 
 
@@ -70,7 +70,7 @@ def fit(
     recall_bad(setup, progress, resume)
 
     def stop() -> bool:
-        return setup.group.any(should_stop())
+        return processes().any(should_stop())
 
     with explain_lost_process(state):
         for index in range(progress.phase, len(phases)):
@@ -167,7 +167,7 @@ def finish_phase(setup: Setup, run: PhaseRun, state: RunState, listener: Listene
         state.save_phase_best(logits, labels)
     indices, last = run.val_source.chosen.good_indices(), progress.phase == num_phases - 1
     ended = PhaseEnded(progress.phase, run.phase, progress.phase_best, logits, labels, indices, last)
-    setup.group.from_main(lambda: listener(ended))  # the others wait for the reports
+    processes().from_main(lambda: listener(ended))  # the others wait for the reports
 
 
 def train_step(
@@ -184,12 +184,12 @@ def train_step(
         CatdogError: the loss is not a finite number, or not even one image fits into memory.
         LostProcessError: another process has ended.
     """
-    group = run.step_group
+    together = run.step_processes
     statistics = RunningStatistics(run.training_norms)
     drop_gradients(run)
     try:
-        shares = group.gather(
-            lambda: backward(run, (epoch, step, group.rank), next(batches), planned, statistics)
+        shares = together.gather(
+            lambda: backward(run, (epoch, step, together.rank), next(batches), planned, statistics)
         )
         for share in shares:
             run.source.chosen.note_bad(share.bad)
@@ -197,7 +197,7 @@ def train_step(
         weight, seen = sum(share.weight for share in shares), sum(share.seen for share in shares)
         if not seen:  # not one image of the batch can be read
             return
-        join_gradients(run, group, planned / weight, statistics)
+        join_gradients(run, planned / weight, statistics)
     except BaseException:
         statistics.undo()
         raise
@@ -224,11 +224,11 @@ def backward(
         return Share(bad=inputs.bad, micro_batch=run.micro_batch.size)
     while True:
         parts = run.micro_batch.parts(len(inputs.values))
-        divided = len(parts) > 1 or run.step_group.size > 1
+        divided = len(parts) > 1 or run.step_processes.size > 1
         elements = elements_per_image(run, inputs.values) if divided else []
         seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
         num_classes = len(run.classifier.head.output.bias)
-        values, targets = mix_batch(inputs.values, inputs.labels, num_classes, run.phase)
+        values, targets = mix_batch(inputs.values, inputs.labels, num_classes, run.task, run.phase)
         share = Share(bad=inputs.bad, micro_batch=run.micro_batch.size, seen=len(values))
         try:
             for part in parts:
@@ -236,19 +236,10 @@ def backward(
                 with one_image_mode(run.classifier, len(part)), run.autocast(values):
                     logits = run.suffix(values[rows])  # (b, num_classes)
                 logits = logits.float()
-                loss = (
-                    F.cross_entropy(
-                        logits,
-                        targets[rows],
-                        run.class_weights,
-                        reduction="sum",
-                        label_smoothing=run.phase.label_smoothing,
-                    )
-                    / planned
-                )
-                value, weight, correct = read_loss(
-                    loss, logits, targets[rows], inputs.labels[rows], run.class_weights
-                )
+                smoothing = run.phase.label_smoothing
+                summed = run.task.loss(logits, targets[rows], run.class_weights, smoothing, reduction="sum")
+                loss = summed / planned
+                value, weight, correct = read_loss(run, loss, logits, targets[rows], inputs.labels[rows])
                 if not math.isfinite(value):
                     indices = inputs.indices[rows][:4].tolist()
                     raise CatdogError(not_finite(run, run.source.chosen, indices, f"The loss became {value}"))

@@ -9,14 +9,15 @@ import torch
 
 from ..errors import CatdogError, SettingsError
 from ..recipes.build import build_settings
-from ..settings import TrainSettings, check_phase_number
+from ..settings import TrainSettings
+from ..settings_rules import check_phase_number
 from .batch_source import choose_sources
 from .epoch import plan_epoch
 from .events import Listener, StepEnded, ignore
 from .loop import train_step
-from .optimizers import set_rates
 from .phase_run import EpochSums, PhaseRun
 from .run import read_data
+from .schedule import set_rates
 from .setup import Setup, check_settings, fit_norm, open_phase, prepare_run
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
@@ -87,7 +88,9 @@ def find_rate(setup: Setup, index: int, listener: Listener, steps: int = STEPS) 
 
 def _raise_rate(run: PhaseRun, steps: int, listener: Listener) -> tuple[list[float], list[float]]:
     run.classifier.train_unfrozen()
-    rates, losses, smooth, step, epoch = [], [], 0.0, 0, 0
+    rates: list[float] = []
+    losses: list[float] = []
+    smooth, step, epoch = 0.0, 0, 0
     while step < steps:
         for inputs in run.source.batches(plan_epoch(run, epoch)[: steps - step], epoch):
             if not len(inputs.indices):  # all of them unreadable

@@ -1,13 +1,13 @@
 """Mixup and cutmix of a batch, in the input of whatever trains: pictures, activations or features."""
 
 import torch
-from torch.nn import functional as F
 
+from ..models.tasks import Task
 from ..settings import Phase
 
 
 def mix_batch(
-    values: torch.Tensor, labels: torch.Tensor, num_classes: int, phase: Phase
+    values: torch.Tensor, labels: torch.Tensor, num_classes: int, task: Task, phase: Phase
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix every picture of a batch with another one, as the phase's `mixup` and `cutmix` alphas say.
 
@@ -28,7 +28,7 @@ def mix_batch(
         values, share = _paste(values, order, share)
     else:
         values = torch.lerp(values[order], values, share)
-    targets = F.one_hot(labels, num_classes).float()
+    targets = task.soft_targets(labels, num_classes)
     return values, share * targets + (1 - share) * targets[order]
 
 

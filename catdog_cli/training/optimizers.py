@@ -1,6 +1,5 @@
-"""Optimizers, their rates by block and by step, and weight averaging."""
+"""Optimizers, their rates by block, and weight averaging."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,9 +11,6 @@ from ..runtime.startup import without_compiler
 from ..settings import Phase
 
 SGD_MOMENTUM = 0.9
-STEP_DECAY = 0.1  # the step scheduler multiplies by this after each third of the epochs
-WARMUP_START = 0.01
-ONE_CYCLE_WARMUP = 0.3  # share of the steps; Smith and Topin, arXiv 1708.07120, as torch's OneCycleLR has it
 
 
 def build_optimizer(classifier: Classifier, phase: Phase) -> torch.optim.Optimizer:
@@ -27,10 +23,11 @@ def build_optimizer(classifier: Classifier, phase: Phase) -> torch.optim.Optimiz
     groups = list(_parameter_groups(classifier, phase))
     fused = all(parameter.device.type in ("cpu", "cuda") for group in groups for parameter in group["params"])
     if phase.optimizer in ("sgd", "lbfgs"):  # lbfgs solves in one go (`lbfgs_head`) and never steps this one
-        kind = without_compiler(torch.optim.SGD)
-        return kind(groups, lr=phase.learning_rate, momentum=SGD_MOMENTUM, fused=fused)
-    kind = without_compiler({"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer])
-    return kind(groups, lr=phase.learning_rate, fused=fused)
+        return without_compiler(torch.optim.SGD)(
+            groups, lr=phase.learning_rate, momentum=SGD_MOMENTUM, fused=fused
+        )
+    kind = torch.optim.Adam if phase.optimizer == "adam" else torch.optim.AdamW
+    return without_compiler(kind)(groups, lr=phase.learning_rate, fused=fused)
 
 
 def _parameter_groups(classifier: Classifier, phase: Phase) -> Iterator[dict]:
@@ -46,40 +43,6 @@ def _parameter_groups(classifier: Classifier, phase: Phase) -> Iterator[dict]:
         ):
             if params:
                 yield {"params": params, "lr": rate, "base_lr": rate, "weight_decay": decay, "name": name}
-
-
-def rate_factor(phase: Phase, step: int, steps_per_epoch: int) -> float:
-    """Return what the rates are multiplied by at `step` (0-based, over the whole phase).
-
-    A pure function of the step, so that a resumed run has the rates of one that was never stopped.
-    """
-    warmup = round(phase.warmup_epochs * steps_per_epoch)
-    total = max(1, phase.epochs * steps_per_epoch)
-    if phase.scheduler == "one-cycle":
-        return _one_cycle(step, total)
-    if step < warmup:
-        return WARMUP_START + (1 - WARMUP_START) * step / warmup
-    progress = (step - warmup) / max(1, total - warmup)
-    if phase.scheduler == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    if phase.scheduler == "step":
-        third = max(1, math.ceil(phase.epochs / 3))
-        return STEP_DECAY ** (step // steps_per_epoch // third)
-    return 1.0
-
-
-def _one_cycle(step: int, total: int) -> float:
-    """Rise from 1/25 to 1, then fall to 1/250,000, along half cosines."""
-    top = max(1, ONE_CYCLE_WARMUP * total)
-    if step < top:
-        return 1 / 25 + (1 - 1 / 25) * 0.5 * (1 - math.cos(math.pi * step / top))
-    return 4e-6 + (1 - 4e-6) * 0.5 * (1 + math.cos(math.pi * min(1, (step - top) / max(1, total - top))))
-
-
-def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group its base rate times `factor`."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
 
 
 class WeightAverage:

@@ -4,13 +4,15 @@ import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import nn
 
 from ..features.batches import FreshImages, KeptFeatures
 from ..models.classifier import Classifier
-from ..runtime.distributed import SOLO, Group
+from ..models.tasks import SINGLE_LABEL, Task
+from ..runtime.distributed import SOLO, Group, processes
 from ..runtime.memory import MicroBatch
 from ..settings import Phase
 from .optimizers import WeightAverage
@@ -43,18 +45,18 @@ class PhaseRun:
     val_source: KeptFeatures | FreshImages
     optimizer: torch.optim.Optimizer
     dtype: torch.dtype
+    task: Task = SINGLE_LABEL
     class_weights: torch.Tensor | None = None
     average: WeightAverage | None = None
-    group: Group = SOLO
     micro_batch: MicroBatch = field(default_factory=MicroBatch)  # of training steps
     forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
     norm_elements: list[int] | None = None  # that a picture brings to each norm, once they are counted
 
     @functools.cached_property
-    def training_norms(self) -> list[nn.Module]:
+    def training_norms(self) -> list["TrackingNorm"]:
         """The BatchNorms whose running statistics a step moves; asked for in training mode, then known."""
         norms = filter(is_training_norm, self.classifier.modules())
-        return [norm for norm in norms if norm.running_mean is not None]
+        return [cast(TrackingNorm, norm) for norm in norms if norm.running_mean is not None]
 
     @functools.cached_property
     def parameters(self) -> list[nn.Parameter]:
@@ -62,14 +64,14 @@ class PhaseRun:
         return [parameter for _, parameter in self.classifier.trainable_parameters()]
 
     @property
-    def step_group(self) -> Group:
+    def step_processes(self) -> Group:
         """The processes that share out each step: this one alone for a head on kept features.
 
         Its steps are shorter than an exchange: every process takes the same ones, with the same numbers.
         """
-        return SOLO if self.is_head_alone else self.group
+        return SOLO if self.is_head_alone else processes()
 
-    def autocast(self, values: torch.Tensor) -> contextlib.AbstractContextManager:
+    def autocast(self, values: torch.Tensor) -> contextlib.AbstractContextManager[object]:
         """Use bfloat16 for blocks of the backbone; a head alone is too small to gain from it."""
         if self.dtype == torch.bfloat16 and self.split_at < len(self.classifier.blocks):
             return torch.autocast(values.device.type, self.dtype)
@@ -79,6 +81,14 @@ class PhaseRun:
     def is_head_alone(self) -> bool:
         """Whether each step is just a head on features that are kept."""
         return isinstance(self.source, KeptFeatures) and self.split_at == len(self.classifier.blocks)
+
+
+class TrackingNorm(nn.modules.batchnorm._BatchNorm):
+    """A BatchNorm that has running statistics, as a type."""
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
 
 
 def is_training_norm(module: nn.Module) -> bool:

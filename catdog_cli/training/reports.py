@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CatdogError
-from ..evaluation.calibration import calibrate, measure_calibration
+from ..evaluation.calibration import measure_calibration
 from ..evaluation.eval_split import image_path
 from ..evaluation.metrics import full_metrics
 from ..evaluation.report import find_mistakes, summarize
@@ -84,11 +84,12 @@ def _measure(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any
     """Return the report's document, and the probabilities (N, C) and labels (N,) that it is about."""
     logits, labels = ended.logits.double().cpu().numpy(), ended.labels.cpu().numpy()
     names, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
-    probabilities = calibrate(logits)
+    task = setup.task
+    probabilities = task.probabilities(logits)
     shown = [image_path(setup.dataset, paths[place]) for place in ended.indices.tolist()]
     document = {
-        **full_metrics(probabilities, labels, names),
-        "calibration": measure_calibration(logits, labels),
-        "mistakes": find_mistakes(probabilities, labels, names, shown),
+        **full_metrics(probabilities, labels, names, task=task),
+        "calibration": measure_calibration(logits, labels, task=task),
+        "mistakes": find_mistakes(probabilities, labels, names, shown, task),
     }
     return document, (probabilities, labels)

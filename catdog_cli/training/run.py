@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ from ..data.splits import split_dataset
 from ..errors import CheckpointError, SettingsError
 from ..runs.checkpoint import load_checkpoint
 from ..runs.directory import LAST, RunDirectory, find_checkpoint
-from ..runtime.distributed import SOLO, Group
-from ..settings import Phase, TrainSettings
+from ..runtime.distributed import processes
+from ..settings import Phase, TrainSettings, refuse_on_resume
 from .checkpointing import Progress, restore_progress
 from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
 from .loop import fit
@@ -30,15 +29,14 @@ def train(
     run_dir: Path,
     listener: Listener,
     should_stop: Callable[[], bool] = lambda: False,
-    group: Group = SOLO,
 ) -> RunResult:
-    """Train from the beginning into a new run directory, which the main process of `group` alone writes.
+    """Train from the beginning into a new run directory, which the main process alone writes.
 
     Raises:
         CatdogError: the data, the weights or the settings cannot be used; the directory holds a run already.
     """
     directory = RunDirectory(run_dir)
-    with open_run(settings, directory, listener, group) as setup:
+    with open_run(settings, directory, listener) as setup:
         return fit(setup, directory, listener, should_stop)
 
 
@@ -47,7 +45,6 @@ def resume(
     changes: "Changes",
     listener: Listener,
     should_stop: Callable[[], bool] = lambda: False,
-    group: Group = SOLO,
 ) -> RunResult:
     """Resume a run from its last.pt (`path` is it, or its directory), as if it had never stopped.
 
@@ -58,21 +55,19 @@ def resume(
         SettingsError: a change would alter what has been trained already.
         CatdogError: another process works in the run directory, or the data is not there any more.
     """
-    with reopen_run(path, changes, listener, group) as (setup, directory, content, progress):
+    with reopen_run(path, changes, listener) as (setup, directory, content, progress):
         return fit(setup, directory, listener, should_stop, content, progress)
 
 
 @contextlib.contextmanager
-def open_run(
-    settings: TrainSettings, directory: RunDirectory, listener: Listener, group: Group = SOLO
-) -> Iterator[Setup]:
+def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> Iterator[Setup]:
     """Yield what a new run trains with, and hold its directory for the time of the block."""
-    on_main = group.from_main
-    group.gather(lambda: check_settings(settings))
+    on_main = processes().from_main
+    processes().gather(lambda: check_settings(settings))
     dataset = on_main(lambda: _look_first(settings, directory, listener))
-    setup = prepare_run(settings, dataset, None, listener, group)
+    setup = prepare_run(settings, dataset, None, listener)
     on_main(directory.create)
-    with _held(directory, listener, group):
+    with _held(directory, listener):
         on_main(directory.refuse_old_run)
         _begin(setup, directory, listener)
         yield setup
@@ -82,28 +77,26 @@ Reopened = tuple[Setup, RunDirectory, dict[str, Any] | None, Progress | None]
 
 
 @contextlib.contextmanager
-def reopen_run(
-    path: str | Path, changes: "Changes", listener: Listener, group: Group = SOLO
-) -> Iterator[Reopened]:
+def reopen_run(path: str | Path, changes: "Changes", listener: Listener) -> Iterator[Reopened]:
     """Yield what a run resumes with, None for last.pt and progress where nothing was saved; hold its lock."""
-    on_main = group.from_main
+    on_main = processes().from_main
     directory = on_main(lambda: RunDirectory.find(path))
-    with _held(directory, listener, group):
+    with _held(directory, listener):
         on_main(directory.sweep)
         if on_main(lambda: Path(path).is_dir() and not directory.last.exists()):
-            yield _restart(directory, changes, listener, group), directory, None, None
+            yield _restart(directory, changes, listener), directory, None, None
             return
         checkpoint = on_main(lambda: find_checkpoint(path, LAST))
         content = on_main(lambda: load_checkpoint(checkpoint, resume=True))
         progress = restore_progress(content)
-        yield _reopen(checkpoint, content, progress, changes, listener, group), directory, content, progress
+        yield _reopen(checkpoint, content, progress, changes, listener), directory, content, progress
 
 
 @contextlib.contextmanager
-def _held(directory: RunDirectory, listener: Listener, group: Group) -> Iterator[None]:
+def _held(directory: RunDirectory, listener: Listener) -> Iterator[None]:
     """Hold the lock of a run directory in the main process, for all of them."""
     with contextlib.ExitStack() as stack:
-        group.from_main(lambda: stack.enter_context(_locked(directory, listener)))
+        processes().from_main(lambda: stack.enter_context(_locked(directory, listener)))
         yield
 
 
@@ -125,7 +118,7 @@ def _begin(setup: Setup, directory: RunDirectory, listener: Listener) -> None:
         directory.write_split(setup.dataset, setup.contents)
         directory.write_settings(setup.settings)  # last: where it is, a resume can begin
 
-    setup.group.from_main(write)
+    processes().from_main(write)
     listener(RunStarted(setup, directory.path))
 
 
@@ -141,31 +134,28 @@ def read_data(settings: TrainSettings, listener: Listener) -> Dataset:
     return dataset
 
 
-@dataclass(frozen=True)
 class Changes:
-    """What may be given again on resume; None keeps what the checkpoint says."""
+    """What is given again on resume; None keeps what the checkpoint says."""
 
-    data: str | None = None
-    epochs: int | None = None
-    fine_tune_epochs: int | None = None
-    device: str | None = None
-    workers: int | None = None
-    cache: bool | None = None
-    cache_limit: float | None = None
-    max_bad_fraction: float | None = None
-    save_every: str | None = None
-    accept_changed_data: bool = False
-    micro_batch_size: int | None = None
+    def __init__(self, data: str | None = None, accept_changed_data: bool = False, **settings: Any) -> None:
+        """Take options by name, those alone whose setting says that it may change on resume.
+
+        Raises:
+            SettingsError: another one is given.
+        """
+        refuse_on_resume(settings)
+        self.data, self.accept_changed_data = data, accept_changed_data
+        self.settings = {name: value for name, value in settings.items() if value is not None}
 
 
-def _restart(directory: RunDirectory, changes: Changes, listener: Listener, group: Group) -> Setup:
+def _restart(directory: RunDirectory, changes: Changes, listener: Listener) -> Setup:
     """Return the setup of a run that was stopped before its first save, with its own split."""
-    on_main = group.from_main
+    on_main = processes().from_main
     settings = apply_changes(on_main(directory.read_settings), changes, phase=0, epochs_done=0)
     listener(RunRestarted(directory.path))
-    group.gather(lambda: check_settings(settings))
+    processes().gather(lambda: check_settings(settings))
     dataset, found = on_main(lambda: own_split(settings, directory))
-    setup = prepare_run(settings, dataset, None, listener, group)
+    setup = prepare_run(settings, dataset, None, listener)
     accept = changes.accept_changed_data
     on_main(lambda: settle_changes(setup, found, directory, None, accept, listener))
     _begin(setup, directory, listener)
@@ -178,10 +168,9 @@ def _reopen(
     progress: Progress,
     changes: Changes,
     listener: Listener,
-    group: Group,
 ) -> Setup:
     """Return the setup of a run that resumes from the content of its last.pt."""
-    on_main, directory = group.from_main, RunDirectory(checkpoint.parent)
+    on_main, directory = processes().from_main, RunDirectory(checkpoint.parent)
     old = _old_settings(content, checkpoint)
     settings = apply_changes(old, changes, progress.phase, progress.epoch)
     listener(RunResumed(checkpoint, old, settings, progress))
@@ -190,10 +179,10 @@ def _reopen(
     dataset = match_classes(dataset, class_names)
     for warning in dataset.warnings:
         listener(Warned(warning))
-    setup = prepare_run(settings, dataset, content["state_dict"], listener, group)
-    if changes.micro_batch_size is None:
+    setup = prepare_run(settings, dataset, content["state_dict"], listener)
+    if "micro_batch_size" not in changes.settings:
         setup.micro_batch.size = _known_size(content, settings)
-    group.gather(lambda: check_progress(content, setup.classifier, checkpoint))
+    processes().gather(lambda: check_progress(content, setup.classifier, checkpoint))
     accept, digest = changes.accept_changed_data, content["data_fingerprint"]
     on_main(lambda: settle_changes(setup, found, directory, digest, accept, listener))
     on_main(lambda: directory.write_settings(settings))
@@ -220,10 +209,10 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     Raises:
         SettingsError: epochs of a phase that is over would change, or fewer are asked than were done.
     """
-    phases = list(old.phases)
+    phases, plain = list(old.phases), dict(changes.settings)
     for index, epochs, option in (
-        (0, changes.epochs, "--epochs"),
-        (1, changes.fine_tune_epochs, "--fine-tune-epochs"),
+        (0, plain.pop("epochs", None), "--epochs"),
+        (1, plain.pop("fine_tune_epochs", None), "--fine-tune-epochs"),
     ):
         if epochs is None:
             continue
@@ -232,11 +221,8 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
         phases[index] = _extend(
             phases[index], epochs, option, over=index < phase, done=epochs_done if index == phase else 0
         )
-    plain = {
-        name: value
-        for name, value in dataclasses.asdict(changes).items()
-        if value is not None and name not in ("epochs", "fine_tune_epochs", "accept_changed_data")
-    }
+    if changes.data is not None:
+        plain["data"] = changes.data
     return dataclasses.replace(old, phases=tuple(phases), **plain)
 
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..data.dataset import Dataset, class_counts
 from ..data.digests import content_keys, fingerprint
@@ -18,14 +18,15 @@ from ..features.extractor import ImageSet, View, image_set, run_prefix
 from ..models.classifier import Classifier, build_classifier
 from ..models.inference_form.compiled import compile_network
 from ..models.meta import check_image_size
+from ..models.tasks import SINGLE_LABEL, Task
 from ..models.weights import load_backbone
-from ..models.zoo.registry import check_arch, input_spec
+from ..models.zoo.registry import check_arch, source_of
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
-from ..runtime.distributed import SOLO, Group
+from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
-from ..settings import InputSpec, Phase, TrainSettings, check_combinations
-from .batch_source import refuse_unkept
+from ..settings import InputSpec, Phase, TrainSettings
+from ..settings_rules import check_combinations
 from .events import Listener, MemoryRanOut, ignore
 from .optimizers import WeightAverage, build_optimizer
 from .phase_run import PhaseRun
@@ -45,7 +46,7 @@ class Setup:
     dtype: torch.dtype
     sets: dict[str, ImageSet]
     fingerprint: dict[str, Any]
-    group: Group = SOLO
+    task: Task = SINGLE_LABEL
     micro_batch: MicroBatch = field(default_factory=MicroBatch)  # of training steps
     forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
     reported_bad: set[str] = field(default_factory=set)
@@ -61,7 +62,7 @@ class Setup:
 
 def choose_spec(settings: TrainSettings) -> InputSpec:
     """Return the input spec of the run: the weights' own, at `image_size` where that is given."""
-    spec = input_spec(settings.arch, settings.weights)
+    spec = source_of(settings.arch).input_spec(settings.arch, settings.weights)
     return spec.with_size(settings.image_size) if settings.image_size else spec
 
 
@@ -70,7 +71,6 @@ def prepare_run(
     dataset: Dataset,
     state_dict: dict | None = None,
     listener: Listener = ignore,
-    group: Group = SOLO,
 ) -> Setup:
     """Build the network and hash the pictures; `state_dict` (of a checkpoint) replaces the first weights.
 
@@ -80,13 +80,17 @@ def prepare_run(
     """
     if settings.deterministic:
         repeat_exactly()
-    alone = group.device is None or settings.device == "cpu"
-    device = pick_device(settings.device) if alone else group.device
-    dtype = group.from_main(lambda: pick_precision(settings.precision, device))
+    own = processes().device
+    device = pick_device(settings.device) if own is None or settings.device == "cpu" else own
+    dtype = processes().from_main(lambda: pick_precision(settings.precision, device))
     spec = choose_spec(settings)
-    classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device, group)
-    group.gather(lambda: _check_here(dataset))
-    contents, digest = group.from_main(lambda: _read_contents(dataset))
+    classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device)
+    processes().gather(lambda: _check_here(dataset))
+    contents, digest = processes().from_main(lambda: _read_contents(dataset))
+
+    def shrunk(work: str) -> Callable[[int], None]:
+        return lambda size: listener(MemoryRanOut(work, size))
+
     sets = {name: image_set(Images(dataset, name, spec), keys) for name, keys in contents.items()}
     return Setup(
         settings,
@@ -97,23 +101,25 @@ def prepare_run(
         dtype,
         sets,
         digest,
-        group,
-        MicroBatch(settings.micro_batch_size, lambda size: listener(MemoryRanOut("training", size))),
-        MicroBatch(0, lambda size: listener(MemoryRanOut("looking at pictures", size))),
+        micro_batch=MicroBatch(
+            settings.micro_batch_size, lambda size: listener(MemoryRanOut("training", size))
+        ),
+        forward_batch=MicroBatch(0, lambda size: listener(MemoryRanOut("looking at pictures", size))),
         contents=contents,
     )
 
 
 def _same_classifier(
-    settings: TrainSettings, num_classes: int, state_dict: dict | None, device: torch.device, group: Group
+    settings: TrainSettings, num_classes: int, state_dict: dict | None, device: torch.device
 ) -> Classifier:
     """Return the run's network on its device, in every process with the weights that the main one has."""
     made: list[Classifier] = []
-    group.from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict)))
+    processes().from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict)))
     blank = dataclasses.replace(settings, weights="none")
     classifier = made[0] if made else make_classifier(blank, num_classes)
-    classifier.to(device, memory_format=torch.channels_last)
-    group.copy_from_main(list(classifier.state_dict().values()))
+    layout: dict[str, Any] = {"memory_format": torch.channels_last}
+    classifier.to(device, **layout)  # at once, or 1 x 1 kernels would keep their strides on a GPU
+    processes().copy_from_main(list(classifier.state_dict().values()))
     return classifier
 
 
@@ -167,9 +173,9 @@ def open_phase(
         val_source=val_source,
         optimizer=build_optimizer(setup.classifier, phase),
         dtype=setup.dtype,
+        task=setup.task,
         class_weights=setup.class_weights(phase),
         average=WeightAverage(suffix, phase.ema) if phase.ema else None,
-        group=setup.group,
         micro_batch=setup.micro_batch,
         forward_batch=setup.forward_batch,
     )
@@ -189,22 +195,21 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
         readable = torch.tensor([i for i in order.tolist() if i not in chosen.bad], dtype=torch.int64)
         features = source.tables[0].take(readable)
     else:
-        found = setup.group.gather(lambda: _norm_features(source, order.tolist(), setup.group))
+        found = processes().gather(lambda: _norm_features(source, order.tolist()))
         parts = []
         for part, bad in found:
             chosen.note_bad(bad)
             parts += part
         parts.sort(key=lambda part: part[0])  # as one process would see them
         features = torch.cat([outputs for _, outputs in parts])
-    norm: nn.Module = setup.classifier.head.norm
-    norm.fit(features.float().to(setup.device))
+    setup.classifier.head.norm.fit(features.float().to(setup.device))
 
 
 def _norm_features(
-    source: FreshImages, places: list[int], group: Group
+    source: FreshImages, places: list[int]
 ) -> tuple[list[tuple[int, torch.Tensor]], list[CorruptImage]]:
     """Return (first place, features) of this process's batches, and the unreadable pictures."""
-    mine = [place for chunk in group.chunks(places, source.prefix.batch) for place in chunk]
+    mine = [place for chunk in processes().chunks(places, source.prefix.batch) for place in chunk]
     parts, found = [], []
     for indices, outputs, bad in run_prefix(source.prefix, source.chosen, mine, View()):
         found += bad
@@ -216,7 +221,7 @@ def _norm_features(
 def check_settings(settings: TrainSettings) -> None:
     """Raise SettingsError for combinations that cannot work, before anything is read."""
     check_arch(settings.arch)
-    check_combinations(settings.phases)
+    check_combinations(settings)
     pick_device(settings.device)
     if settings.image_size:
         check_image_size(settings.arch, choose_spec(settings).size)
@@ -224,12 +229,3 @@ def check_settings(settings: TrainSettings) -> None:
         raise SettingsError(
             f"No weights file {settings.weights!r}: check the path, or give imagenet or none."
         )
-    for phase in settings.phases:
-        if phase.optimizer == "lbfgs" and (phase.unfreeze or settings.head.hidden_layers):
-            raise SettingsError(
-                "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze."
-            )
-        if phase.optimizer == "lbfgs" and phase.augment != "none" and not phase.views:
-            raise SettingsError("--optimizer lbfgs needs fixed views: add --views N to --augment.")
-        if not settings.cache:
-            refuse_unkept(phase, "--no-cache keeps none", "Leave it out")

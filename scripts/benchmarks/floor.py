@@ -72,11 +72,11 @@ def compute(images: list[str], weights: str) -> dict[str, float]:
     from catdog_cli.models.classifier import build_classifier
     from catdog_cli.models.inference_form.inference_form import InferenceForm
     from catdog_cli.models.weights import load_backbone
-    from catdog_cli.models.zoo.registry import input_spec
+    from catdog_cli.models.zoo.registry import source_of
     from catdog_cli.runtime.devices import pick_precision
     from catdog_cli.settings import HeadSpec
 
-    spec, cpu = input_spec("mobilenet_v2", weights), torch.device("cpu")
+    spec, cpu = source_of("mobilenet_v2").input_spec("mobilenet_v2", weights), torch.device("cpu")
     classifier = build_classifier("mobilenet_v2", 2, HeadSpec())
     load_backbone(classifier, weights)
     dtype = pick_precision("auto", cpu)

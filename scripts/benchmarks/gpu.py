@@ -80,11 +80,11 @@ def compute(data: str, weights: str) -> dict[str, float]:
     from catdog_cli.features.extractor import FrozenPrefix, View, image_set, run_prefix
     from catdog_cli.models.classifier import build_classifier
     from catdog_cli.models.weights import load_backbone
-    from catdog_cli.models.zoo.registry import input_spec
+    from catdog_cli.models.zoo.registry import source_of
     from catdog_cli.runtime.devices import pick_precision
     from catdog_cli.settings import HeadSpec
 
-    device, spec = torch.device("cuda"), input_spec("mobilenet_v2", weights)
+    device, spec = torch.device("cuda"), source_of("mobilenet_v2").input_spec("mobilenet_v2", weights)
     classifier = build_classifier("mobilenet_v2", 2, HeadSpec())
     load_backbone(classifier, weights)
     module = classifier.prefix(len(classifier.blocks))

@@ -27,7 +27,7 @@ from catdog_cli.inference.outputs.row_files import CsvForm, JsonForm, RowFile
 from catdog_cli.inference.predictor import Predictor
 from catdog_cli.models import weights
 from catdog_cli.models.classifier import build_classifier
-from catdog_cli.models.zoo.registry import FIRST_CLASS
+from catdog_cli.models.zoo.registry import first_class_archs
 from catdog_cli.recipes import load_recipe
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 from catdog_cli.settings import HeadSpec
@@ -246,6 +246,6 @@ def write_corpus(target: str, folder: Path) -> None:
         TARGETS[target].write(folder)
 
 
-def ease(seed_free: Callable[[], list[str]] = lambda: list(FIRST_CLASS)) -> None:
+def ease(seed_free: Callable[[], list[str]] = first_class_archs) -> None:
     """Let strange weights be compared with the first-class networks alone: with all 79 it takes seconds."""
     weights.arch_names = seed_free

@@ -34,7 +34,7 @@ def draw(folder: Path) -> tuple[Path, Path]:
     import torch
 
     from catdog_cli.data.sources.sample import draw_dataset
-    from catdog_cli.models.zoo.registry import build_model
+    from catdog_cli.models.zoo.registry import source_of
 
     data, weights = folder / "data", folder / "weights.pth"
     draw_dataset(data, 12, 6)
@@ -42,5 +42,5 @@ def draw(folder: Path) -> tuple[Path, Path]:
         image.unlink()  # the classes are of different sizes
     if not weights.exists():
         torch.manual_seed(1)
-        torch.save(build_model("simple_cnn").state_dict(), weights)
+        torch.save(source_of("simple_cnn").build("simple_cnn").state_dict(), weights)
     return data, weights

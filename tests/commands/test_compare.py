@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from catdog_cli.cli import run
-from catdog_cli.commands.compare import conclude
+from catdog_cli.evaluation.compare import conclude
 from tests.commands.trained import call, change_checkpoint, reverse_classes, train_tiny
 from tests.conftest import write_images
 

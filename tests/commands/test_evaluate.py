@@ -226,6 +226,7 @@ def test_tta_averages_a_picture_with_its_mirror_image(capsys, tmp_path, trained,
     assert "mirror" in talk
 
 
+@pytest.mark.plots
 def test_the_report_is_whole_and_its_page_needs_nothing_else(capsys, tmp_path, trained, pets):
     folder = tmp_path / "new" / "report"
     for _ in range(2):  # a second time replaces the first
@@ -245,6 +246,7 @@ def test_the_report_is_whole_and_its_page_needs_nothing_else(capsys, tmp_path, t
     assert "accuracy" in (folder / "report.txt").read_text("utf-8")
 
 
+@pytest.mark.plots
 def test_names_are_printed_as_they_are(capsys, tmp_path):
     names = "[red]a", ":cat: $x$"
     counts = {f"{side}/{name}": 4 for side in ("train", "val") for name in names}
@@ -324,18 +326,12 @@ def test_numbers_that_are_not_finite_are_refused(capsys, tmp_path, trained, pets
 
 
 @pytest.mark.real
-def test_real_pictures_score_as_training_said(capsys, tmp_path, shared):
-    photos = shared / "data" / "cats_dogs"
-    for name in ("cats", "dogs"):
-        (tmp_path / "pets" / "train" / name).mkdir(parents=True)
-        for path in sorted((photos / "train" / name).iterdir())[:60]:
-            (tmp_path / "pets" / "train" / name / path.name).symlink_to(path)
-    (tmp_path / "pets" / "val").symlink_to(photos / "val")
-    weights = str(shared / "weights" / "mobilenet_v2-imagenet.pth")
-    options = ["--arch", "mobilenet_v2", "--weights", weights, "--epochs", "3", "--cpu"]
-    code, trained, _ = call(capsys, "train", tmp_path / "pets", *options, "--output", tmp_path / "run")
-    assert code == 0
-    _, found, _ = call(capsys, "evaluate", photos, tmp_path / "run", "--uncalibrated", "--cpu")
+@pytest.mark.xdist_group("photos")
+def test_real_pictures_score_as_training_said(capsys, shared, photo_run):
+    best = torch.load(photo_run / "best.pt", weights_only=True)["best"]
+    _, found, _ = call(
+        capsys, "evaluate", shared / "data" / "cats_dogs", photo_run, "--uncalibrated", "--cpu"
+    )
     assert found["num_samples"] == 500
-    assert found["accuracy"] == trained["best"]["accuracy"]
-    assert found["loss"] == pytest.approx(trained["best"]["loss"], abs=1e-6)
+    assert found["accuracy"] == best["val_accuracy"]
+    assert found["loss"] == pytest.approx(best["val_loss"], abs=1e-6)

@@ -10,11 +10,12 @@ import torch
 from catdog_cli.cli import run
 from catdog_cli.features.store import Store, cache_root
 from catdog_cli.models.classifier import build_classifier
-from catdog_cli.models.zoo.registry import FIRST_CLASS, arch_names
+from catdog_cli.models.zoo.registry import arch_names, first_class_archs
 from catdog_cli.runs.checkpoint import describe_model, save_checkpoint
 from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings
 
 HEAD = HeadSpec((6,), 0.1)
+FIRST_CLASS = first_class_archs()
 BEST = {"phase": 0, "phase_name": "head", "epoch": 2, "val_accuracy": 0.9375, "val_loss": 0.25}
 PHASES = (Phase("head", 3), Phase("fine-tune", 4, 1e-5, unfreeze="all", scheduler="cosine"))
 
@@ -70,7 +71,7 @@ def test_networks_are_listed(ask):
     lines = out.splitlines()
     assert lines[0].split() == ["network", "parameters", "features", "input", "px", "layers", "blocks"]
     rows = {line.split()[0]: line.split()[1:] for line in lines[1 : 1 + len(FIRST_CLASS)]}
-    assert list(rows) == list(FIRST_CLASS)
+    assert list(rows) == FIRST_CLASS
     assert rows["resnet18"] == ["11,689,512", "512", "224", "51", "10"]
     assert rows["simple_cnn"][5:] == ["no", "ImageNet", "weights:", "--weights", "none"]
     said = out.replace(",", " ").split()
@@ -80,7 +81,7 @@ def test_networks_are_listed(ask):
 
 def test_networks_as_json(ask):
     facts = ask_json(ask)
-    assert [row["arch"] for row in facts["archs"]] == list(FIRST_CLASS)
+    assert [row["arch"] for row in facts["archs"]] == FIRST_CLASS
     assert facts["archs"][5] == {
         "arch": "mobilenet_v2",
         "first_class": True,

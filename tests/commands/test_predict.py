@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from catdog_cli import cli
-from catdog_cli.commands.output.predict_output import printable, show_percent
 
 from ..conftest import write_images
 from ..inference.checkpoints import write_checkpoint
@@ -145,21 +144,6 @@ def test_wrong_usage(place, capsys, arguments, match):
 def test_what_is_no_checkpoint(place, capsys):
     assert cli.run(["predict", "pets", "pets"]) == 1
     assert "'pets'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"), [("a\nb\x1b[1m", r"a\nb\x1b[1m"), ("caf\udce9.jpg", r"caf\udce9.jpg"), ("猫", "猫")]
-)
-def test_printable(text, shown):
-    assert printable(text) == shown
-
-
-@pytest.mark.parametrize(
-    ("fraction", "shown"),
-    [(1.0, "100.00 %"), (0.99999, "> 99.99 %"), (0.5, "50.00 %"), (1e-9, "< 0.01 %"), (0.0, "0.00 %")],
-)
-def test_show_percent(fraction, shown):
-    assert show_percent(fraction) == shown
 
 
 @pytest.mark.parametrize("normalise", [[], ["--normalise"]])

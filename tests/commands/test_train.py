@@ -16,7 +16,7 @@ from catdog_cli.cli import run
 from catdog_cli.features.store import cache_root
 from catdog_cli.runs.directory import RunDirectory
 from tests.commands.trained import call, train_tiny
-from tests.conftest import one_thread, save_network, write_images
+from tests.conftest import PATIENCE_S, one_thread, save_network, write_images
 from tests.training.runs import differences, load
 
 TINY = ("--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--cpu")
@@ -64,6 +64,7 @@ def error_of(capsys, *arguments) -> str:
     return printed.err.splitlines()[-1]
 
 
+@pytest.mark.plots
 def test_a_run_directory_holds_exactly_these_files(finished):
     assert {path.name for path in finished.iterdir()} == FILES
     assert [path.name for path in (finished / "reports").iterdir()] == ["1-scratch"]
@@ -407,12 +408,12 @@ def stopped(data, tmp_path_factory):
         started[name] = subprocess.Popen(command, env={**os.environ, **settings}, **pipes)
     found = {}
     for name, process in started.items():
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_S
         while not (folder / name / "history.jsonl").exists() and time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         process.send_signal(getattr(signal, name))
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE_S)
         found[name] = (folder / name, process.returncode, out, err)
     return found
 

@@ -76,8 +76,8 @@ def test_damaged_files_are_named_and_skipped(pets, tmp_path):
     assert (summary.num_pictures, len(made)) == (34, 34)
     assert "2 damaged pictures were skipped" in made.warnings[0]
     wanted = load_image(pets / "train/cats/4.png", InputSpec(16, 16)).permute(1, 2, 0).numpy()
-    place = made.splits["train"].paths.index("train/cats/4.png")
-    assert np.array_equal(made.source("train", place), wanted)
+    index = made.splits["train"].paths.index("train/cats/4.png")
+    assert np.array_equal(made.source("train", index), wanted)
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"files": 5, "b'])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from catdog_cli.errors import CatdogError
-from catdog_cli.evaluation.calibration import calibrate, fit_temperature, measure_calibration
+from catdog_cli.evaluation.calibration import fit_temperature, measure_calibration
+from catdog_cli.models.tasks import SINGLE_LABEL
 
 
 def make_logits(num_samples=4000, num_classes=3, sharpness=1.0, seed=0):
@@ -26,7 +27,7 @@ def test_it_is_the_lowest_of_all_temperatures():
     found = fit_temperature(logits, labels)
 
     def cost(temperature):
-        chosen = calibrate(logits, temperature)[np.arange(300), labels]
+        chosen = SINGLE_LABEL.probabilities(logits, temperature)[np.arange(300), labels]
         return -np.log(chosen).sum() + np.log(temperature) ** 2 / 2
 
     assert cost(found) <= min(cost(found * factor) for factor in (0.2, 0.9, 0.99, 1.01, 1.1, 5)) + 1e-9
@@ -38,7 +39,7 @@ def test_calibration_is_measured_on_pictures_that_did_not_choose_it():
     assert found["before"]["ece"] > 0.1
     assert found["after"]["ece"] < 0.05
     assert found["after"]["loss"] < found["before"]["loss"]
-    best = -np.log(calibrate(logits, found["temperature"])[np.arange(1500), labels]).mean()
+    best = -np.log(SINGLE_LABEL.probabilities(logits, found["temperature"])[np.arange(1500), labels]).mean()
     assert found["after"]["loss"] > best
     assert measure_calibration(logits, labels) == found
 
@@ -49,7 +50,7 @@ def test_labels_that_are_all_right_do_not_freeze_it(size):
     logits = 3.0 * np.eye(2)[labels]
     temperature = fit_temperature(logits, labels)
     assert 0.2 < temperature < 1
-    assert calibrate(logits, temperature).max() < 1
+    assert SINGLE_LABEL.probabilities(logits, temperature).max() < 1
     assert measure_calibration(logits, labels)["temperature"] == temperature
 
 
@@ -57,16 +58,18 @@ def test_labels_that_are_all_wrong_stay_in_range():
     logits = 30.0 * np.eye(2)[np.ones(200, dtype=int)]
     temperature = fit_temperature(logits, np.zeros(200, dtype=int))
     assert 15 < temperature <= 20
-    assert np.isfinite(calibrate(logits, temperature)).all()
+    assert np.isfinite(SINGLE_LABEL.probabilities(logits, temperature)).all()
 
 
 def test_calibrating_keeps_the_order_and_sums_to_one():
     logits, _ = make_logits(num_samples=50)
     logits[0] = [1000, 0, -1000]
-    found = calibrate(logits, 2.0)
+    found = SINGLE_LABEL.probabilities(logits, 2.0)
     assert np.allclose(found.sum(1), 1)
     assert (found.argsort(1)[1:] == logits.argsort(1)[1:]).all()
-    assert calibrate(np.array([[np.log(4.0), 0.0]]), 2.0).tolist() == [pytest.approx([2 / 3, 1 / 3])]
+    assert SINGLE_LABEL.probabilities(np.array([[np.log(4.0), 0.0]]), 2.0).tolist() == [
+        pytest.approx([2 / 3, 1 / 3])
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from catdog_cli.errors import CatdogError
-from catdog_cli.evaluation.calibration import calibrate, measure_calibration
+from catdog_cli.evaluation.calibration import measure_calibration
 from catdog_cli.evaluation.metrics import full_metrics
 from catdog_cli.evaluation.report import find_mistakes, list_notes, summarize, write_report
+from catdog_cli.models.tasks import SINGLE_LABEL
 
 NAMES = ["<script>alert(1)</script>", "dogs & 'wolves'", "猫 $x$"]
 PIXEL = base64.b64decode(
@@ -31,7 +32,7 @@ def make_case(num_samples=150):
 
 def write_case(folder, **options):
     logits, labels, paths = make_case()
-    probabilities = calibrate(logits)
+    probabilities = SINGLE_LABEL.probabilities(logits)
     metrics = full_metrics(probabilities, labels, NAMES, bootstrap=100)
     mistakes = find_mistakes(probabilities, labels, NAMES, paths)
     return write_report(folder, metrics, mistakes, title="pets <i>& co", **options), metrics, mistakes
@@ -98,7 +99,7 @@ def test_text_report_lines_up(tmp_path):
 
 def test_mistakes_come_surest_first():
     logits, labels, paths = make_case()
-    found = find_mistakes(calibrate(logits), labels, NAMES, paths)
+    found = find_mistakes(SINGLE_LABEL.probabilities(logits), labels, NAMES, paths)
     assert found[0]["path"] == paths[0]
     assert (found[0]["true"], found[0]["predicted"]) == (NAMES[0], NAMES[1])
     assert found[0]["probability"] > 0.99

@@ -15,7 +15,7 @@ from catdog_cli.features import store as cache
 from catdog_cli.features.store import Store, cache_root, clear_cache, list_stores, make_room
 from catdog_cli.settings import HeadSpec, Phase
 
-from ..conftest import draw_image
+from ..conftest import PATIENCE_S, draw_image
 from ..training.runs import Events, differences, settings_for, train
 
 NAMES = ["a" * 24 + "-none", "b" * 24 + "-none", "c" * 24 + "-light-5f"]
@@ -133,7 +133,7 @@ for start in range(0, 200, 5):
 def test_two_processes_append_at_once():
     folder = str(cache_root() / NAMES[0])
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, folder, step]) for step in ("2", "3")]
-    assert [writer.wait(120) for writer in writers] == [0, 0]
+    assert [writer.wait(PATIENCE_S) for writer in writers] == [0, 0]
     numbers = {(n * step) % 211 for n in range(200) for step in (2, 3)}
     assert content(open_store()) == {key(n): n for n in numbers}
     assert open_store().count == len(numbers)

@@ -16,9 +16,11 @@ import pytest
 
 from catdog_cli import Predictor, cli
 from catdog_cli.errors import CatdogError, SettingsError
-from catdog_cli.inference.batch import predict_rows
+from catdog_cli.inference.batch import iterate_predictions
 from catdog_cli.inference.outputs.predictions_file import Output
 from catdog_cli.inference.outputs.sort_into import Sorter
+from catdog_cli.inference.prediction import Prediction
+from catdog_cli.inference.predictor import ClassProbability
 
 from ..conftest import draw_image, write_images
 from .checkpoints import write_checkpoint
@@ -119,7 +121,7 @@ def test_a_file_cut_anywhere_is_completed_to_the_same_bytes(place, suffix):
                 output.write(row)
         return kept
 
-    answers = [row for _, row in predict_rows(predictor, sources, 2)]
+    answers = list(iterate_predictions(predictor, sources, 2))
     write(False)
     whole = path.read_bytes()
     for cut in random.Random(0).sample(range(len(whole) + 1), 40):
@@ -221,7 +223,7 @@ def test_interrupted_says_how_to_go_on(place, capsys, monkeypatch):
     def write_some(output, row):
         if len(written) == 7:
             raise KeyboardInterrupt
-        written.append(row["path"])
+        written.append(row.path)
         write(output, row)
 
     monkeypatch.setattr(Output, "write", write_some)
@@ -284,7 +286,7 @@ def test_sorting_never_replaces_and_stays_outside(place, capsys):
     with pytest.raises(SettingsError, match=r"'\.\./up' cannot be a folder's name"):
         Sorter("sorted", False, ["cats", "../up"])
     sorter = Sorter("sorted", True, ["cats"])
-    row = {"path": "pets/cats/0.png", "status": "ok", "predictions": [{"class": "cats"}]}
+    row = Prediction("pets/cats/0.png", None, (ClassProbability("cats", "Cat", 0.9),))
     target = place / "sorted" / "cats" / "0.png"
     target.parent.mkdir(parents=True)
     target.write_bytes(b"mine")

@@ -8,8 +8,6 @@ from PIL import Image
 from catdog_cli import Predictor
 from catdog_cli.errors import CheckpointError, SettingsError
 from catdog_cli.images.read import ImageError
-from catdog_cli.settings import Phase, TrainSettings
-from catdog_cli.training import run
 
 from ..conftest import draw_image, write_images
 from .checkpoints import write_checkpoint
@@ -136,16 +134,10 @@ def test_bad_arguments(predictor, tmp_path):
 
 
 @pytest.mark.real
-def test_real_validation_accuracy_is_that_of_training(shared, tmp_path):
-    settings = TrainSettings(
-        data=str(shared / "data" / "cats_dogs"),
-        arch="mobilenet_v2",
-        weights=str(shared / "weights" / "mobilenet_v2-imagenet.pth"),
-        phases=(Phase("head", 1),),
-        device="cpu",
-    )
-    best = run.train(settings, tmp_path / "run", lambda event: None).best
-    predictor = Predictor.load(tmp_path / "run", device="cpu")
+@pytest.mark.xdist_group("photos")
+def test_real_validation_accuracy_is_that_of_training(shared, photo_run):
+    best = torch.load(photo_run / "best.pt", weights_only=True)["best"]
+    predictor = Predictor.load(photo_run, device="cpu")
     paths = sorted((shared / "data" / "cats_dogs" / "val").rglob("*.jpg"))
     answers = list(predictor.predict(paths))
     right = [predictor.rank(a.probabilities)[0].class_name == a.source.parent.name for a in answers]

@@ -3,13 +3,12 @@
 import http.server
 import io
 import threading
-import time
 
 import pytest
 
 from catdog_cli import Predictor
 from catdog_cli.images.read import ImageError
-from catdog_cli.inference.batch import predict_rows
+from catdog_cli.inference.batch import iterate_predictions
 from catdog_cli.inference.urls import fetch_image, is_address
 
 from ..conftest import draw_image
@@ -29,7 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/gone":
             return self.send_error(404)
         if self.path == "/slow":
-            time.sleep(1)
+            self.server.closing.wait()
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"<html>" if self.path == "/page" else self.server.image)
@@ -43,10 +42,12 @@ def site():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     data = io.BytesIO()
     draw_image(0, 1).save(data, "png")
+    server.closing = threading.Event()
     server.image = data.getvalue()
     server.handle_error = lambda *args: None  # of a client that has hung up
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
+    server.closing.set()
     server.shutdown()
     server.server_close()
 
@@ -55,7 +56,7 @@ def test_an_address_gives_what_its_file_gives(site, tmp_path):
     draw_image(0, 1).save(tmp_path / "photo.png")
     predictor = Predictor.load(write_checkpoint(tmp_path / "best.pt"), device="cpu")
     sources = [f"{site}/photo.png", str(tmp_path / "photo.png"), f"{site}/moved", f"{site}/page"]
-    rows = [row for _, row in predict_rows(predictor, sources, 3)]
+    rows = [prediction.to_dict() for prediction in iterate_predictions(predictor, sources, 3)]
     assert [row["path"] for row in rows] == sources
     assert rows[0]["predictions"] == rows[1]["predictions"] == rows[2]["predictions"]
     assert rows[3]["error"].startswith(f"Cannot read the picture '{site}/page': it is not a picture")

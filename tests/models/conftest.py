@@ -6,7 +6,7 @@ from torch import nn
 
 from catdog_cli.models.classifier import Classifier, build_classifier
 from catdog_cli.models.meta import meta_networks
-from catdog_cli.models.zoo.registry import FIRST_CLASS
+from catdog_cli.models.zoo.registry import first_class_archs
 from catdog_cli.settings import HeadSpec
 from tests.conftest import one_thread
 
@@ -41,7 +41,7 @@ def _one_thread():
         yield
 
 
-@pytest.fixture(scope="session", params=FIRST_CLASS)
+@pytest.fixture(scope="session", params=first_class_archs())
 def built(request) -> Classifier:
     return make_classifier(request.param)
 

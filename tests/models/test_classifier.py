@@ -8,7 +8,7 @@ from catdog_cli.errors import SettingsError
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.heads import build_head
 from catdog_cli.models.meta import meta_networks
-from catdog_cli.models.zoo.simple_cnn import ChannelsLastMean, MeanPool
+from catdog_cli.models.pooling import ChannelsLastMean, MeanPool
 from catdog_cli.settings import HeadSpec
 
 from .conftest import make_classifier
@@ -221,3 +221,14 @@ def test_a_mean_that_is_channels_last_has_the_same_bits(dtype, autocast):
     assert gradient.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(ours, plain)
     assert torch.equal(gradient, wanted)
+
+
+@torch.no_grad()
+def test_prefix_and_suffix_share_the_network(classifier, images):
+    wanted = classifier(images)
+    names = {id(parameter) for parameter in classifier.parameters()}
+    for split_at in (0, 1, len(classifier.blocks) // 2, len(classifier.blocks)):
+        prefix, suffix = classifier.prefix(split_at), classifier.suffix(split_at)
+        torch.testing.assert_close(suffix(prefix(images)), wanted)
+        parts = [id(parameter) for part in (prefix, suffix) for parameter in part.parameters()]
+        assert sorted(parts) == sorted(names)

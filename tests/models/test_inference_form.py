@@ -15,6 +15,10 @@ CPU = torch.device("cpu")
 needs_onednn = pytest.mark.skipif(not can_fuse(), reason="this torch has no fused convolutions of oneDNN")
 
 
+def largest_error(given: torch.Tensor, wanted: torch.Tensor) -> float:
+    return ((given.float() - wanted).abs().max() / wanted.abs().max()).item()
+
+
 def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
     return ((found.float() - wanted.float()).norm() / wanted.float().norm()).item()
 
@@ -107,3 +111,16 @@ def test_bfloat16_runs_unfused_where_the_processor_fuses_float32_alone(monkeypat
     can_fuse.cache_clear()
     assert found.dtype == torch.bfloat16
     assert found.isfinite().all()
+
+
+@torch.no_grad()
+def test_fast_form_says_the_same(classifier, images):
+    whole = classifier.prefix(len(classifier.blocks))
+    wanted = whole(images)
+    before = {name: tensor.clone() for name, tensor in list(classifier.state_dict().items())[:20]}
+    assert largest_error(InferenceForm(whole, torch.float32, CPU)(images), wanted) < 1e-4
+    fast = InferenceForm(whole, torch.bfloat16, CPU)(images)
+    assert fast.dtype == torch.bfloat16
+    assert largest_error(fast, wanted) < 0.05
+    after = classifier.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())

@@ -6,14 +6,14 @@ import torch
 from catdog_cli.errors import SettingsError
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.meta import check_image_size, meta_networks
-from catdog_cli.models.zoo.registry import build_model
+from catdog_cli.models.zoo.registry import source_of
 from catdog_cli.settings import HeadSpec
 
 
 @pytest.mark.parametrize("arch", ["vgg16", "regnet_y_128gf", "swin_v2_t"])  # regnet counts with tensors
 def test_an_empty_network_has_shapes_and_no_numbers(arch):
     with meta_networks():
-        model = build_model(arch)
+        model = source_of(arch).build(arch)
     assert all(parameter.is_meta for parameter in model.parameters())
     assert sum(parameter.numel() for parameter in model.parameters()) > 10**6
 
@@ -26,8 +26,8 @@ def test_an_empty_head_of_any_size_costs_nothing():
 
 def test_real_networks_are_built_after_empty_ones():
     with meta_networks():
-        build_model("simple_cnn")
-    assert not build_model("simple_cnn").classifier.weight.is_meta
+        source_of("simple_cnn").build("simple_cnn")
+    assert not source_of("simple_cnn").build("simple_cnn").classifier.weight.is_meta
     assert torch.arange(3).tolist() == [0, 1, 2]
 
 

@@ -18,14 +18,14 @@ from catdog_cli.runs.lock import LOCK_FILE, locked
 from ..training.runs import load, resume, settings_for, train
 
 HOLD = """
-import sys, time, os
+import os, signal, sys
 from pathlib import Path
 from catdog_cli.runs.lock import locked
 with locked(Path(sys.argv[1]), print):
     child = os.fork()  # as a loading process
     if child:
         print(child, flush=True)
-    time.sleep(60)
+    signal.pause()
 """
 
 

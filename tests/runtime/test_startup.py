@@ -12,7 +12,7 @@ import pytest
 
 from catdog_cli.runs.compare_runs import compare_runs
 from catdog_cli.runtime import startup
-from tests.conftest import write_images
+from tests.conftest import PATIENCE_S, write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,7 +89,7 @@ def replace(monkeypatch, environment, platform="linux"):
 
 
 LEAVE = """
-import atexit, sys, threading, time, types
+import atexit, sys, threading, types
 from catdog_cli.runtime import startup
 
 class Heavy:
@@ -99,7 +99,7 @@ class Heavy:
 sys.modules["torch"] = types.ModuleType("torch")
 heavy = Heavy()
 atexit.register(print, "atexit")
-threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 ENABLE
 print("end")
 startup.leave(3, sys.stdout, sys.stderr)
@@ -207,7 +207,7 @@ def catdog(folder, plain, command, *arguments):
         env={**inherited, **ours},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

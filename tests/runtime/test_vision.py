@@ -11,6 +11,7 @@ from catdog_cli.models.classifier import build_classifier
 from catdog_cli.runtime import startup
 from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training.optimizers import build_optimizer
+from tests.conftest import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 ENABLE = "from catdog_cli.runtime import startup; startup.enable();"
@@ -31,7 +32,12 @@ def log(code, cwd=ROOT):
 
 def run(code, cwd=ROOT):
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
 
 

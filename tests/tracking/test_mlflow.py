@@ -25,6 +25,7 @@ from catdog_cli.tracking.tensorboard import open_event_writer
 from catdog_cli.training import run
 from catdog_cli.training.events import broadcast
 
+from ..conftest import PATIENCE_S
 from ..training.runs import Events, resume, settings_for
 
 pytest.importorskip("mlflow", reason="the extra 'track' is not installed")
@@ -54,7 +55,7 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE_S
         while not self._answers():
             log = (self.folder / "log.txt").read_text()[-2000:]
             assert self.process.poll() is None, log

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from catdog_cli.errors import CatdogError
 from catdog_cli.features import cache_fill as fill
@@ -64,7 +65,7 @@ def without_norms(in_channels: int, out_channels: int) -> nn.Sequential:
 
 def limit_memory(most: int):
     """Return `cross_entropy` on a device that holds `most` pictures."""
-    original = loop.F.cross_entropy
+    original = functional.cross_entropy
 
     def cross_entropy(logits, *rest, **options):
         if len(logits) > most:
@@ -87,7 +88,7 @@ def play(name: str, settings: TrainSettings, folder: Path, group: Group) -> Even
     """Run one scenario; return what was reported here."""
     events, second = Events(), group.rank == 1
     run_dir, steps = folder / name, []
-    originals = fill.run_prefix, loop.backward, loop.F.cross_entropy, simple_cnn._stage
+    originals = fill.run_prefix, loop.backward, functional.cross_entropy, simple_cnn._stage
     should_stop = lambda: second and name == "stopped" and len(steps.append(1) or steps) == 4  # noqa: E731
     if name == "apart":
         os.environ["CATDOG_CACHE"] = str(folder / f"cache-{group.rank}")
@@ -99,14 +100,14 @@ def play(name: str, settings: TrainSettings, folder: Path, group: Group) -> Even
     if name == "breaks" and second:
         loop.backward = break_down
     if name in ("memory", "no_memory") and second:
-        loop.F.cross_entropy = limit_memory(1 if name == "memory" else 0)
+        functional.cross_entropy = limit_memory(1 if name == "memory" else 0)
     try:
         if name == "resumed":
-            run.resume(run_dir, run.Changes(), events, should_stop, group)
+            run.resume(run_dir, run.Changes(), events, should_stop)
         else:
-            run.train(settings, run_dir, events, should_stop, group)
+            run.train(settings, run_dir, events, should_stop)
     finally:
-        fill.run_prefix, loop.backward, loop.F.cross_entropy, simple_cnn._stage = originals
+        fill.run_prefix, loop.backward, functional.cross_entropy, simple_cnn._stage = originals
     return events
 
 

@@ -18,6 +18,7 @@ from catdog_cli.inference.predictor import Predictor
 from catdog_cli.models.zoo import simple_cnn
 from catdog_cli.training import run
 
+from ..conftest import PATIENCE_S
 from .in_several import describe_runs, without_norms
 from .runs import Events, differences, load, resume, train
 from .test_loop import BAD
@@ -60,7 +61,7 @@ def several(few, damaged, resnet_file, settings, tmp_path_factory):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert ended.returncode == 0, ended.stderr
     return folder
@@ -187,7 +188,7 @@ def test_a_killed_process_ends_the_run_which_goes_on_where_it_was(few, tmp_path,
         try:
             _wait_for(lambda: "scratch 2/1000" in (tmp_path / "talk").read_text(), launcher)
             os.kill(_child(launcher.pid, rank), signal.SIGKILL)
-            assert launcher.wait(60) == 1
+            assert launcher.wait(PATIENCE_S) == 1
         finally:
             launcher.kill()
     said = (tmp_path / "talk").read_text()
@@ -201,7 +202,7 @@ def test_a_killed_process_ends_the_run_which_goes_on_where_it_was(few, tmp_path,
     assert [row["epoch"] for row in load(tmp_path / "run")["history"]] == list(range(1, done + 2))
 
 
-def _wait_for(condition, process, seconds=60):
+def _wait_for(condition, process, seconds=PATIENCE_S):
     for _ in range(seconds * 20):
         if condition():
             return

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch.nn import functional
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from catdog_cli.data.loaders import Batch, CorruptImage, Images
@@ -14,7 +15,6 @@ from catdog_cli.inference.predictor import Predictor
 from catdog_cli.runtime.devices import keep_busy, repeat_exactly, to_cpu
 from catdog_cli.runtime.memory import MicroBatch
 from catdog_cli.settings import InputSpec, Phase
-from catdog_cli.training import loop
 
 from .runs import differences, load, resume, settings_for, train
 
@@ -110,13 +110,13 @@ def _afterwards():
 @pytest.fixture
 def unrepeatable(monkeypatch):
     """Let every step use an operation that torch cannot repeat on any device."""
-    cross_entropy = loop.F.cross_entropy
+    cross_entropy = functional.cross_entropy
 
     def other(logits, *rest, **options):
         torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
         return cross_entropy(logits, *rest, **options)
 
-    monkeypatch.setattr(loop.F, "cross_entropy", other)
+    monkeypatch.setattr(functional, "cross_entropy", other)
 
 
 @pytest.mark.usefixtures("_afterwards", "unrepeatable")

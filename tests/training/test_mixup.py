@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from catdog_cli.models.tasks import SINGLE_LABEL
 from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training.mixup import mix_batch
 
@@ -18,11 +19,11 @@ def flat_pictures():
 
 def mixed(seed, values, **alphas):
     torch.manual_seed(seed)
-    return mix_batch(values, LABELS, 3, Phase("p", 1, **alphas))
+    return mix_batch(values, LABELS, 3, SINGLE_LABEL, Phase("p", 1, **alphas))
 
 
 def test_nothing_is_mixed_unless_asked():
-    values, targets = mix_batch(flat_pictures(), LABELS, 3, Phase("p", 1))
+    values, targets = mix_batch(flat_pictures(), LABELS, 3, SINGLE_LABEL, Phase("p", 1))
     assert torch.equal(values, flat_pictures())
     assert torch.equal(targets, LABELS)
 

@@ -7,7 +7,8 @@ import torch
 
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.settings import HeadSpec, Phase
-from catdog_cli.training.optimizers import WeightAverage, build_optimizer, rate_factor, set_rates
+from catdog_cli.training.optimizers import WeightAverage, build_optimizer
+from catdog_cli.training.schedule import rate_factor, set_rates
 
 from .runs import load, settings_for, train
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from torch.nn import functional
 
 from catdog_cli.errors import CatdogError
 from catdog_cli.inference.predictor import Predictor
@@ -12,7 +13,6 @@ from catdog_cli.models.inference_form.inference_form import InferenceForm
 from catdog_cli.models.zoo import simple_cnn
 from catdog_cli.runtime.memory import MicroBatch, is_out_of_memory
 from catdog_cli.settings import HeadSpec, Phase
-from catdog_cli.training import loop
 
 from .in_several import without_norms
 from .runs import Events, differences, load, resume, settings_for, train
@@ -32,7 +32,7 @@ def hold(monkeypatch):
     tried = []
 
     def limit(most, where="forward", error=torch.OutOfMemoryError):
-        forward = loop.F.cross_entropy
+        forward = functional.cross_entropy
 
         def cross_entropy(logits, *rest, **options):
             tried.append(len(logits))
@@ -43,7 +43,7 @@ def hold(monkeypatch):
                 loss.register_hook(lambda gradient: _raise(error(FULL)))
             return loss
 
-        monkeypatch.setattr(loop.F, "cross_entropy", cross_entropy)
+        monkeypatch.setattr(functional, "cross_entropy", cross_entropy)
         return tried
 
     return limit

@@ -11,6 +11,7 @@ import torch
 from catdog_cli.cli import run
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import CatdogError
+from catdog_cli.models.tasks import SINGLE_LABEL
 from catdog_cli.settings import Phase, TrainSettings
 from catdog_cli.training.events import PhaseEnded
 from catdog_cli.training.reports import write_phase_report
@@ -24,7 +25,7 @@ LOGITS = torch.tensor([[2.0, 0.0]] * 6 + [[0.0, 1.0]] * 5 + [[3.0, 0.0]])
 def setup(pets):
     """Return the parts of a training's setup that a report looks at."""
     dataset = scan_dataset(pets)
-    return SimpleNamespace(settings=TrainSettings(str(pets)), dataset=dataset)
+    return SimpleNamespace(settings=TrainSettings(str(pets)), dataset=dataset, task=SINGLE_LABEL)
 
 
 def make_facts(**changes):
@@ -33,6 +34,7 @@ def make_facts(**changes):
     return PhaseEnded(**facts | {"logits": LOGITS, "labels": labels, "indices": torch.arange(12)} | changes)
 
 
+@pytest.mark.plots
 def test_every_phase_gets_a_report_whose_numbers_training_printed(capsys, pets, tmp_path):
     run_dir = train_tiny(pets, tmp_path / "run", "--fine-tune-epochs", "2")
     talk = capsys.readouterr().err

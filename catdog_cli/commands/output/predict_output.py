@@ -1,23 +1,19 @@
-"""Rows of predictions for people, as JSON, and as a picture."""
+"""Predictions for people, as JSON, and as a picture."""
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import SettingsError
-from .terminal import echo, echo_json, printable
+from .terminal import echo, echo_json
+
+if TYPE_CHECKING:
+    from ...inference.prediction import Prediction
 
 MOST_ERRORS = 20
 MOST_DRAWN = 30
 BAR = 24  # characters for a probability of 1
-
-
-def show_percent(fraction: float) -> str:
-    """Return a fraction as a percentage that is 100 or 0 only if it is."""
-    if 0.99995 <= fraction < 1:
-        return "> 99.99 %"
-    return "< 0.01 %" if 0 < fraction < 0.00005 else f"{100 * fraction:.2f} %"
 
 
 class Tally:
@@ -28,22 +24,22 @@ class Tally:
         self.total = self.errors = 0
         self.by_class: dict[str, int] = {}
 
-    def watch(self, answers: Iterable[tuple[Any, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-        """Pass the rows of `predict_rows` on, counting them."""
-        for _, row in answers:
-            self.count(row)
-            yield row
+    def watch(self, predictions: Iterable["Prediction"]) -> Iterator["Prediction"]:
+        """Pass predictions on, counting them."""
+        for prediction in predictions:
+            self.count(prediction)
+            yield prediction
 
-    def count(self, row: dict[str, Any], aloud: bool = True) -> None:
-        """Take note of one row; `aloud` names it on stderr if it is bad."""
+    def count(self, prediction: "Prediction", aloud: bool = True) -> None:
+        """Take note of one; `aloud` names it on stderr if it is bad."""
         self.total += 1
-        if row["status"] == "ok":
-            name = row["predictions"][0]["class"]
+        if prediction.error is None:
+            name = prediction.predictions[0].class_name
             self.by_class[name] = self.by_class.get(name, 0) + 1
             return
         self.errors += 1
         if aloud and self.errors <= MOST_ERRORS:
-            self.log(row["error"])
+            self.log(prediction.error)
 
     def finish(self) -> int:
         """Say how many more were bad; return the exit code: 1 if any was, or there was none at all."""
@@ -57,18 +53,16 @@ class Tally:
         return 1 if self.errors else 0
 
 
-def print_text(rows: Iterable[dict[str, Any]]) -> None:
+def print_text(predictions: Iterable["Prediction"]) -> None:
     """Print each picture's likeliest classes; on a terminal with a bar beside each."""
     with_bars = sys.stdout.isatty()
-    for row in rows:
-        if row["status"] == "error":
+    for prediction in predictions:
+        if prediction.error is not None:
             continue
-        echo(row["path"])
-        names = [printable(each["name"]) for each in row["predictions"]]
-        width = max(map(len, names))
-        for name, each in zip(names, row["predictions"], strict=True):
-            bar = "  " + _bar(each["probability"]) if with_bars else ""
-            echo(f"  {name:{width}}  {show_percent(each['probability']):>9}{bar}".rstrip())
+        path, *lines = str(prediction).split("\n")
+        echo(path)
+        for line, each in zip(lines, prediction.predictions, strict=True):
+            echo(f"{line}  {_bar(each.probability)}".rstrip() if with_bars else line)
 
 
 def _bar(fraction: float) -> str:
@@ -76,12 +70,12 @@ def _bar(fraction: float) -> str:
     return block * round(BAR * fraction)
 
 
-def print_json(rows: Iterable[dict[str, Any]]) -> None:
-    """Print one JSON list, row by row, whole even if the rows break off."""
+def print_json(predictions: Iterable["Prediction"]) -> None:
+    """Print one JSON list, row by row, whole even if the predictions break off."""
     start = "["
     try:
-        for row in rows:
-            echo_json(row, start, end="")
+        for prediction in predictions:
+            echo_json(prediction.to_dict(), start, end="")
             start = ",\n"
     finally:
         echo("[]" if start == "[" else "]")
@@ -96,31 +90,31 @@ class Drawing:
         self.more = 0
         self._old = os.path.realpath(path) if os.path.exists(path) else None  # noqa: PTH110
 
-    def watch(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Pass the rows on, keeping what the plot needs.
+    def watch(self, predictions: Iterable["Prediction"]) -> Iterator["Prediction"]:
+        """Pass predictions on, keeping what the plot needs.
 
         Raises:
             SettingsError: the plot would replace one of the pictures.
         """
-        for row in rows:
-            if self._old and os.path.realpath(row["path"]) == self._old:
+        for prediction in predictions:
+            if self._old and os.path.realpath(prediction.path) == self._old:
                 raise SettingsError(f"--plot {self.path!r} is one of the pictures: give another name.")
-            if row["status"] == "ok" and len(self.items) == MOST_DRAWN:
+            if prediction.error is None and len(self.items) == MOST_DRAWN:
                 self.more += 1
-            elif row["status"] == "ok":
-                self.items.append(self._item(row))
-            yield row
+            elif prediction.error is None:
+                self.items.append(self._item(prediction))
+            yield prediction
 
-    def _item(self, row: dict[str, Any]) -> dict[str, Any]:
+    def _item(self, prediction: "Prediction") -> dict[str, Any]:
         from ...images.read import read_image
         from ...inference.inputs import fetch_input
 
-        image = read_image(fetch_input(row["path"]), shorter_side=600)
+        image = read_image(fetch_input(prediction.path), shorter_side=600)
         return {
             "image": image.permute(1, 2, 0).numpy(),
-            "title": os.path.basename(row["path"]),  # noqa: PTH119
-            "names": [each["name"] for each in row["predictions"]],
-            "probabilities": [each["probability"] for each in row["predictions"]],
+            "title": os.path.basename(prediction.path),  # noqa: PTH119
+            "names": [each.name for each in prediction.predictions],
+            "probabilities": [each.probability for each in prediction.predictions],
         }
 
     def save(self) -> None:

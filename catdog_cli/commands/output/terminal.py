@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...runtime.text import printable as printable
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-def printable(text: str) -> str:
-    """Return text that no terminal chokes on: newlines, escapes and undecodable bytes spelled out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:
@@ -31,6 +26,11 @@ def echo(text: str, err: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     encoding = getattr(stream, "encoding", None) or "utf-8"
     click.echo(printable(text).encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def log(text: str) -> None:
+    """Print one line of talk, to stderr."""
+    echo(text, err=True)
 
 
 def echo_lines(text: str, err: bool = False) -> None:

@@ -2,17 +2,20 @@
 
 import shlex
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from .terminal import counted, echo, make_console, printable
 
+if TYPE_CHECKING:
+    from ...settings import Phase
+
 
 class TrainReport:
-    """The `report(kind, **facts)` callback of training: a method `on_KIND` for each kind."""
+    """A listener of training that prints: a method `on_KIND` for each kind of event."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.console = make_console(err=True)
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -23,9 +26,7 @@ class TrainReport:
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.task = None
-        self.setup = None
-        self.run_dir = None
+        self.task: TaskID | None = None
         self._features_started = 0.0
         self._batches_started, self._batches_before = 0.0, 0
 
@@ -96,7 +97,6 @@ class TrainReport:
         self.log(f"Warning: the pictures have changed since the run began: {changes.describe()}; {end}")
 
     def on_setup(self, setup: Any, run_dir: Any) -> None:
-        self.setup, self.run_dir = setup, run_dir
         dataset = setup.dataset
         for split in ("train", "val"):
             counts = count_classes(dataset, split)
@@ -114,7 +114,9 @@ class TrainReport:
         for text in advise(dataset, setup.settings):
             self.log(text)
 
-    def on_phase(self, phase, index: int, blocks: list, trainable: int, total: int, done: int) -> None:
+    def on_phase(
+        self, phase: "Phase", index: int, blocks: list[str], trainable: int, total: int, done: int
+    ) -> None:
         what = (
             "the head"
             if not phase.unfreeze
@@ -157,7 +159,9 @@ class TrainReport:
         how = "found on held-out folds" if picked else "as given"
         self.log(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
 
-    def on_batch(self, done: int, total: int, phase, epoch: int, train_loss: float, train_accuracy: float):
+    def on_batch(
+        self, done: int, total: int, phase: "Phase", epoch: int, train_loss: float, train_accuracy: float
+    ) -> None:
         if self.bar.disable:
             return
         if self.task is None:

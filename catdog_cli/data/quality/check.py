@@ -5,13 +5,14 @@ Read-only: each file is decoded in full, by the same function as in training, an
 
 import dataclasses
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ...errors import DataError
 from ...images.formats.jpeg import EXIF_ORIENTATION
@@ -190,10 +191,12 @@ def pair_similar(looks: list[_Look]) -> list[tuple[int, int]]:
     pairs = list(pair_equals(look.digest for look in looks))
     pairs += pair_equals(None if look.thumbnail is None else look.thumbnail.tobytes() for look in looks)
     later = {pair[1] for pair in pairs}  # each equals an earlier one: compared once, through that one
-    seen = [i for i, look in enumerate(looks) if look.thumbnail is not None and i not in later]
+    seen = {
+        i: look.thumbnail for i, look in enumerate(looks) if look.thumbnail is not None and i not in later
+    }
     if seen:
-        close = find_similar(np.stack([looks[index].thumbnail for index in seen]))
-        pairs += [(seen[left], seen[right]) for left, right in close]
+        places, close = list(seen), find_similar(np.stack(list(seen.values())))
+        pairs += [(places[left], places[right]) for left, right in close]
     return pairs
 
 
@@ -243,8 +246,9 @@ def _header_findings(path: Path) -> list[tuple[str, str]]:
                 found.append(("cmyk", "printing colours, converted to RGB"))
             if _is_deep(image, data):
                 found.append(("16-bit", "scaled to 8 bits a channel"))
-            if getattr(image, "n_frames", 1) > 1:
-                found.append(("animated", f"{image.n_frames} frames, of which the first is used"))
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1:
+                found.append(("animated", f"{frames} frames, of which the first is used"))
             orientation = image.getexif().get(EXIF_ORIENTATION, 1)
             if orientation != 1:
                 found.append(("rotated", f"Exif orientation {orientation}, turned upright when read"))
@@ -259,7 +263,8 @@ def _open_header(data: bytes) -> Image.Image:
 
     from ...images.read import PLUGINS
 
-    for magic, plugin in PLUGINS.items():
+    openers: Iterable[tuple[bytes, Callable[[io.BytesIO], Image.Image]]] = PLUGINS.items()
+    for magic, plugin in openers:
         if data.startswith(magic):
             return plugin(io.BytesIO(data))
     return JpegImageFile(io.BytesIO(data))
@@ -268,6 +273,6 @@ def _open_header(data: bytes) -> Image.Image:
 def _is_deep(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":
         return data[24] == 16  # IHDR's bit depth
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,))) > 8  # BitsPerSample
+    if isinstance(image, TiffImageFile):
+        return bool(max(image.tag_v2.get(258, (8,))) > 8)  # BitsPerSample
     return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...runtime.files import replacing
-from ...settings import check_range
+from ...settings_schema import check_range
 from .cartoons import draw_animal
 
 MARKER = ".catdog-sample.json"  # says that catdog made the folder, and with which numbers

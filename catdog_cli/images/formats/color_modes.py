@@ -5,13 +5,17 @@ floats, 32-bit whole numbers) would hold several times as much, and a file of 5 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
 BAND_PIXELS = 2**22
 WHITE = (255, 255, 255, 255)
+Pixels = npt.NDArray[np.uint8]
+Values = npt.NDArray[Any]  # whole numbers or floats, as Pillow has them
 
 
 def to_rgb(image: Image.Image, reduce_by: int = 1) -> torch.Tensor:
@@ -39,11 +43,11 @@ def _bands(image: Image.Image, multiple: int = 1) -> Iterator[tuple[int, Image.I
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def _reduce(pixels: np.ndarray, by: int) -> np.ndarray:
+def _reduce(pixels: Pixels, by: int) -> Pixels:
     return pixels if by == 1 else np.asarray(Image.fromarray(pixels).reduce(by))
 
 
-def _band_to_rgb(band: Image.Image, largest: float) -> np.ndarray:
+def _band_to_rgb(band: Image.Image, largest: float) -> Pixels:
     if band.mode.startswith("I"):
         band = Image.fromarray(_scale_integers(np.asarray(band), largest))
     elif band.mode == "F":
@@ -61,11 +65,11 @@ def _largest(image: Image.Image) -> float:
     return max(_positive(np.asarray(band)).max() for _, band in _bands(image))
 
 
-def _positive(values: np.ndarray) -> np.ndarray:
+def _positive(values: Values) -> Values:
     return np.nan_to_num(values, posinf=0, neginf=0).clip(min=0)
 
 
-def _scale_integers(values: np.ndarray, largest: float) -> np.ndarray:
+def _scale_integers(values: Values, largest: float) -> Pixels:
     """Scale 16-bit grey to 8 bits; values beyond 16 bits are taken as 31-bit."""
     values = np.maximum(values, 0).astype(np.uint32)
     if largest > 65535:
@@ -73,6 +77,6 @@ def _scale_integers(values: np.ndarray, largest: float) -> np.ndarray:
     return ((values * 255 + 32895) >> 16).astype(np.uint8)  # round(value / 257), without floats
 
 
-def _scale_floats(values: np.ndarray, largest: float) -> np.ndarray:
+def _scale_floats(values: Values, largest: float) -> Pixels:
     top = next((top for top in (1, 255, 65535) if largest <= top), largest)
     return np.round(_positive(values) * np.float32(255 / top)).astype(np.uint8)

@@ -27,7 +27,7 @@ def _iterate_counts(data: bytes | bytearray) -> Iterator[int]:
     (first,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
     (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, first)
     step, start = (20, first + 8) if big else (12, first + 2)
-    for place in range(start, min(start + step * entries, len(data)), step):
-        tag, _, count = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, place)
+    for offset in range(start, min(start + step * entries, len(data)), step):
+        tag, _, count = struct.unpack_from(order + ("HHQ" if big else "HHI"), data, offset)
         if tag in (STRIP_OFFSETS, TILE_OFFSETS):
             yield count

@@ -35,5 +35,5 @@ def _read_size(start: bytes) -> tuple[int, int] | None:
         bits = int.from_bytes(body[1:5], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if kind == b"VP8 ":  # frame tag and start code, 6 bytes; then each side in 14 bits, its scale in 2
-        return tuple(int.from_bytes(body[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
     return None

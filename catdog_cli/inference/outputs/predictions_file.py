@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import CatdogError, DataError, SettingsError
-from ..inputs import fetch_input, input_path
+from ..inputs import Input, fetch_input, input_path
+from ..prediction import Prediction
 from ..predictor import Predictor
 from ..urls import is_address
 from . import parquet
@@ -14,7 +15,6 @@ from .row_files import CsvForm, JsonForm, RowFile
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 SAME = 0.02  # the same checkpoint on another device, in another precision
-NO_INPUT = object()
 
 
 class Output:
@@ -64,8 +64,10 @@ class Output:
         finally:
             self.file.close()
 
-    def keep(self, sources: Iterator[Any]) -> Iterator[dict[str, Any]]:
-        """Yield the rows that are there already, taking their inputs from `sources`; then new ones may come.
+    def keep(self, sources: Iterator[Input]) -> Iterator[Prediction]:
+        """Yield what is there already, taking its inputs from `sources`; then new rows may come.
+
+        Of a table's row the best class alone is read.
 
         Raises:
             DataError: the rows are not those of these inputs and this checkpoint.
@@ -73,41 +75,40 @@ class Output:
         last = None
         if self.resuming:
             for number, row in enumerate(self.file.read(), start=1):
-                source = next(sources, NO_INPUT)
-                self._check_input(row, source, number)
-                last = (row, source) if row["status"] == "ok" else last
-                yield row
+                kept, source = Prediction.from_dict(row), next(sources, None)
+                self._check_input(kept.path, source, number)
+                last = (kept, source) if kept.error is None else last
+                yield kept
         if last is not None:
             self._check_answer(*last)
         self.file.start()
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Append one row; see `RowFile.write`."""
-        self.file.write(row)
+    def write(self, prediction: Prediction) -> None:
+        """Append the row of a prediction; see `RowFile.write`."""
+        self.file.write(prediction.to_dict())
 
-    def _check_input(self, row: dict[str, Any], source: Any, number: int) -> None:
-        wanted = None if source is NO_INPUT else input_path(source)
-        if row["path"] != wanted:
-            problem = f"the input there is {wanted!r}" if source is not NO_INPUT else "there are fewer inputs"
+    def _check_input(self, path: str, source: Input | None, number: int) -> None:
+        wanted = None if source is None else input_path(source)
+        if path != wanted:
+            problem = "there are fewer inputs" if source is None else f"the input there is {wanted!r}"
             raise DataError(
-                f"Cannot resume {self.path!r}: its row {number:,} is of {row['path']!r}, but {problem}; "
+                f"Cannot resume {self.path!r}: its row {number:,} is of {path!r}, but {problem}; "
                 "give the same inputs, or --overwrite."
             )
 
-    def _check_answer(self, row: dict[str, Any], source: Any) -> None:
-        """Predict a row's picture again, if it is still there: another checkpoint would mix two answers."""
-        if is_address(row["path"]):
+    def _check_answer(self, kept: Prediction, source: Input | None) -> None:
+        """Predict an image again, if it is still there: another checkpoint would mix two answers."""
+        if is_address(kept.path):
             return
         answer = next(self.predictor.predict([source], fetch=fetch_input))
-        if answer.probabilities is None:  # it cannot be read any more
+        if answer.probabilities is None:
             return
-        old = row["predictions"][0]
-        names = self.predictor.class_names
-        known = old["class"] in names
-        if not known or abs(answer.probabilities[names.index(old["class"])] - old["probability"]) > SAME:
+        old, names = kept.predictions[0], self.predictor.class_names
+        known = old.class_name in names
+        if not known or abs(answer.probabilities[names.index(old.class_name)] - old.probability) > SAME:
             raise DataError(
-                f"Cannot resume {self.path!r}: for {row['path']!r} it says {old['class']!r} with "
-                f"{old['probability']:.3f}, which this checkpoint with these options does not; give those of "
+                f"Cannot resume {self.path!r}: for {kept.path!r} it says {old.class_name!r} with "
+                f"{old.probability:.3f}, which this checkpoint with these options does not; give those of "
                 "the run that wrote it, or --overwrite."
             )
 

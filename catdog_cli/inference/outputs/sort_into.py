@@ -5,10 +5,10 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 from ...errors import CatdogError, SettingsError
 from ...runtime.files import replacing
+from ..prediction import Prediction
 from ..urls import is_address
 
 
@@ -30,16 +30,16 @@ class Sorter:
             if name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
                 raise SettingsError(f"The class {name!r} cannot be a folder's name: leave out --sort-into.")
 
-    def place(self, row: dict[str, Any]) -> bool:
-        """Put the picture of a row into its place; return whether it has one: errors and addresses do not.
+    def place(self, prediction: Prediction) -> bool:
+        """Put a picture into its place; return whether it has one: errors and addresses do not.
 
         Raises:
             CatdogError: it cannot be linked or copied, or something else has taken its place.
         """
-        if row["status"] != "ok" or is_address(row["path"]):
+        if prediction.error is not None or is_address(prediction.path):
             return False
-        source = Path(os.path.abspath(row["path"]))  # noqa: PTH100 - resolve would follow a link
-        folder = self.folder / row["predictions"][0]["class"]
+        source = Path(os.path.abspath(prediction.path))  # noqa: PTH100 - resolve would follow a link
+        folder = self.folder / prediction.predictions[0].class_name
         try:
             folder.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:8]
@@ -50,8 +50,8 @@ class Sorter:
         except OSError as error:
             hint = "" if self.copy else ", or add --copy if links are not possible there"
             raise CatdogError(
-                f"Cannot sort {row['path']!r} into {str(self.folder)!r} ({error.strerror or error}): fix "
-                f"that{hint}; what was written so far is kept."
+                f"Cannot sort {prediction.path!r} into {str(self.folder)!r} ({error.strerror or error}): "
+                f"fix that{hint}; what was written so far is kept."
             ) from error
         raise CatdogError(f"{str(folder / name)!r} is another file: give another folder to --sort-into.")
 

@@ -9,7 +9,7 @@ from ...errors import SettingsError
 
 
 def compile_network(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return `network` compiled, for every batch size anew; compiling starts with the first call.
+    """Return `network` compiled, once for each batch size; compiling starts with the first call.
 
     The calls raise:
         SettingsError: torch.compile fails: no C++ compiler, or a network that it cannot take.

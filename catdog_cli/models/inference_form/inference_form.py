@@ -5,6 +5,7 @@ same numbers everywhere.
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -28,7 +29,9 @@ class InferenceForm(nn.Module):
         fused.eval().requires_grad_(False)
         if isinstance(fused, fx.GraphModule) and form_name(device, dtype) == "onednn":
             fused = fuse_convolutions(fused, dtype)
-        self.body = fused.to(device, dtype, memory_format=torch.channels_last)
+        # At once: layouts of 1 x 1 kernels would differ after two steps. torch's types lack the combination.
+        target: dict[str, Any] = {"device": device, "dtype": dtype, "memory_format": torch.channels_last}
+        self.body = fused.to(**target)
 
     @torch.no_grad()  # not inference_mode: what comes out may go into a trainable suffix
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,8 @@ offers it to its own compiler as `torch.ops.mkldnn._convolution_pointwise`, and 
 
 import functools
 import operator
+from collections.abc import Callable
+from typing import Any, TypeGuard
 
 import torch
 from torch import fx, nn
@@ -15,7 +17,7 @@ from ...runtime.vision import torchvision
 
 Activation = tuple[str, list[float], str]  # oneDNN's name, its numbers, its algorithm
 ADDITIONS = (operator.add, operator.iadd, torch.add)
-ACTIVATIONS = {
+ACTIVATIONS: dict[type[nn.Module], Callable[[Any], Activation]] = {
     nn.ReLU: lambda module: ("relu", [], ""),
     nn.ReLU6: lambda module: ("hardtanh", [0.0, 6.0], ""),
     nn.Hardswish: lambda module: ("hardswish", [], ""),
@@ -63,8 +65,8 @@ def can_fuse(dtype: torch.dtype = torch.float32) -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     conv = nn.Conv2d(16, 16, 1).requires_grad_(False)
-    nn.init.constant_(conv.weight, 0.25)
-    nn.init.zeros_(conv.bias)
+    for name, parameter in conv.named_parameters():
+        nn.init.constant_(parameter, 0.25 if name == "weight" else 0)
     inputs = torch.arange(-8.0, 8.0, dtype=dtype).view(1, 16, 1, 1).repeat(1, 1, 2, 2)
     try:
         alone = FusedConv(conv, ("hardtanh", [-1.0, 6.0], ""), dtype)(inputs)
@@ -81,16 +83,16 @@ def fuse_convolutions(traced: fx.GraphModule, dtype: torch.dtype) -> fx.GraphMod
     """
     modules = dict(traced.named_modules())
     _drop_identities(traced, modules)
-    for place, node in enumerate(list(traced.graph.nodes)):
-        conv = modules.get(node.target) if node.op == "call_module" else None
+    for index, node in enumerate(list(traced.graph.nodes)):
+        conv = _module_of(node, modules)
         if _is_plain(conv):
-            _replace(traced, node, conv, modules, f"fused_{place}", dtype)
+            _replace(traced, node, conv, modules, f"fused_{index}", dtype)
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
 
 
-def _is_plain(conv: nn.Module | None) -> bool:
+def _is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
     """Return whether a module is a convolution that oneDNN takes, with numbers that do not overflow."""
     if type(conv) is not nn.Conv2d or conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return False
@@ -101,7 +103,7 @@ def _is_plain(conv: nn.Module | None) -> bool:
 def _drop_identities(traced: fx.GraphModule, modules: dict[str, nn.Module]) -> None:
     """Take out what does nothing in evaluation, so that a sum stands right behind its convolution."""
     for node in list(traced.graph.nodes):
-        dropout = _is_module(node) and isinstance(modules.get(node.target), nn.Dropout)
+        dropout = isinstance(_module_of(node, modules), nn.Dropout)
         if dropout or (node.op == "call_function" and node.target is torchvision.ops.stochastic_depth):
             node.replace_all_uses_with(node.args[0])
             traced.graph.erase_node(node)
@@ -119,12 +121,13 @@ def _replace(
     addition = _only_user(node)
     if addition is not None and _adds(addition):
         last, arguments = addition, (*node.args, _other(addition, node))
-    activation, user = _activation(last, modules), _only_user(last)
     summed = last is not node
-    if activation[0] != "none" and (not summed or activation[0] == "relu"):  # a sum takes no other
-        replaced = (user, last, node) if summed else (user, node)
+    replaced = [last, node] if summed else [node]
+    activation, user = _activation(last, modules)
+    if user is not None and (not summed or activation[0] == "relu"):  # a sum takes no other
+        replaced.insert(0, user)
     else:
-        activation, replaced = NOTHING, (last, node) if summed else (node,)
+        activation = NOTHING
     traced.add_submodule(name, FusedConv(conv, activation, dtype))
     with traced.graph.inserting_before(replaced[0]):
         fused = traced.graph.call_module(name, arguments)
@@ -133,15 +136,17 @@ def _replace(
         traced.graph.erase_node(dead)
 
 
-def _activation(node: fx.Node, modules: dict[str, nn.Module]) -> Activation:
-    """Return the activation that alone uses what `node` gives."""
+def _activation(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[Activation, fx.Node | None]:
+    """Return the activation that alone uses what `node` gives, and its node; else NOTHING and None."""
     user = _only_user(node)
-    module = modules.get(user.target) if _is_module(user) else None
-    return ACTIVATIONS[type(module)](module) if type(module) in ACTIVATIONS else NOTHING
+    module = _module_of(user, modules)
+    if module is None or type(module) not in ACTIVATIONS:
+        return NOTHING, None
+    return ACTIVATIONS[type(module)](module), user
 
 
-def _is_module(node: fx.Node | None) -> bool:
-    return node is not None and node.op == "call_module"
+def _module_of(node: fx.Node | None, modules: dict[str, nn.Module]) -> nn.Module | None:
+    return modules.get(str(node.target)) if node is not None and node.op == "call_module" else None
 
 
 def _only_user(node: fx.Node) -> fx.Node | None:
@@ -156,4 +161,5 @@ def _adds(node: fx.Node) -> bool:
 
 
 def _other(addition: fx.Node, node: fx.Node) -> fx.Node:
-    return next(operand for operand in addition.args if operand is not node)
+    operands = (each for each in addition.args if isinstance(each, fx.Node))
+    return next(operand for operand in operands if operand is not node)

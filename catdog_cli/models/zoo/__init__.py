@@ -1,1 +1,1 @@
-"""Where networks come from: the registry, and a small network of our own."""
+"""Where networks come from: a registry of sources, each with its networks, their inputs and their weights."""

@@ -11,27 +11,27 @@ from torch import nn
 from ...settings import HeadSpec
 from ..classifier import Classifier, build_classifier
 from ..meta import meta_networks
-from .registry import FIRST_CLASS, build_model, input_spec
+from .registry import source_of
 
 
 def describe_arch(arch: str) -> dict[str, Any]:
-    """Return a network's name, parameters (with torchvision's last Linear), feature_dim, input and counts.
+    """Return a network's name, parameters (with the library's last Linear), feature_dim, input and counts.
 
     Raises:
         SettingsError: no such arch.
     """
-    classifier = _build(arch)
+    source, classifier = source_of(arch), _build(arch)
     with meta_networks():
-        whole = build_model(arch)
+        whole = source.build(arch)
     return {
         "arch": arch,
-        "first_class": arch in FIRST_CLASS,
+        "first_class": arch in source.first_class,
         "parameters": count_parameters(whole.parameters()),
         "feature_dim": classifier.feature_dim,
-        "input_spec": input_spec(arch, "imagenet").to_dict(),
+        "input_spec": source.input_spec(arch, "imagenet").to_dict(),
         "num_layers": len(classifier.layers()),
         "num_blocks": len(classifier.blocks),
-        "imagenet_weights": arch != "simple_cnn",
+        "imagenet_weights": source.has_weights(arch),
     }
 
 

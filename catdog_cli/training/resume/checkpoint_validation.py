@@ -106,7 +106,7 @@ def _wrong_sums(sums: Any) -> str:
 def _wrong_bad(bad: Any) -> str:
     for entry in bad if isinstance(bad, list) else [None]:
         kinds = [type(part) for part in entry] if isinstance(entry, list) else []
-        if kinds != [str, int, str, str] or entry[0] not in ("train", "val") or entry[1] < 0:
+        if entry is None or kinds != [str, int, str, str] or entry[0] not in ("train", "val") or entry[1] < 0:
             return "it is no list of unreadable pictures"
     return ""
 

@@ -78,16 +78,17 @@ def own_split(settings: TrainSettings, directory: RunDirectory) -> tuple[Dataset
 
 
 def _what_is_left(listed: Dataset, scanned: Dataset | None) -> tuple[Dataset, DataChanges]:
-    prepared = scanned is not None and scanned.images is not None
-    there = _places(scanned) if scanned is not None else {}
-    changes, splits = DataChanges(), {}
+    prepared = scanned if scanned is not None and scanned.images is not None else None
+    there = _find_all(scanned) if scanned is not None else {}
+    changes = DataChanges()
+    splits: dict[str, Split] = {}
     for name, split in listed.splits.items():
         found = [
-            path in there if prepared else os.path.isfile(os.path.join(listed.root, path))  # noqa: PTH113, PTH118
+            path in there if prepared is not None else os.path.isfile(os.path.join(listed.root, path))  # noqa: PTH113, PTH118
             for path in split.paths
         ]
         left = split.take(np.flatnonzero(found))
-        splits[name] = _take_rows(left, scanned, there) if prepared else left
+        splits[name] = left if prepared is None else _take_rows(left, prepared, there)
         if name in TRAINED:
             changes.removed += [
                 path for path, is_there in zip(split.paths, found, strict=True) if not is_there
@@ -99,24 +100,26 @@ def _what_is_left(listed: Dataset, scanned: Dataset | None) -> tuple[Dataset, Da
                 )
     known = {path for split in listed.splits.values() for path in split.paths}
     changes.added = [path for path in there if path not in known]
-    listed.splits, listed.images = splits, scanned.images if prepared else None
+    listed.splits, listed.images = splits, None if prepared is None else prepared.images
     return listed, changes
 
 
-def _places(dataset: Dataset) -> dict[str, tuple[str, int]]:
-    """Return the split and the place in it of every path."""
+def _find_all(dataset: Dataset) -> dict[str, tuple[str, int]]:
+    """Return the split and the index in it of every path."""
     return {
-        path: (name, place)
+        path: (name, index)
         for name, split in dataset.splits.items()
-        for place, path in enumerate(split.paths)
+        for index, path in enumerate(split.paths)
     }
 
 
 def _take_rows(split: Split, prepared: Dataset, there: dict[str, tuple[str, int]]) -> Split:
     """Return a split with the rows and keys that its paths have in a prepared folder."""
-    parts = [(prepared.splits[name], place) for name, place in map(there.__getitem__, split.paths)]
-    rows = np.array([part.rows[place] for part, place in parts], dtype=np.int64)
-    return Split(split.paths, split.labels, rows, [part.keys[place] for part, place in parts])
+    rows = {name: [] if part.rows is None else part.rows.tolist() for name, part in prepared.splits.items()}
+    keys = {name: part.keys or [] for name, part in prepared.splits.items()}
+    found = list(map(there.__getitem__, split.paths))
+    taken = np.array([rows[name][index] for name, index in found], dtype=np.int64)
+    return Split(split.paths, split.labels, taken, [keys[name][index] for name, index in found])
 
 
 def settle_changes(

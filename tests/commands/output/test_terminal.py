@@ -2,11 +2,11 @@
 
 import pytest
 
-from catdog_cli.commands.compare import _show_p
 from catdog_cli.commands.output.info_text import _settings
 from catdog_cli.commands.output.table import list_facts, list_rows
 from catdog_cli.commands.output.terminal import counted
 from catdog_cli.commands.output.train_progress import _size
+from catdog_cli.evaluation.result import show_p
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_few_features_are_not_none(num_bytes, shown):
 
 @pytest.mark.parametrize(("chance", "shown"), [(0.0, "< 0.0001"), (3e-8, "< 0.0001"), (0.0034, "0.0034")])
 def test_no_chance_is_shown_as_none(chance, shown):
-    assert _show_p(chance) == shown
+    assert show_p(chance) == shown
 
 
 def test_settings_without_a_value_are_left_out():

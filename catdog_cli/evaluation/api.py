@@ -1,0 +1,105 @@
+"""`catdog_cli.evaluate` and `catdog_cli.compare`: what checkpoints are worth on labelled images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..inference.predictor import Predictor, describe_shrink
+from ..runtime.progress import OnProgress, report_progress
+from .compare import compare_predictors
+from .evaluate import evaluate_predictor
+from .result import Comparison, Evaluation
+
+Log = Callable[[str], None]
+
+
+def evaluate(
+    checkpoint: str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    exclude: str | Path | None = None,
+    output: str | Path | None = None,
+    calibrated: bool = True,
+    tta: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    log: Log | None = None,
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
+) -> Evaluation:
+    """Measure a checkpoint on labelled images, as `catdog evaluate` does.
+
+    A folder that the checkpoint was trained on is measured on the images that training kept apart.
+
+    Args:
+        checkpoint: a file or a run directory.
+        data: what `train` takes.
+        split: "train", "val", "test" or "all"; by default test if there is one, else val, else all.
+        exclude: a file of paths to leave out.
+        output: a folder to write report.html and its pictures into.
+        calibrated: divide the logits by the checkpoint's temperature.
+        tta: average each image with its mirror image.
+        device: "auto", "cpu" or "gpu".
+        precision: "auto", "fp32" or "bf16".
+        log: gets a sentence on what is measured, on each warning and each image that cannot be read.
+        on_progress: called with (step, done, total).
+        progress: show a bar; None: in a notebook alone.
+
+    Raises:
+        CatdogError: the checkpoint, the data or an option cannot be used, or the report cannot be written.
+    """
+    say = log or _ignore
+    predictor = _load(checkpoint, device, precision, say, calibrated, tta)
+    with report_progress(on_progress, progress) as report:
+        return evaluate_predictor(predictor, str(checkpoint), str(data), split, exclude, output, say, report)
+
+
+def compare(
+    first: str | Path,
+    second: str | Path,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    exclude: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    log: Log | None = None,
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
+) -> Comparison:
+    """Measure two checkpoints on the same labelled images and say whether they differ by more than chance.
+
+    Classes are matched by name, and images that either cannot read count for neither; the arguments are
+    those of `evaluate`.
+
+    Raises:
+        CatdogError: as of `evaluate`, or an image shows a class that one of the two does not know.
+    """
+    say = log or _ignore
+    predictors = [_load(path, device, precision, say) for path in (first, second)]
+    with report_progress(on_progress, progress) as report:
+        return compare_predictors(
+            predictors, (str(first), str(second)), str(data), split, exclude, say, report
+        )
+
+
+def _load(
+    checkpoint: str | Path,
+    device: str,
+    precision: str,
+    log: Log,
+    calibrated: bool = True,
+    tta: bool = False,
+) -> Predictor:
+    return Predictor.load(
+        checkpoint,
+        device=device,
+        precision=precision,
+        calibrated=calibrated,
+        mirror=tta,
+        on_shrink=lambda size: log(describe_shrink(size)),
+    )
+
+
+def _ignore(text: str) -> None:
+    pass

@@ -1,0 +1,88 @@
+"""Measures one checkpoint on labelled images, and writes the report of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.dataset import Dataset
+from ..inference.predictor import Predictor
+from ..runs.directory import create_folder
+from ..runtime.progress import OnProgress
+from .calibration import describe_calibration
+from .collect_logits import SplitLogits, collect_logits
+from .eval_split import choose_images, image_path
+from .metrics import full_metrics
+from .report import find_mistakes
+from .result import Evaluation
+
+
+def evaluate_predictor(
+    predictor: Predictor,
+    checkpoint: str,
+    data: str,
+    split: str | None,
+    exclude: str | Path | None,
+    output: str | Path | None,
+    log: Callable[[str], None],
+    on_progress: OnProgress,
+) -> Evaluation:
+    """Measure a checkpoint that has been loaded; see `evaluation.api.evaluate`.
+
+    Where several processes predict, the main one calls this and the others `answer_shares`.
+    """
+    dataset, split = choose_images(data, [checkpoint], predictor.class_names, split, log, exclude)
+    if output is not None:
+        create_folder(Path(output))  # now: a name that cannot be used should not cost a measurement
+    log(_introduce(predictor, len(dataset), split))
+    found = collect_logits(predictor, dataset, split, log, on_progress)
+    probabilities = predictor.task.probabilities(found.logits, predictor.temperature)
+    result = Evaluation(
+        data=data,
+        checkpoint=checkpoint,
+        split=split,
+        **_measure(predictor, probabilities, found),
+        num_unreadable=len(found.unreadable),
+        unreadable=found.list_unreadable(),
+        mistakes=_find_mistakes(predictor, dataset, split, probabilities, found),
+        calibrated=predictor.calibrated,
+        tta=predictor.mirror,
+    )
+    if output is not None:
+        page = _write_report(Path(output), result, dataset, (probabilities, found.labels))
+        log(f"Report: {page}")
+    return result
+
+
+def _introduce(predictor: Predictor, number: int, split: str) -> str:
+    where = f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}"
+    mirrored = ", each with its mirror image" if predictor.mirror else ""
+    return f"Measuring {predictor.arch} on {number:,} pictures ({split}){mirrored}; {where}"
+
+
+def _measure(predictor: Predictor, probabilities: np.ndarray, found: SplitLogits) -> dict[str, Any]:
+    """Return all that `full_metrics` says, and what the temperature changes."""
+    metrics = full_metrics(probabilities, found.labels, predictor.class_names, task=predictor.task)
+    if predictor.temperature != 1:
+        metrics["notes"]["probabilities"] = f"Calibrated with temperature {predictor.temperature:.4f}."
+    calibration = describe_calibration(found.logits, found.labels, predictor.temperature, predictor.task)
+    return {**metrics, "temperature": predictor.temperature, "calibration": calibration}
+
+
+def _find_mistakes(
+    predictor: Predictor, dataset: Dataset, split: str, probabilities: np.ndarray, found: SplitLogits
+) -> list[dict[str, Any]]:
+    paths = dataset.splits[split].paths
+    shown = [image_path(dataset, paths[index]) for index in found.indices]
+    return find_mistakes(probabilities, found.labels, predictor.class_names, shown, predictor.task)
+
+
+def _write_report(
+    output: Path, result: Evaluation, dataset: Dataset, scores: tuple[np.ndarray, np.ndarray]
+) -> Path:
+    """Write the report and return its page."""
+    from .report_files import photo_reader, write_files  # and with it matplotlib
+
+    title = f"{result.checkpoint} on {result.data} ({result.split})"
+    return write_files(output, title, result.to_dict(), scores, photo_reader(dataset, result.split))[2]

@@ -1,0 +1,76 @@
+"""What catdog asks of a place that networks come from.
+
+A new source is a class in a file of its own and an entry in `registry.SOURCES`. Its file imports torch and
+its library inside functions: whoever asks for a network of another source must not wait for them.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ...settings import InputSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Source(Protocol):
+    """A library of networks, or a network of catdog's own.
+
+    Methods expect an `arch` of `archs()`, those for weights one that has weights. None but `load_weights`
+    needs the internet.
+    """
+
+    name: str  # of the library; stands in messages
+    first_class: tuple[str, ...]  # what `catdog info` describes; no name that an earlier source has
+
+    def archs(self) -> list[str]:
+        """Return the names of all networks that catdog can train, those of `first_class` among them."""
+        ...
+
+    def why_not(self, arch: str) -> str:
+        """Return why a network that the library has cannot be trained, as "ends in ..."; else nothing."""
+        return ""
+
+    def build(self, arch: str) -> "nn.Module":
+        """Build the whole network, as its library has it, with random weights; no download.
+
+        It is built on torch's current device, the meta device included, and draws from torch's generator.
+        """
+        ...
+
+    def split_head(self, model: "nn.Module", arch: str) -> int:
+        """Turn a network of `build` into a backbone, (B, 3, H, W) -> (B, feature_dim); return feature_dim."""
+        ...
+
+    def blocks(self, backbone: "nn.Module", arch: str) -> list[tuple[str, "nn.Module"]]:
+        """Return the backbone's forward pass as ordered (name, module) pairs; run in turn they equal it.
+
+        The modules share their parameters with `backbone`. What is frozen and kept ends at such a block.
+        """
+        return [("backbone", backbone)]
+
+    def input_spec(self, arch: str, weights: str) -> InputSpec:
+        """Return how `weights` ("imagenet", "none" or a file's path) expect images."""
+        ...
+
+    def has_weights(self, arch: str) -> bool:
+        """Say whether there are ImageNet weights to download."""
+        ...
+
+    def weights_path(self, arch: str) -> Path:
+        """Return the file that the ImageNet weights are downloaded to, whether it is there or not."""
+        ...
+
+    def load_weights(self, arch: str) -> "dict[str, torch.Tensor]":
+        """Return the ImageNet weights by the names of `build`'s tensors; downloaded unless there already.
+
+        Raises:
+            OSError, RuntimeError: they cannot be downloaded.
+            CheckpointError: the file at `weights_path` is damaged.
+        """
+        ...
+
+    def licence(self, arch: str) -> str:
+        """Return the licence of what a user gets, weights included: an SPDX identifier or an address."""
+        ...

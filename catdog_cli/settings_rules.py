@@ -1,0 +1,185 @@
+"""Which option needs or excludes which: two tables, so that nothing is parsed and ignored.
+
+OPTION_RULES are about what was given, before it becomes settings; RULES about the settings that a run begins
+with, wherever they come from.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from .errors import SettingsError
+from .settings import Phase, TrainSettings, option_name
+from .settings_schema import settings_of
+
+# What solving the head in one go (lbfgs) does not look at; a value other than the default would be ignored.
+UNUSED_BY_LBFGS = (
+    "learning_rate",
+    "batch_size",
+    "scheduler",
+    "warmup_epochs",
+    "sampler",
+    "mixup",
+    "cutmix",
+    "layer_decay",
+    "clip_norm",
+    "ema",
+    "patience",
+    "min_delta",
+)
+
+
+class Rule(NamedTuple):
+    """A combination that is refused, and the sentence that says why and what to do."""
+
+    is_broken: Callable[[TrainSettings], bool]
+    sentence: str
+
+
+def in_a_phase(is_broken: Callable[[Phase], bool]) -> Callable[[TrainSettings], bool]:
+    """Return the question whether a phase of a run is so."""
+    return lambda settings: any(is_broken(phase) for phase in settings.phases)
+
+
+def is_changed(phase: Phase, name: str) -> bool:
+    """Say whether a field of a phase has another value than its default."""
+    return bool(getattr(phase, name) != getattr(Phase, name))
+
+
+def _is_solved(phase: Phase) -> bool:
+    return phase.optimizer == "lbfgs"
+
+
+def _ignored_by_lbfgs(name: str) -> Rule:
+    return Rule(
+        in_a_phase(lambda phase: _is_solved(phase) and is_changed(phase, name)),
+        f"{option_name(name)} does nothing with --optimizer lbfgs, which solves the head in one go: leave it "
+        f"out.",
+    )
+
+
+def _only_the_head_trains(settings: TrainSettings) -> bool:
+    return not any(phase.unfreeze for phase in settings.phases)
+
+
+RULES = (
+    *map(_ignored_by_lbfgs, UNUSED_BY_LBFGS),
+    Rule(
+        lambda settings: any(map(_is_solved, settings.phases)) and bool(settings.head.hidden_layers),
+        "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze.",
+    ),
+    Rule(
+        in_a_phase(lambda phase: _is_solved(phase) and bool(phase.unfreeze)),
+        "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze.",
+    ),
+    Rule(
+        in_a_phase(lambda phase: _is_solved(phase) and phase.augment != "none" and not phase.views),
+        "--optimizer lbfgs needs fixed views: add --views N to --augment.",
+    ),
+    Rule(
+        in_a_phase(lambda phase: bool(phase.views) and phase.augment == "none"),
+        "--views fixes augmented views: add --augment.",
+    ),
+    Rule(
+        in_a_phase(lambda phase: bool(phase.warmup_epochs) and phase.scheduler == "one-cycle"),
+        "--warmup-epochs does nothing with --scheduler one-cycle, which warms up by itself: leave it out.",
+    ),
+    Rule(
+        lambda settings: (
+            in_a_phase(lambda phase: is_changed(phase, "layer_decay"))(settings)
+            and _only_the_head_trains(settings)
+        ),
+        "--layer-decay slows earlier layers down, but only the head trains: add --fine-tune-epochs N, or "
+        "leave it out.",
+    ),
+    Rule(
+        lambda settings: settings.compile and _only_the_head_trains(settings),
+        "--compile speeds up what trains of the backbone, but only the head trains: add "
+        "--fine-tune-epochs N, or leave it out.",
+    ),
+    Rule(
+        lambda settings: not settings.cache and settings.cache_limit != TrainSettings.cache_limit,
+        "--cache-limit does nothing with --no-cache: leave one of them out.",
+    ),
+    Rule(
+        lambda settings: not settings.cache and any(map(_is_solved, settings.phases)),
+        "--optimizer lbfgs needs the features of all pictures at hand, but --no-cache keeps none: leave it "
+        "out, or choose another --optimizer.",
+    ),
+)
+
+
+def check_combinations(settings: TrainSettings) -> None:
+    """Refuse options that cannot go together, or that would be ignored; asked when a run begins.
+
+    A run that resumes is not asked: what it began with is what it has.
+
+    Raises:
+        SettingsError: the sentence of the first rule that is broken.
+    """
+    for rule in RULES:
+        if rule.is_broken(settings):
+            raise SettingsError(rule.sentence)
+
+
+class OptionRule(NamedTuple):
+    """Options that cannot be given together, or not alone, and the sentence that says what to do."""
+
+    is_broken: Callable[[Mapping[str, Any]], bool]
+    sentence: str
+
+
+PHASE_OPTIONS = (  # all that says how to train, which a recipe says instead
+    *("epochs", "learning_rate", "fine_tune_epochs", "fine_tune_learning_rate", "unfreeze"),
+    *(name for name in settings_of(Phase) if name not in ("name", "epochs", "learning_rate", "unfreeze")),
+)
+
+
+def _beside_a_recipe(name: str) -> OptionRule:
+    return OptionRule(
+        lambda given: "recipe" in given and name in given,
+        f"{option_name(name)} and --recipe both say how to train: put it into the recipe's file.",
+    )
+
+
+def _of_a_second_phase(name: str) -> OptionRule:
+    return OptionRule(
+        lambda given: "recipe" not in given and name in given and not given.get("fine_tune_epochs"),
+        f"{option_name(name)} belongs to a second phase: add --fine-tune-epochs N.",
+    )
+
+
+OPTION_RULES = (
+    *map(_beside_a_recipe, PHASE_OPTIONS),
+    OptionRule(
+        lambda given: given.get("optimizer") == "lbfgs" and given.get("epochs", 1) != 1,
+        "--optimizer lbfgs reaches the optimum in one epoch: leave out --epochs.",
+    ),
+    OptionRule(
+        lambda given: (
+            "dropout" in given and given.get("optimizer") == "lbfgs" and not given.get("fine_tune_epochs")
+        ),
+        "--dropout does nothing with --optimizer lbfgs, which solves the head in one go: leave it out.",
+    ),
+    *map(_of_a_second_phase, ("unfreeze", "fine_tune_learning_rate")),
+)
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Refuse options that cannot be given together, before they become settings.
+
+    Args:
+        given: options by name, those alone that were given; `recipe` is among them where there is one.
+
+    Raises:
+        SettingsError: the sentence of the first rule that is broken.
+    """
+    for rule in OPTION_RULES:
+        if rule.is_broken(given):
+            raise SettingsError(rule.sentence)
+
+
+def check_phase_number(phases: tuple[Phase, ...], number: int) -> None:
+    """Raise SettingsError unless there is a phase `number`, counted from 1."""
+    if not 1 <= number <= len(phases):
+        there = "is 1 phase: add --fine-tune-epochs N" if len(phases) == 1 else f"are {len(phases)} phases"
+        raise SettingsError(f"--phase {number}: there {there}.")
