@@ -39,10 +39,9 @@ def _one_thread():
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_reports():
-    """Draw nothing: it takes longer than all the rest."""
+    """Write no reports: they take longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reports, "write_phase_report", lambda *arguments: None)
-        patch.setattr(plots, "plot_curves", lambda *arguments: None)
         yield
 
 
@@ -178,7 +177,7 @@ def test_a_report_that_cannot_be_written_is_a_warning(capsys, monkeypatch, place
     check_whole(run_dir)
     (small_disk / "filler").unlink()
     shutil.rmtree(run_dir / "reports")
-    assert compare_runs(place / "scratch", run_dir) == []
+    assert compare_runs(place / "scratch", run_dir) == ["curves.png: only in one of the runs"]
 
 
 @pytest.mark.parametrize(("kind", "number"), [("setup", 1), ("epoch", 2)])
@@ -308,7 +307,7 @@ def test_pictures_that_are_deleted(capsys, monkeypatch, place, tmp_path):
         logged = error_of(capsys, words(place, "scratch", tmp_path / "run"))
     finally:
         aside.rename(place / "data")
-    assert f"The data folder '{place / 'data'}' is not there any more: bring it back and go on" in logged
+    assert f"The data folder '{place / 'data'}' no longer exists: bring it back and resume" in logged
     check_whole(tmp_path / "run")
     check_goes_on(capsys, monkeypatch, place, "scratch", tmp_path / "run")
 

@@ -62,7 +62,7 @@ def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json
 def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> None:
     """Download public pictures into DIR, as class folders.
 
-    Run it again to go on after a break: what is there is not fetched twice.
+    Run it again to continue after a break: what is there is not fetched twice.
 
     \b
     Example:
@@ -170,7 +170,7 @@ def prepare(
 ) -> None:
     """Decode and resize DATA once, into arrays in DIR.
 
-    Every command takes DIR as DATA. Run it again after a break, and it goes on. DIR gets images.npy,
+    Every command takes DIR as DATA. Run it again after a break, and it continues. DIR gets images.npy,
     labels.npy, files.csv and classes.json. Damaged files are named and left out.
 
     \b

@@ -69,7 +69,7 @@ def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
             a prepared folder has none.
     """
     if given["resume"] and given["overwrite"]:
-        raise click.UsageError("--resume goes on with the file, --overwrite replaces it: give one of them.")
+        raise click.UsageError("--resume continues the file, --overwrite replaces it: give one of them.")
     for name in ("resume", "overwrite"):
         if given[name] and not given["output"]:
             raise click.UsageError(f"--{name} belongs to --output FILE.")
@@ -111,7 +111,7 @@ def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
 
     if suffix in (*IMAGE_SUFFIXES, ".txt", ".csv") or checkpoint == "-":
         raise click.UsageError(
-            f"{printable(checkpoint)!r} is no checkpoint, and the checkpoint comes last: "
+            f"{printable(checkpoint)!r} is not a checkpoint, and the checkpoint comes last: "
             "catdog predict photo.jpg best.pt"
         )
     if not inputs:
@@ -164,7 +164,7 @@ def read_category_names(path: str | None) -> dict[str, str]:
     for key, name in names.items():
         if not isinstance(name, str) or not name.strip() or _is_torn(name):
             raise SettingsError(
-                f"{path!r} gives {quote(key)} the name {quote(name)}, which is no text: {NAMES_SHAPE}."
+                f"{path!r} gives {quote(key)} the name {quote(name)}, which is not a text: {NAMES_SHAPE}."
             )
     return names
 

@@ -103,7 +103,7 @@ def write_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str,
                 drawing = Drawing(given["plot"]) if given["plot"] else None
                 kept = _fill(output, predictor, inputs, tally, bar, sorter, drawing)
         except (KeyboardInterrupt, LostProcessError) as error:
-            note = f"{output.file.rows:,} rows are kept; run this again with --resume to go on."
+            note = f"{output.file.rows:,} rows are kept; run this again with --resume to continue."
             if isinstance(error, LostProcessError):
                 raise LostProcessError(f"{error} {note}") from error
             raise InterruptedRunError(f"{str(error) or 'Interrupted'}: {note}") from error
@@ -132,7 +132,7 @@ def _fill(
         bar.step(fresh=False)
     kept = tally.total
     if kept:
-        bar.log(f"Going on after {counted(kept, 'row')}.")
+        bar.log(f"Resuming after {counted(kept, 'row')}.")
     fresh = _sort(tally.watch(iterate_predictions(predictor, sources, output.num_predictions)), sorter)
     for prediction in drawing.watch(fresh) if drawing else fresh:
         output.write(prediction)

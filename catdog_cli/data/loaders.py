@@ -16,10 +16,9 @@ from ..images.transforms import load_image, load_view
 from ..settings import InputSpec
 from .dataset import Dataset
 
+SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
 T = TypeVar("T")
 R = TypeVar("R")
-
-SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
 
 
 @dataclass(frozen=True)

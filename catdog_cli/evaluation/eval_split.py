@@ -116,7 +116,7 @@ def read_sides(run: Path) -> Sides:
     except (OSError, csv.Error, KeyError) as error:
         raise DataError(
             f"Cannot read {str(path)!r}, which says what the checkpoint was trained on ({error}): "
-            "mend it, or choose the pictures with --split all."
+            "fix it, or choose the pictures with --split all."
         ) from error
 
 

@@ -96,7 +96,7 @@ def full_metrics(
     probabilities, labels = check_scores(probabilities, labels)
     _check_names(class_names, probabilities)
     if abs(probabilities.sum(1) - 1).max() > 1e-3 or probabilities.min() < 0:
-        raise CatdogError("These scores are no probabilities: give rows that are positive and sum to 1.")
+        raise CatdogError("These scores are not probabilities: give rows that are positive and sum to 1.")
     matrix = confusion_matrix(task.decide(probabilities), labels, len(class_names))
     tables = _class_tables(matrix, class_names)
     auc, notes = _area(probabilities, labels, class_names)

@@ -92,7 +92,7 @@ def summarize(metrics: dict[str, Any]) -> str:
     right, share = round(metrics["accuracy"] * number), show_share(metrics["accuracy"])
     low, high = metrics["intervals"]["accuracy"]
     sentences = [
-        f"{right:,} of {number:,} picture{'s' * (number != 1)} ({share}) named right.",
+        f"{right:,} of {number:,} picture{'s' * (number != 1)} ({share}) classified correctly.",
         f"The accuracy on pictures of this kind lies between {show_share(low)} and {show_share(high)}"
         " (95 % interval).",
     ]

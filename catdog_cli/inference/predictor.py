@@ -227,7 +227,7 @@ class Predictor:
 
 def describe_shrink(size: int) -> str:
     """Return what the user is told when memory has run out and prediction continues with less at once."""
-    return f"Out of memory: going on with at most {size} pictures at once."
+    return f"Out of memory: continuing with at most {size} pictures at once."
 
 
 def _batches(sources: Iterable[Any], size: int) -> Iterator[list[Any]]:

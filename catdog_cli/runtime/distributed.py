@@ -186,7 +186,7 @@ class Group:
             late = "imed out" in str(error) or "imeout" in str(error)
             what = f"did not answer for {minutes} minutes" if late else "has ended (killed? out of memory?)"
             raise LostProcessError(
-                f"Another of the {self.size} processes {what}, so this one cannot go on."
+                f"Another of the {self.size} processes {what}, so this one cannot continue."
             ) from error
 
 

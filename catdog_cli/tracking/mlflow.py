@@ -254,7 +254,7 @@ class Tracker:
         if run_id is not None and known is None:
             known = self.store.reopen(run_id)
             if known is None:
-                self.news.append(f"MLflow does not have the run {run_id} any more: a new one is started.")
+                self.news.append(f"MLflow no longer has the run {run_id}: a new one is started.")
         if run_id is None or known is None:
             self.run_id = run_id = self.store.start(self.run_dir.name)
             known = set()
@@ -278,7 +278,7 @@ class Tracker:
         if not self.warned:
             self.warned = True
             self.news.append(
-                f"Warning: {error} Training goes on; what MLflow misses is kept in "
+                f"Warning: {error} Training continues; what MLflow misses is kept in "
                 f"{str(self.run_dir / PENDING_FILE)!r} and sent at the end, or by "
                 f"`catdog train --resume {self.run_dir}`."
             )

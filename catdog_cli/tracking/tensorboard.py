@@ -32,7 +32,7 @@ def open_event_writer(
 class EventWriter:
     """Writes every epoch's numbers into `folder`, a chart a metric; the step counts epochs of all phases.
 
-    Where it cannot write, it says so once and lets the training go on.
+    Where it cannot write, it says so once and lets the training continue.
     """
 
     def __init__(self, folder: Path, log: Log):
@@ -55,7 +55,7 @@ class EventWriter:
             self.writer = None
             self.log(
                 f"Warning: TensorBoard's files in {str(self.folder)!r} cannot be written "
-                f"({error.strerror or error}): training goes on without them."
+                f"({error.strerror or error}): training continues without them."
             )
 
     def _open(self) -> None:

@@ -120,7 +120,7 @@ def resume(
     Args:
         run: its directory, or its last.pt.
         data: where the images are now, if they have moved.
-        accept_changed_data: go on although images were added, removed or changed.
+        accept_changed_data: continue although images were added, removed or changed.
 
     The other arguments are those of `train`; None keeps what the run has.
 

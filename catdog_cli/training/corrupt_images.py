@@ -40,7 +40,7 @@ def check_bad(setup: Setup, listener: Listener, progress: Progress) -> None:
     if len(setup.reported_bad) > setup.settings.max_bad_fraction * total:
         if not os.path.exists(setup.dataset.root):  # noqa: PTH110 - a disk that went away may fail to say so
             raise DataError(
-                f"The data folder {str(setup.dataset.root)!r} is not there any more: bring it back and go on "
+                f"The data folder {str(setup.dataset.root)!r} no longer exists: bring it back and resume "
                 f"with --resume; what was saved before is intact."
             )
         names = "\n".join(f"  {path}" for path in sorted(setup.reported_bad)[:20])

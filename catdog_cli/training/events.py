@@ -33,7 +33,7 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class Warned(Event):
-    """The user should know this, and the run goes on."""
+    """The user should know this, and the run continues."""
 
     kind = "warning"
     text: str

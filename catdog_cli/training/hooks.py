@@ -34,8 +34,8 @@ def stop_while_computing_features(state: RunState, listener: Listener, should_st
         listener(event)
         if isinstance(event, FeaturesComputed) and should_stop():
             raise InterruptedRunError(
-                f"Stopped while features for phase {name!r} were computed; what is done is kept. To go "
-                f"on: {resume_command(state)}"
+                f"Stopped while features for phase {name!r} were computed; what is done is kept. To "
+                f"resume: {resume_command(state)}"
             )
 
     return listen
@@ -65,7 +65,7 @@ def save_or_stop(
         state.save(run.optimizer, run.average, force=True)
     if stopping:
         raise InterruptedRunError(
-            f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}, all is saved. To go on: "
+            f"Stopped in epoch {epoch + 1} of phase {run.phase.name!r}, all is saved. To resume: "
             f"{resume_command(state)}"
         )
 
@@ -88,7 +88,7 @@ def explain_lost_process(state: RunState) -> Iterator[None]:
         yield
     except LostProcessError as error:
         saved = "What is done is kept" if processes().is_main else "What the main process saved is there"
-        raise LostProcessError(f"{error} {saved}; to go on: {resume_command(state)}") from error
+        raise LostProcessError(f"{error} {saved}; to resume: {resume_command(state)}") from error
 
 
 def check_logits(run: PhaseRun, logits: torch.Tensor) -> None:
@@ -101,7 +101,7 @@ def check_logits(run: PhaseRun, logits: torch.Tensor) -> None:
 
 
 def check_weights(run: PhaseRun) -> None:
-    """Raise CatdogError if the last step ruined the weights: what is saved must be good to go on from."""
+    """Raise CatdogError if the last step ruined the weights: what is saved must be good to resume from."""
     if not all(torch.isfinite(parameter).all() for _, parameter in run.classifier.trainable_parameters()):
         raise CatdogError(not_finite(run, run.source.chosen, [], "The weights became NaN"))
 

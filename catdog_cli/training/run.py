@@ -53,7 +53,7 @@ def resume(
     Raises:
         CheckpointError: there is nothing to resume, or it cannot be used.
         SettingsError: a change would alter what has been trained already.
-        CatdogError: another process works in the run directory, or the data is not there any more.
+        CatdogError: another process works in the run directory, or the data no longer exists.
     """
     with reopen_run(path, changes, listener) as (setup, directory, content, progress):
         return fit(setup, directory, listener, should_stop, content, progress)
@@ -204,7 +204,7 @@ def _old_settings(content: dict[str, Any], path: Path) -> TrainSettings:
 
 
 def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done: int) -> TrainSettings:
-    """Return the settings to go on with.
+    """Return the settings to resume with.
 
     Raises:
         SettingsError: epochs of a phase that is over would change, or fewer are asked than were done.

@@ -91,5 +91,5 @@ def partial_rows(options: Namespace, found: Found) -> list[Row]:
     what = f"an epoch (with validation) of {LAST_BLOCKS}"
     return [
         Row("partial", f"{what}, the blocks before kept", **kept),
-        Row("partial", f"{what}, computed anew", **fresh, ratio=times, ratio_to="kept"),
+        Row("partial", f"{what}, computed again", **fresh, ratio=times, ratio_to="kept"),
     ]

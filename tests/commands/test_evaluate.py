@@ -76,7 +76,9 @@ def test_the_table_goes_to_stdout_and_talk_to_stderr(capsys, trained, pets):
     printed = capsys.readouterr()
     for text in ("accuracy", "area under the ROC curve", "95 % interval", "cats", "weighted mean", "answer"):
         assert text in printed.out
-    assert re.search(r"\d+ of 12 pictures \(.*\) named right\. The accuracy .* lies between", printed.out)
+    assert re.search(
+        r"\d+ of 12 pictures \(.*\) classified correctly\. The accuracy .* lies between", printed.out
+    )
     assert printed.err.count("\n") == 1
     assert "Measuring simple_cnn" in printed.err
     assert "\x1b" not in printed.out + printed.err

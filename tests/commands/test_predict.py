@@ -131,8 +131,8 @@ def test_plot_never_replaces_a_picture(place, capsys):
     [
         ([], "Nothing was given: name pictures, then the checkpoint."),
         (["run"], "Only 'run' was given: name pictures, then the checkpoint, which comes last"),
-        (["run", "pets/cats/0.png"], "'pets/cats/0.png' is no checkpoint, and the checkpoint comes last"),
-        (["run", "-"], "'-' is no checkpoint, and the checkpoint comes last"),
+        (["run", "pets/cats/0.png"], "'pets/cats/0.png' is not a checkpoint, and the checkpoint comes last"),
+        (["run", "-"], "'-' is not a checkpoint, and the checkpoint comes last"),
         (["pets", "run", "--top-k", "0"], "Invalid value for '--top-k'"),
     ],
 )

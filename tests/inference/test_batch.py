@@ -150,7 +150,7 @@ def test_killed_and_resumed_loses_doubles_and_tears_nothing(place, monkeypatch, 
     feed(monkeypatch, names)
     assert run("-", "best.pt", "--output", f"rows.{suffix}", "--resume", "--json") == 1  # of the bad picture
     out, err = capsys.readouterr()
-    assert "Going on after" in err
+    assert "Resuming after" in err
     assert json.loads(out)["total"] == len(sources)
     assert [row["path"] for row in read_rows(place / f"rows.{suffix}")] == sources
 
@@ -228,7 +228,7 @@ def test_interrupted_says_how_to_go_on(place, capsys, monkeypatch):
 
     monkeypatch.setattr(Output, "write", write_some)
     assert run("pets", "best.pt", "--output", "rows.csv") == 130
-    said = "Interrupted: 7 rows are kept; run this again with --resume to go on.\n"
+    said = "Interrupted: 7 rows are kept; run this again with --resume to continue.\n"
     assert capsys.readouterr().err == said
     assert [row["path"] for row in read_rows(place / "rows.csv")] == written
 

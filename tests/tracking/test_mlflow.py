@@ -221,7 +221,7 @@ def test_a_killed_server_costs_neither_the_run_nor_its_numbers(server, pets, tmp
         follow(one_phase(pets, 4), tmp_path / "run", server.uri, kill, said=said)
         assert [text for text in said if "MLflow" in text] == said
         assert len(said) == 1
-        assert "Training goes on" in said[0]
+        assert "Training continues" in said[0]
         assert [item["step"] for item in read_json_lines(tmp_path / "run" / PENDING_FILE) if "step" in item][
             -2:
         ] == [
@@ -277,7 +277,7 @@ def test_a_deleted_mlflow_run_is_begun_anew_with_all_epochs(pets, tmp_path):
     client.delete_run(old)
     new = go_on(tmp_path / "run", 3, said=said)
     assert new != old
-    assert f"does not have the run {old} any more" in said[0]
+    assert f"no longer has the run {old}: a new one is started" in said[0]
     assert [step for step, _ in list_steps(client, new)] == [1, 2, 3]
 
 

@@ -193,7 +193,7 @@ def test_a_killed_process_ends_the_run_which_goes_on_where_it_was(few, tmp_path,
             launcher.kill()
     said = (tmp_path / "talk").read_text()
     assert said.count("\nError: ") == 1
-    assert f"to go on: catdog train --resume {tmp_path / 'run'}" in said
+    assert f"to resume: catdog train --resume {tmp_path / 'run'}" in said
     content = load(tmp_path / "run")
     done = content["epoch"]
     assert done >= 2

@@ -163,7 +163,7 @@ def test_on_a_gpu_a_resumed_run_is_that_of_one_go(few, resnet_file, tmp_path, un
     )
     expected = train(settings, tmp_path / "straight")
     stops = iter([False, False, True])
-    with pytest.raises(Exception, match="To go on"):
+    with pytest.raises(Exception, match="To resume"):
         train(settings, tmp_path / "stopped", should_stop=lambda: next(stops, True))
     assert differences(expected, resume(tmp_path / "stopped")) == []
     best = [load(tmp_path / name, "best.pt") for name in ("straight", "stopped")]

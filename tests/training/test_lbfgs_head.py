@@ -148,7 +148,7 @@ def test_noisier_features_get_a_stronger_penalty(noise, low, high):
     run = SimpleNamespace(
         source=SimpleNamespace(tables=[None]), seed=0, class_weights=None, task=SINGLE_LABEL
     )
-    assert low <= solve._pick_strength(run, features, labels, 2) <= high
+    assert low <= solve._pick_strength(run, 1, features, labels, 2) <= high
 
 
 def test_views_are_all_solved_over(many, tmp_path, resnet_file):

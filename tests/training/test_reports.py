@@ -56,7 +56,9 @@ def test_the_report_knows_the_mistakes_and_where_they_are(setup, tmp_path):
     sentence = write_phase_report(setup, tmp_path, make_facts())
     folder = tmp_path / "reports" / "2-fine-tune-2"
     found = json.loads((folder / "report.json").read_text())
-    assert sentence.startswith("Phase 'fine/tune: 2', best epoch 2: 11 of 12 pictures (91.7 %) named right.")
+    assert sentence.startswith(
+        "Phase 'fine/tune: 2', best epoch 2: 11 of 12 pictures (91.7 %) classified correctly."
+    )
     assert sentence.endswith(f"Report: {folder / 'report.html'}")
     path = setup.dataset.splits["val"].paths[11]
     assert [item["path"] for item in found["mistakes"]] == [str(setup.dataset.root / path)]

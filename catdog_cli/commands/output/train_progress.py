@@ -67,7 +67,7 @@ class TrainReport:
         where = f"epoch {progress.epoch} of {phase.epochs}" + (
             f", batch {progress.step}" if progress.step else ""
         )
-        self.log(f"Going on from {str(path)!r}: phase {phase.name!r}, {where} done.")
+        self.log(f"Resuming from {str(path)!r}: phase {phase.name!r}, {where} done.")
         if progress.phase == len(new.phases) - 1 and progress.epoch >= phase.epochs:
             option = {0: "--epochs", 1: "--fine-tune-epochs"}.get(progress.phase)
             longer = f": {option} N with more than {phase.epochs} makes the run longer" if option else ""
@@ -86,15 +86,15 @@ class TrainReport:
                     )
 
     def on_begin_again(self, run_dir: Any) -> None:
-        self.log(f"Nothing was saved yet in {str(run_dir)!r}: beginning again, with its settings and split.")
+        self.log(f"Nothing was saved yet in {str(run_dir)!r}: starting again, with its settings and split.")
 
     def on_data_changed(self, changes: Any) -> None:
         """Say what was accepted, or that there are pictures which the run will not see."""
         if changes.harmful:
-            end = "the run goes on with what there is, and its result will differ from one run in one go."
+            end = "the run continues with what is left; its result will differ from that of a run in one go."
         else:
-            end = "they stay out of this run, which goes on with its own; start a new run to train on them."
-        self.log(f"Warning: the pictures have changed since the run began: {changes.describe()}; {end}")
+            end = "this run ignores them and continues with its own; start a new run to train on them."
+        self.log(f"Warning: the pictures have changed since the run started: {changes.describe()}; {end}")
 
     def on_setup(self, setup: Any, run_dir: Any) -> None:
         dataset = setup.dataset
@@ -141,12 +141,12 @@ class TrainReport:
 
     def on_memory(self, what: str, size: int) -> None:
         rest = "; a batch still counts as a whole" if what == "training" else ""
-        self.log(f"Out of memory: {what} goes on with at most {size} pictures at once{rest}.")
+        self.log(f"Out of memory: {what} continues with at most {size} pictures at once{rest}.")
 
     def on_cache_too_small(self, needed_bytes: int, limit_bytes: float) -> None:
         self.log(
             f"What the frozen blocks make of the pictures would take {needed_bytes / 1e9:.1f} GB, more than "
-            f"--cache-limit {limit_bytes / 1e9:g}: it is computed anew in each epoch, which is slower."
+            f"--cache-limit {limit_bytes / 1e9:g}: it is computed again in each epoch, which is slower."
         )
 
     def on_bad_pictures(self, images: list) -> None:

@@ -84,7 +84,7 @@ def _misfit(given: Any, wanted: dict[str, torch.Tensor]) -> str:
 
 def _wrong_tensor(given: Any, shape: torch.Size) -> str:
     if not isinstance(given, torch.Tensor) or given.is_meta or given.layout != torch.strided:
-        return "is no tensor of numbers"
+        return "is not a tensor of numbers"
     if given.shape != shape:
         return f"is {tuple(given.shape)} instead of {tuple(shape)}"
     return ""
@@ -92,7 +92,7 @@ def _wrong_tensor(given: Any, shape: torch.Size) -> str:
 
 def _wrong_row(row: Any) -> str:
     if not isinstance(row, dict):
-        return "an epoch is no row of numbers"
+        return "an epoch is not a row of numbers"
     wrong = [key for key, kind in ROW.items() if not isinstance(row.get(key), kind)]
     return f"an epoch has no {wrong[0]}" if wrong else ""
 
@@ -100,14 +100,14 @@ def _wrong_row(row: Any) -> str:
 def _wrong_sums(sums: Any) -> str:
     if not isinstance(sums, dict) or (sums and set(sums) != set(vars(EpochSums()))):
         return "its names are others"
-    return "" if all(map(_is_number, sums.values())) else "it holds something that is no number"
+    return "" if all(map(_is_number, sums.values())) else "it holds something that is not a number"
 
 
 def _wrong_bad(bad: Any) -> str:
     for entry in bad if isinstance(bad, list) else [None]:
         kinds = [type(part) for part in entry] if isinstance(entry, list) else []
         if entry is None or kinds != [str, int, str, str] or entry[0] not in ("train", "val") or entry[1] < 0:
-            return "it is no list of unreadable pictures"
+            return "it is not a list of unreadable pictures"
     return ""
 
 
@@ -115,7 +115,7 @@ def _wrong_optimizer(given: Any, optimizer: torch.optim.Optimizer) -> str:
     try:
         return next(_optimizer_misfits(given, optimizer), "")
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        return f"it lacks {error}" if isinstance(error, KeyError) else "it is no state of an optimizer"
+        return f"it lacks {error}" if isinstance(error, KeyError) else "it is not the state of an optimizer"
 
 
 def _optimizer_misfits(given: Any, optimizer: torch.optim.Optimizer) -> Iterator[str]:

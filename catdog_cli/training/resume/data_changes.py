@@ -37,7 +37,7 @@ class DataChanges:
 
     @property
     def harmful(self) -> bool:
-        """Whether going on gives another result than a run that was never stopped."""
+        """Whether resuming gives another result than a run that was never stopped."""
         return bool(self.removed or self.changed or self.unknown)
 
     def describe(self) -> str:
@@ -63,7 +63,7 @@ def own_split(settings: TrainSettings, directory: RunDirectory) -> tuple[Dataset
     data = Path(settings.data)
     if not data.exists():
         raise CatdogError(
-            f"The data of this run, {settings.data!r}, is not there any more: if it moved, say where: "
+            f"The data of this run, {settings.data!r}, no longer exists: if it has moved, say where: "
             f"`catdog train NEW_DATA --resume {directory.path}`."
         )
     scanned = None
@@ -95,7 +95,7 @@ def _what_is_left(listed: Dataset, scanned: Dataset | None) -> tuple[Dataset, Da
             ]
             if not len(left):
                 raise DataError(
-                    f"None of the {len(split)} pictures of {name} is in {str(listed.root)!r} any more, the "
+                    f"None of the {len(split)} pictures of {name} is in {str(listed.root)!r} now, the "
                     f"first was {split.paths[0]!r}: put them back, or say where they are now."
                 )
     known = {path for split in listed.splits.values() for path in split.paths}
@@ -144,7 +144,7 @@ def settle_changes(
         changes.unknown = not changes.harmful and old not in (None, setup.fingerprint)
     if (changes.harmful or changes.added) and not accept:
         raise DataError(
-            f"The pictures of {setup.settings.data!r} are not those that this run began with: "
+            f"The pictures of {setup.settings.data!r} are not those that this run started with: "
             f"{changes.describe()}. {_advice(changes)}"
         )
     if changes.harmful or changes.added:
@@ -156,12 +156,12 @@ def settle_changes(
 def _advice(changes: DataChanges) -> str:
     if not changes.harmful:
         return (
-            "Add --accept-changed-data to go on without the added ones, with the same result as ever, or "
+            "Add --accept-changed-data to resume without the added ones, with the same result as before, or "
             "start a new run to train on them."
         )
     return (
-        "Put them back, or add --accept-changed-data to go on with what there is: removed ones leave the "
-        "run, added ones stay out, and the result is not that of a run in one go."
+        "Put them back, or add --accept-changed-data to resume with what is left: removed ones leave the "
+        "run, added ones are ignored, and the result is not that of a run in one go."
     )
 
 

@@ -138,7 +138,7 @@ def _absolute(weights: str) -> str:
 
 
 def _train(settings: TrainSettings, run_dir: Path, folder: Path, kill_after: int | None = None) -> str | None:
-    """Begin or go on with a run in a process of its own; kill it after so many saves and say where that was.
+    """Start or resume a run in a process of its own; kill it after so many saves and say where that was.
 
     Returns:
         None where it came to its end.

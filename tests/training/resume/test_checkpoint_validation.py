@@ -92,7 +92,7 @@ ROWS = {
     ),
     "best_state's kinds": (put("best_state", "head.output.bias", torch.zeros(2).int()), "is torch.int32"),
     "best_state is nan": (put("best_state", "head.output.bias", NAN.expand(2)), "'best_state'.*not finite"),
-    "best is a number": (put("best", 0.5), "'best'.*an epoch is no row of numbers"),
+    "best is a number": (put("best", 0.5), "'best'.*an epoch is not a row of numbers"),
     "best without loss": (drop("best", "val_loss"), "'best'.*an epoch has no val_loss"),
     "phase_best": (put("phase_best", {}), "'phase_best'.*an epoch has no phase"),
     "history": (put("history", [5]), "'history'.*an epoch is no row"),

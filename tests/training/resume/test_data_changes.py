@@ -44,7 +44,7 @@ def test_changed_and_removed_pictures_are_refused_by_name(both):
     (data / "train" / "dogs" / "2.png").unlink()
     (data / "val" / "dogs" / "0.png").unlink()
     wanted = (
-        r"are not those that this run began with: 2 removed \('train/dogs/2.png', 'val/dogs/0.png'\), "
+        r"are not those that this run started with: 2 removed \('train/dogs/2.png', 'val/dogs/0.png'\), "
         r"1 changed \('train/cats/0.png'\)\. Put them back, or add --accept-changed-data"
     )
     before = (run_dir / "last.pt").read_bytes(), rows_of(run_dir)
@@ -86,7 +86,7 @@ def test_added_pictures_stay_out_and_change_nothing(both, tmp_path):
     straight = resume(shutil.copytree(run_dir, tmp_path / "straight"), epochs=3)
     shutil.copy(data / "train" / "cats" / "1.png", data / "train" / "cats" / "new.png")
     with pytest.raises(
-        DataError, match=r"1 added \('train/cats/new.png'\). Add --accept-changed-data to go on"
+        DataError, match=r"1 added \('train/cats/new.png'\). Add --accept-changed-data to resume"
     ):
         resume(run_dir, epochs=3, data=str(data))
     events = Events()

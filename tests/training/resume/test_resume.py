@@ -132,7 +132,7 @@ def test_moved_data_is_found_where_it_is_said_to_be(few, tmp_path):
     data = shutil.copytree(few, tmp_path / "data")
     train(settings_for(data), tmp_path / "run")
     moved = data.rename(tmp_path / "elsewhere")
-    with pytest.raises(CatdogError, match="not there any more"):
+    with pytest.raises(CatdogError, match="no longer exists"):
         resume(tmp_path / "run", epochs=3)
     events = Events()
     resumed = resume(tmp_path / "run", events, epochs=3, data=str(moved))
