@@ -67,9 +67,9 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
     Example:
       catdog data download cats-vs-dogs-filtered pictures --yes
     """
-    from ..data.sources.download import describe_source, download_dataset
+    from ..data.sources.download import describe_public, download_dataset
 
-    source = describe_source(name)
+    source = describe_public(name)
     size = f"{source.num_bytes / 1e6:,.0f} MB"
     echo(f"{source.title}; about {size} to download; licence: {source.licence}.", err=True)
     if not yes and sys.stdin.isatty():

@@ -203,7 +203,7 @@ def test_split_keeps_groups_and_look_alikes_together(run, folders, tmp_path):
     [
         (["--val-fraction", "1.5"], "val fraction is 1.5"),
         (["--val-fraction", "0.6", "--test-fraction", "0.6"], "val and test fraction together is 1.2"),
-        (["--group-by", "("], "no regular expression"),
+        (["--group-by", "("], "not a regular expression"),
     ],
 )
 def test_split_refuses(run, folders, tmp_path, options, message):

@@ -34,7 +34,7 @@ Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Source:
+class PublicDataset:
     """A public set of pictures, as it is described before anything is fetched."""
 
     title: str
@@ -43,13 +43,15 @@ class Source:
     folder: str = ""  # under which torchvision's class looks for it
 
 
-SOURCES = {
-    "cats-vs-dogs": Source("25,000 cats and dogs (PetImages, some files damaged)", 824_887_076, ASIRRA),
-    "cats-vs-dogs-filtered": Source("3,000 cats and dogs in train/ and val/", 68_606_236, ASIRRA),
-    "pets": Source(
+PUBLIC_DATASETS = {
+    "cats-vs-dogs": PublicDataset(
+        "25,000 cats and dogs (PetImages, some files damaged)", 824_887_076, ASIRRA
+    ),
+    "cats-vs-dogs-filtered": PublicDataset("3,000 cats and dogs in train/ and val/", 68_606_236, ASIRRA),
+    "pets": PublicDataset(
         "7,349 cats and dogs of 37 breeds (Oxford-IIIT Pets)", 811_000_000, "CC BY-SA 4.0", "oxford-iiit-pet"
     ),
-    "flowers102": Source(
+    "flowers102": PublicDataset(
         "8,189 flowers of 102 kinds (Oxford Flowers-102)", 345_000_000,
         "none stated: pictures from the web, for research", "flowers-102",
     ),
@@ -65,15 +67,15 @@ class DownloadSummary:
     already_there: bool
 
 
-def describe_source(name: str) -> Source:
+def describe_public(name: str) -> PublicDataset:
     """Return title, size and licence of a set of pictures.
 
     Raises:
         DataError: there is no such set.
     """
-    if name not in SOURCES:
-        raise DataError(f"There are no pictures called {name!r}: known are {', '.join(SOURCES)}.")
-    return SOURCES[name]
+    if name not in PUBLIC_DATASETS:
+        raise DataError(f"There are no pictures called {name!r}: known are {', '.join(PUBLIC_DATASETS)}.")
+    return PUBLIC_DATASETS[name]
 
 
 def download_dataset(
@@ -87,7 +89,7 @@ def download_dataset(
     """Fetch, verify, unpack and arrange a public set of pictures in the folder `root`.
 
     Args:
-        name: one of SOURCES.
+        name: one of PUBLIC_DATASETS.
         breeds: take the 37 breeds of "pets" as classes, instead of cats and dogs.
         base_url: a mirror: the folder that holds the files instead of the publisher's.
         report: called as (step, done, total): bytes of a download, files of an archive.
@@ -97,7 +99,7 @@ def download_dataset(
         DataError: the name is unknown, the folder holds something else, the network or the disk fails, or
             what came is not what was expected.
     """
-    source = describe_source(name)
+    public = describe_public(name)
     if breeds and name != "pets":
         raise DataError(f"{name!r} has no breeds: leave out --breeds, or download 'pets'.")
     root, report = Path(root), report or (lambda step, done, total: None)
@@ -105,8 +107,8 @@ def download_dataset(
     try:
         if (done := _read_json(root / MARKER)) is not None:
             return _accept_done(root, done, plan)
-        work = _claim(root, plan, source)
-        base = work / source.folder
+        work = _claim(root, plan, public)
+        base = work / public.folder
         base.mkdir(exist_ok=True)
         if not (work / ARRANGED).exists():
             for remote in _list_remotes(name, base_url):
@@ -131,7 +133,7 @@ def _accept_done(root: Path, done: dict, plan: dict) -> DownloadSummary:
     return DownloadSummary(root, done["num_pictures"], True)
 
 
-def _claim(root: Path, plan: dict, source: Source) -> Path:
+def _claim(root: Path, plan: dict, public: PublicDataset) -> Path:
     """Return the work folder of a new download, or of the same one interrupted."""
     work = root / WORK
     found = _read_json(work / "plan.json")
@@ -142,7 +144,7 @@ def _claim(root: Path, plan: dict, source: Source) -> Path:
             raise DataError(f"{str(root)!r} holds something already: choose a new or an empty folder.")
         work.mkdir(parents=True, exist_ok=True)
         (work / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-        needed = 2.2 * source.num_bytes
+        needed = 2.2 * public.num_bytes
         if shutil.disk_usage(work).free < needed:
             raise OSError(28, f"{needed / 1e9:.1f} GB are needed on the disk, more than is free")
     return work

@@ -97,7 +97,7 @@ class Output:
             )
 
     def _check_answer(self, kept: Prediction, source: Input | None) -> None:
-        """Predict an image again, if it still is there: another checkpoint would mix two answers."""
+        """Predict an image again, if it is still there: another checkpoint would mix two answers."""
         if is_address(kept.path):
             return
         answer = next(self.predictor.predict([source], fetch=fetch_input))

@@ -17,7 +17,7 @@ from torchvision.datasets import Flowers102, OxfordIIITPet
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.sources import download
 from catdog_cli.data.sources.archives import unpack_archive
-from catdog_cli.data.sources.download import describe_source, download_dataset
+from catdog_cli.data.sources.download import describe_public, download_dataset
 from catdog_cli.data.sources.fetch import RemoteFile, fetch_file
 from catdog_cli.errors import DataError
 
@@ -369,7 +369,7 @@ def test_flowers(server, tmp_path, monkeypatch):
 
 def test_places_and_names_that_are_refused(petimages, tmp_path):
     with pytest.raises(DataError, match="no pictures called 'birds': known are cats-vs-dogs, "):
-        describe_source("birds")
+        describe_public("birds")
     with pytest.raises(DataError, match="'flowers102' has no breeds"):
         download_dataset("flowers102", tmp_path / "p", breeds=True)
     (tmp_path / "mine").mkdir()
