@@ -185,7 +185,7 @@ RIGHT = np.array([[0.5, 0.5], [0.2, 0.8]])
         (RIGHT, [0], ["a", "b"], r"shape \(2, 2\) do not fit labels of shape \(1,\)"),
         (RIGHT, [0, 1], ["a"], "1 class names do not fit 2 scores"),
         (RIGHT, [0, 1], ["a", "a"], "Class names must differ, but some repeat: 'a', 'a'"),
-        (RIGHT * 3, [0, 1], ["a", "b"], "are no probabilities"),
+        (RIGHT * 3, [0, 1], ["a", "b"], "are not probabilities"),
         (RIGHT * np.nan, [0, 1], ["a", "b"], "not all finite"),
         (np.empty((0, 2)), np.empty(0, dtype=int), ["a", "b"], "no pictures to measure"),
     ],

@@ -215,4 +215,4 @@ def test_a_new_source_trains_and_predicts(toys, pets, tmp_path, arch):
     assert content["arch"] == arch
     assert content["input_spec"]["mean"] == [0.5, 0.5, 0.5]
     (row,) = catdog_cli.predict([pets / "val" / "cats" / "0.png"], found.checkpoint, device="cpu")
-    assert {each["class"] for each in row["predictions"]} == {"cats", "dogs"}
+    assert {each.class_name for each in row.predictions} == {"cats", "dogs"}
