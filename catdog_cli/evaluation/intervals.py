@@ -1,7 +1,7 @@
 """How sure a measured number is: Wilson and bootstrap intervals, McNemar's test.
 
 A resample is kept as how often each picture was drawn, (N, B) counts, so that a statistic is computed for
-hundreds of resamples at once by weighting.
+hundreds of resamples at once by weighting. Why these few lines are not scipy's: `metric_functions`.
 """
 
 import math
