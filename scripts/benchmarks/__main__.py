@@ -59,9 +59,9 @@ def parse() -> argparse.Namespace:
         parser.error(
             f"--json {str(options.json)!r} cannot be written: name a file in a folder that is there."
         )
-    if options.images is not None and options.images < 8:
+    if options.pictures is not None and options.pictures < 8:
         parser.error(
-            f"--pictures {options.images}: give at least 8, so that both classes are in both splits."
+            f"--pictures {options.pictures}: give at least 8, so that both classes are in both splits."
         )
     asked = [*options.rows, *["gpu"] * (options.gpu and "gpu" not in options.rows)]
     options.rows = [name for choice in asked or BY_DEFAULT for name in CHOICES[choice]]
@@ -83,8 +83,8 @@ def set_out(options: argparse.Namespace, work: Path) -> None:
     """Add to `options` what the rows work on: folders, weights, numbers of pictures, a checkpoint."""
     options.work = work
     options.data, options.weights = prepare.check_shared(options.shared.resolve())
-    if options.images:
-        some = (options.images, max(2, options.images // 4))
+    if options.pictures:
+        some = (options.pictures, max(2, options.pictures // 4))
         options.data = prepare.take_some(options.data, work / "pictures", *some)
     splits = [prepare.list_pictures(options.data, split) for split in ("train", "val")]
     options.num_train, options.num_val = map(len, splits)

@@ -21,7 +21,7 @@ def measure(options: Namespace) -> dict[str, float]:
         [sys.executable, "-c", "import torch, torchvision, os; os._exit(0)"], options.work, **KEEP_MEMORY
     )
     images = list_pictures(options.data, "train")[: options.floor_pictures]
-    arguments = {"pictures": images, "weights": options.weights}
+    arguments = {"images": images, "weights": options.weights}
     child, rates = run_worker(__file__, arguments, options.work, **KEEP_MEMORY)
     decode_s, forward_s = (options.num_pictures / rates[name] for name in ("decode", "forward"))
     return {

@@ -22,7 +22,7 @@ def measure(options: Namespace) -> dict[str, float]:
         ("library", checkpoint, KEEP_MEMORY),
         ("eager", options.weights, {}),
     ):
-        arguments = {"way": name, "source": source, "pictures": images}
+        arguments = {"way": name, "source": source, "images": images}
         child, facts = run_worker(__file__, arguments, options.work, **environment)
         found |= {f"{name}_s": facts["seconds"], f"{name}_rate": len(images) / facts["seconds"]}
         found[f"{name}_peak_mb"] = child.peak_mb
