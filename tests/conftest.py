@@ -15,7 +15,7 @@ from PIL import Image
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"
 PATIENCE_S = 600  # a process that has not ended by then hangs: it is not just slow, or short of cores
-LONG_FIRST = ("photos",)  # groups of tests, the longest first, so that processes of pytest end together
+LONG_FIRST = ("test_end_to_end.py",)
 
 
 @pytest.fixture(scope="session")
@@ -44,18 +44,11 @@ def _own_cache(tmp_path_factory, monkeypatch):
     shutil.rmtree(cache, ignore_errors=True)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process of pytest, for they share what is trained for them."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    ranks = {}
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).as_posix()))
-        (group,) = item.get_closest_marker("xdist_group").args
-        ranks[item] = LONG_FIRST.index(group) if group in LONG_FIRST else len(LONG_FIRST)
-    items.sort(key=ranks.get)
+    """Begin with the longest files where several processes take one after the other: they end together."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        ranks = {name: rank for rank, name in enumerate(LONG_FIRST)}
+        items.sort(key=lambda item: ranks.get(item.path.relative_to(TESTS).as_posix(), len(ranks)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -149,30 +142,6 @@ def resnet_file(tmp_path_factory) -> str:
 def mobilenet_file(tmp_path_factory) -> str:
     """Return the path of a state_dict of a mobilenet_v2."""
     return str(save_network("mobilenet_v2", tmp_path_factory.mktemp("weights") / "mobilenet.pth"))
-
-
-@pytest.fixture(scope="session")
-def photo_cache(tmp_path_factory) -> Path:
-    """Return the feature cache of `photo_run`."""
-    return tmp_path_factory.mktemp("photo-cache")
-
-
-@pytest.fixture(scope="session")
-def photo_run(shared, photo_cache, tmp_path_factory) -> Path:
-    """Return the run of the shortest command line there is on the real photographs; tests only read it.
-
-    Tests that ask for it belong to the xdist_group "photos", for it is trained once in each process.
-    """
-    from catdog_cli.cli import run
-
-    run_dir = tmp_path_factory.mktemp("runs") / "mobilenet_v2-1"
-    weights = shared / "weights" / "mobilenet_v2-imagenet.pth"
-    network = ["--arch", "mobilenet_v2", "--weights", str(weights), "--cpu"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CATDOG_CACHE", str(photo_cache))
-        data = shared / "data" / "cats_dogs"
-        assert run(["train", str(data), *network, "--output", str(run_dir)]) == 0
-    return run_dir
 
 
 def save_network(arch, path):

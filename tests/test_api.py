@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -30,6 +31,21 @@ TINY = {
 
 def names_in(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def show_in_notebook(monkeypatch):
+    """Return the texts that a notebook shows, in order."""
+    shown = []
+    handle = types.SimpleNamespace(update=lambda item: shown.append(repr(item)))
+
+    def display(item, display_id):
+        handle.update(item)
+        return handle
+
+    shell = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
+    return shown
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +155,25 @@ def test_a_checkpoint_is_a_plain_dict(trained):
 def test_a_learning_rate_is_suggested(trained):
     found = catdog_cli.find_learning_rate(trained[0], **TINY)
     assert 0 < found.suggestion < 1
+    assert found.to_dict().keys() == {"suggestion", "steepest", "least"}
+    assert str(found).startswith(f"learning rate {found.suggestion:.1e}. The loss falls most steeply at")
+    assert '<img alt="loss by learning rate"' in found._repr_html_()
+
+
+def test_a_notebook_shows_how_far_a_training_is(trained, tmp_path, monkeypatch):
+    shown = show_in_notebook(monkeypatch)
+    pets, result, _ = trained
+    catdog_cli.train(pets, output=tmp_path / "run", **TINY)
+    assert any(re.search(r"scratch epoch 1/1, loss \d\.\d{4}: 1 of 1", text) for text in shown)
+    shown.clear()
+    catdog_cli.resume(tmp_path / "run", epochs=2, progress=False)
+    catdog_cli.evaluate(result.run_dir, pets, progress=False)
+    assert shown == []
+    catdog_cli.evaluate(result.run_dir, pets)
+    assert "measuring simple_cnn: 12 of 12" in shown
+    catdog_cli.predict(pets / "val", result.run_dir)
+    assert "predicting: 12 of 12" in shown
+    assert shown[-1] == ""
 
 
 def test_prediction_gives_what_the_command_prints(trained, capsys, tmp_path):

@@ -5,30 +5,51 @@ import shutil
 import subprocess
 
 import pytest
+import torch
 
 from catdog_cli.cli import run
 from catdog_cli.features.store import list_stores
+from catdog_cli.inference.predictor import Predictor
 from tests.commands.trained import call
 from tests.conftest import PATIENCE_S
 from tests.training.runs import load
 from tests.training.test_distributed import LAUNCH, environment, farthest
 
-pytestmark = [pytest.mark.real, pytest.mark.plots, pytest.mark.xdist_group("photos")]
+pytestmark = [pytest.mark.real, pytest.mark.plots]
 
 
-def test_frozen_network_and_a_head_reach_98_point_8_percent(photo_run):
-    rows = [json.loads(line) for line in (photo_run / "history.jsonl").read_text().splitlines()]
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Return one feature cache for all tests here, so that features are computed once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(shared, cache, tmp_path_factory):
+    """Return the run directory of the shortest command line there is; tests only read it."""
+    run_dir = tmp_path_factory.mktemp("runs") / "mobilenet_v2-1"
+    weights = shared / "weights" / "mobilenet_v2-imagenet.pth"
+    network = ["--arch", "mobilenet_v2", "--weights", str(weights), "--cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CATDOG_CACHE", str(cache))
+        data = shared / "data" / "cats_dogs"
+        assert run(["train", str(data), *network, "--output", str(run_dir)]) == 0
+    return run_dir
+
+
+def test_frozen_network_and_a_head_reach_98_point_8_percent(trained):
+    rows = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
     assert len(rows) == 5
     assert max(row["val_accuracy"] for row in rows) >= 0.988
     assert rows[-1]["num_bad"] == 0
 
 
-def test_evaluate_says_what_training_said(capsys, shared, photo_run, tmp_path):
+def test_evaluate_says_what_training_said(capsys, shared, trained, tmp_path):
     code, found, _ = call(
-        capsys, "evaluate", shared / "data" / "cats_dogs", photo_run, "--output", tmp_path / "report", "--cpu"
+        capsys, "evaluate", shared / "data" / "cats_dogs", trained, "--output", tmp_path / "report", "--cpu"
     )
     best = max(
-        map(json.loads, (photo_run / "history.jsonl").read_text().splitlines()),
+        map(json.loads, (trained / "history.jsonl").read_text().splitlines()),
         key=lambda row: (row["val_accuracy"], -row["val_loss"]),
     )
     assert code == 0
@@ -39,10 +60,28 @@ def test_evaluate_says_what_training_said(capsys, shared, photo_run, tmp_path):
     assert found["auc"] > 0.99
 
 
-def test_predict_names_photographs(capsys, shared, photo_run):
+def test_raw_scores_are_those_of_training(capsys, shared, trained):
+    best = load(trained, "best.pt")["best"]
+    _, found, _ = call(capsys, "evaluate", shared / "data" / "cats_dogs", trained, "--uncalibrated", "--cpu")
+    assert found["num_samples"] == 500
+    assert found["accuracy"] == best["val_accuracy"]
+    assert found["loss"] == pytest.approx(best["val_loss"], abs=1e-6)
+
+
+def test_validation_accuracy_of_the_predictor_is_that_of_training(shared, trained):
+    predictor = Predictor.load(trained, device="cpu")
+    paths = sorted((shared / "data" / "cats_dogs" / "val").rglob("*.jpg"))
+    answers = list(predictor.predict(paths))
+    right = [predictor.rank(a.probabilities)[0].class_name == a.source.parent.name for a in answers]
+    assert sum(right) / len(right) == load(trained, "best.pt")["best"]["val_accuracy"]
+    for answer in answers[::97]:
+        assert torch.equal(next(predictor.predict([answer.source])).probabilities, answer.probabilities)
+
+
+def test_predict_names_photographs(capsys, shared, trained):
     folder = shared / "data" / "cats_dogs" / "val"
     photos = {path: name.name for name in folder.iterdir() for path in sorted(name.iterdir())[:8]}
-    code, found, _ = call(capsys, "predict", *photos, photo_run, "--cpu")
+    code, found, _ = call(capsys, "predict", *photos, trained, "--cpu")
     assert code == 0
     assert [row["status"] for row in found] == ["ok"] * len(photos)
     right = [
@@ -52,9 +91,9 @@ def test_predict_names_photographs(capsys, shared, photo_run):
     assert sum(row["predictions"][0]["probability"] > 0.9 for row in found) >= len(found) - 2
 
 
-def test_resume_extends_the_run_from_kept_features(capsys, photo_run, photo_cache, tmp_path, monkeypatch):
-    run_dir = shutil.copytree(photo_run, tmp_path / "run")
-    monkeypatch.setenv("CATDOG_CACHE", str(photo_cache))
+def test_resume_extends_the_run_from_kept_features(capsys, trained, cache, tmp_path, monkeypatch):
+    run_dir = shutil.copytree(trained, tmp_path / "run")
+    monkeypatch.setenv("CATDOG_CACHE", str(cache))
     stored = list_stores()
     assert sum(store["rows"] for store in stored) == 2500
     code, found, talk = call(capsys, "train", "--resume", run_dir, "--epochs", 6)

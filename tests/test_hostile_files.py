@@ -230,10 +230,10 @@ def rows(path):
 PHASE = b'[[phase]]\nname = "x"\nepochs = '
 TEXTS = {
     "names: a list": (names, b"[1, 2]", "holds a list, no names"),
-    "names: nested": (names, b'{"cats": {"en": "Cat"}}', "which is no text"),
-    "names: a number": (names, b'{"cats": 1}', "gives 'cats' the name 1, which is no text"),
-    "names: no number": (names, b'{"cats": NaN}', "the name nan, which is no text"),
-    "names: half a letter": (names, b'{"cats": "\\ud800"}', r"the name '\\ud800', which is no text"),
+    "names: nested": (names, b'{"cats": {"en": "Cat"}}', "which is not a text"),
+    "names: a number": (names, b'{"cats": 1}', "gives 'cats' the name 1, which is not a text"),
+    "names: no number": (names, b'{"cats": NaN}', "the name nan, which is not a text"),
+    "names: half a letter": (names, b'{"cats": "\\ud800"}', r"the name '\\ud800', which is not a text"),
     "names: twice": (names, b'{"cats": "a", "cats": "b"}', "it gives 'cats' two names"),
     "names: 100,000 deep": (names, b'{"a":' * 10**5, "Cannot read the names in .*recursion"),
     "names: 100 MB": (names, b" " * 10**8, "it has more than 16 MB"),

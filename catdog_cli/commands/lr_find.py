@@ -47,13 +47,8 @@ def lr_find(
 
 def _print(found: "RateTest", phase: int, plot: str, as_json: bool) -> None:
     if as_json:
-        facts = {"suggestion": found.suggestion, "steepest": found.steepest, "least": found.least}
-        echo_json({**facts, "plot": plot})
+        echo_json({**found.to_dict(), "plot": plot})
         return
     option = "--learning-rate" if phase == 1 else "--fine-tune-learning-rate"
     echo(f"{option} {found.suggestion:.1e}")
-    echo(
-        f"The loss falls most steeply at {found.steepest:.1e} and is least at {found.least:.1e}; suggested "
-        f"is the smaller of the first and a tenth of the second (Smith, arXiv 1506.01186).",
-        err=True,
-    )
+    echo(found.reason, err=True)

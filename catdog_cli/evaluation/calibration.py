@@ -37,7 +37,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_
 
 
 def _golden_section(task: Task, low: float, high: float, logits: np.ndarray, labels: np.ndarray) -> float:
-    # Halves the interval around the lowest cost until it is 1e-4 wide: T to four digits.
+    # Narrows the interval around the lowest cost until it is 1e-4 wide: T to four digits. Importing
+    # scipy.optimize for it would take as long as ten epochs of a head.
     inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
     costs = [_cost(task, point, logits, labels) for point in inner]
     while high - low > 1e-4:

@@ -1,7 +1,10 @@
 """The single numbers behind every metric: arrays in, arrays out.
 
-numpy alone, since importing scikit-learn takes a second; the tests hold the formulas equal to its. Those that
-take weights (N, B) serve one epoch (a column of ones) and a thousand resamples alike.
+Those that take weights (N, B) serve one epoch (a column of ones) and a thousand resamples alike.
+
+numpy alone. Importing sklearn.metrics takes 1.5 s of a processor (scipy.stats 0.9, scipy.optimize 0.5), an
+epoch of a head 0.05, and all of `catdog evaluate` on few images 2.2. A thousand resamples of the area take
+0.02 s by weights, 2.7 s by scikit-learn. The tests hold the formulas equal to those of the two packages.
 """
 
 from typing import Any

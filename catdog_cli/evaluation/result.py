@@ -1,7 +1,7 @@
 """What was measured, as its caller gets it: for Python, for JSON and for a notebook."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,10 @@ class Evaluation:
     class_names: list[str]
     confusion: list[list[int]]
     temperature: float
-    calibration: dict[str, Any]
+    calibration: dict[str, Any] = field(repr=False)
     num_unreadable: int
-    unreadable: list[dict[str, str]]
-    mistakes: list[dict[str, Any]]
+    unreadable: list[dict[str, str]] = field(repr=False)
+    mistakes: list[dict[str, Any]] = field(repr=False)
     calibrated: bool
     tta: bool
 
@@ -129,8 +129,8 @@ class Comparison:
     loss_a: float
     loss_b: float
     num_unreadable: int
-    unreadable: list[dict[str, str]]
-    disagreements: list[dict[str, str]]
+    unreadable: list[dict[str, str]] = field(repr=False)
+    disagreements: list[dict[str, str]] = field(repr=False)
     conclusion: str
 
     def to_dict(self) -> dict[str, Any]:

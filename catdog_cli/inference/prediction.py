@@ -17,15 +17,11 @@ MOST_SHOWN = 30  # in a notebook or as text
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one input, best first, or why there are none.
-
-    `known` is whether the image is of any of the classes, None where the checkpoint cannot tell.
-    """
+    """The likeliest classes of one input, best first, or why there are none."""
 
     path: str
     error: str | None = None
     predictions: tuple[ClassProbability, ...] = ()
-    known: bool | None = None
     source: Input | None = field(default=None, repr=False, compare=False)  # what a notebook shows
 
     @property

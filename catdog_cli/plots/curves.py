@@ -1,7 +1,7 @@
 """Pictures of a training: its curves, and the search for a learning rate."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def plot_lr_find(
     rates: list[float],
     losses: list[float],
     suggestion: float | None,
-    path: Path | str,
+    path: Path | str | IO[bytes],
     steepest: float | None = None,
 ) -> None:
     """Draw the loss while the learning rate rises, and the rate to take.
@@ -112,7 +112,7 @@ def plot_lr_find(
         rates: rising learning rates.
         losses: the loss at each; what follows its explosion is cut off.
         suggestion: the rate to mark, if one was found.
-        path: the picture to write.
+        path: the picture to write, or an open file, which gets a PNG.
         steepest: the rate where the loss falls fastest; another suggestion is a tenth of that of least loss.
 
     Raises:

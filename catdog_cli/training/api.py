@@ -1,13 +1,16 @@
 """`catdog_cli.train` and `catdog_cli.resume`: training from Python leaves what the command leaves."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
+from ..runtime.progress import report_progress
 from .events import Event, Listener, Warned, broadcast
 from .loop import fit
+from .progress import follow_steps
 from .reports import ReportWriter
 from .result import RunResult
 from .run import Changes, open_run, reopen_run
@@ -62,6 +65,7 @@ def train(
     listeners: Iterable[Listener] = (),
     log: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    progress: bool | None = None,
 ) -> RunResult:
     """Train a classifier on a folder of labelled images, as `catdog train` does.
 
@@ -73,6 +77,7 @@ def train(
         listeners: called with each event of the run, see `training.events`.
         log: gets warnings and what the reports say, a sentence each.
         should_stop: asked after every batch; True saves and stops.
+        progress: show a bar; None: in a notebook alone.
 
     The other arguments are the options of `catdog train`; None takes their default.
 
@@ -86,11 +91,11 @@ def train(
     options = {
         name: value
         for name, value in locals().items()
-        if name not in ("data", "recipe", "output", "listeners", "log", "should_stop")
+        if name not in ("data", "recipe", "output", "listeners", "log", "should_stop", "progress")
     }
     settings = build_settings(str(data), options, recipe)
-    listener = _listen(listeners, log)
     with (
+        _listen(listeners, log, progress) as listener,
         RunDirectory.chosen(output, settings.arch) as directory,
         open_run(settings, directory, listener) as setup,
     ):
@@ -114,6 +119,7 @@ def resume(
     listeners: Iterable[Listener] = (),
     log: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    progress: bool | None = None,
 ) -> RunResult:
     """Resume a run, or make a finished one longer, as `catdog train --resume` does.
 
@@ -140,17 +146,23 @@ def resume(
         accept_changed_data=accept_changed_data,
         micro_batch_size=micro_batch_size,
     )
-    listener = _listen(listeners, log)
-    with reopen_run(run, changes, listener) as (setup, directory, content, progress):
-        return fit(setup, directory, listener, should_stop, content, progress)
+    with (
+        _listen(listeners, log, progress) as listener,
+        reopen_run(run, changes, listener) as (setup, directory, content, reached),
+    ):
+        return fit(setup, directory, listener, should_stop, content, reached)
 
 
-def _listen(listeners: Iterable[Listener], log: Callable[[str], None] | None) -> Listener:
-    """Return a listener for all: reports and curves, warnings to `log`, and the caller's own."""
+@contextlib.contextmanager
+def _listen(
+    listeners: Iterable[Listener], log: Callable[[str], None] | None, progress: bool | None
+) -> Iterator[Listener]:
+    """Yield a listener for all: reports and curves, warnings to `log`, a bar, and the caller's own."""
     say = log or (lambda text: None)
 
     def warn(event: Event) -> None:
         if isinstance(event, Warned):
             say(f"Warning: {event.text}")
 
-    return broadcast(ReportWriter(say), warn, *listeners)
+    with report_progress(None, progress) as report:
+        yield broadcast(ReportWriter(say), warn, follow_steps(report), *listeners)

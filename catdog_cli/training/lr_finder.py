@@ -1,21 +1,27 @@
 """The learning-rate range test: raise the rate batch by batch, watch the loss."""
 
 import copy
+import html
+import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import CatdogError, SettingsError
 from ..recipes.build import build_settings
+from ..runtime.html import data_uri
+from ..runtime.progress import report_progress
 from ..settings import TrainSettings
 from ..settings_rules import check_phase_number
 from .batch_source import choose_sources
 from .epoch import plan_epoch
-from .events import Listener, StepEnded, ignore
+from .events import Listener, StepEnded, broadcast, ignore
 from .loop import train_step
 from .phase_run import EpochSums, PhaseRun
+from .progress import follow_steps
 from .run import read_data
 from .schedule import set_rates
 from .setup import Setup, check_settings, fit_norm, open_phase, prepare_run
@@ -29,26 +35,59 @@ EXPLODED = 4.0  # times the least loss
 class RateTest:
     """Rates and smoothed losses of each step; the suggestion and the rate of least loss."""
 
-    rates: list[float]
-    losses: list[float]
+    rates: list[float] = field(repr=False)
+    losses: list[float] = field(repr=False)
     suggestion: float
     steepest: float
     least: float
 
+    def to_dict(self) -> dict[str, float]:
+        """Return the rates that `catdog lr-find --json` prints."""
+        return {"suggestion": self.suggestion, "steepest": self.steepest, "least": self.least}
+
+    @property
+    def reason(self) -> str:
+        """Why this rate is suggested, as a sentence."""
+        return (
+            f"The loss falls most steeply at {self.steepest:.1e} and is least at {self.least:.1e}; suggested "
+            "is the smaller of the first and a tenth of the second (Smith, arXiv 1506.01186)."
+        )
+
+    def __str__(self) -> str:
+        return f"learning rate {self.suggestion:.1e}. {self.reason}"
+
+    def _repr_html_(self) -> str:
+        """Return the sentence and the curve, for a notebook."""
+        from ..plots import plot_lr_find
+
+        png = io.BytesIO()
+        plot_lr_find(self.rates, self.losses, self.suggestion, png, self.steepest)
+        image = f'<img alt="loss by learning rate" style="max-width:100%" src="{data_uri(png.getvalue())}">'
+        return f"<div>{html.escape(str(self))}<br>{image}</div>"
+
 
 def find_learning_rate(
-    data: str, *, phase: int = 1, recipe: str | None = None, listener: Listener = ignore, **options: Any
+    data: str | Path,
+    *,
+    phase: int = 1,
+    recipe: str | None = None,
+    listener: Listener = ignore,
+    progress: bool | None = None,
+    **options: Any,
 ) -> RateTest:
     """Suggest a learning rate for a phase (from 1) of a training that `train` would do; trains nothing.
 
     Args:
+        listener: called with each event, see `training.events`.
+        progress: show a bar; None: in a notebook alone.
         options: as for `train`.
 
     Raises:
         CatdogError: the data or the options cannot be used, or the loss never fell.
     """
     settings = build_settings(str(data), options, recipe)
-    return measure_rates(settings, phase, listener)
+    with report_progress(None, progress) as report:
+        return measure_rates(settings, phase, broadcast(listener, follow_steps(report)))
 
 
 def measure_rates(settings: TrainSettings, phase: int, listener: Listener = ignore) -> RateTest:

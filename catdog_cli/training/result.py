@@ -1,12 +1,12 @@
 """What a run has reached, as its caller gets it: for Python, for JSON and for a notebook."""
 
-import base64
 import html
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..runs.directory import RunDirectory
+from ..runtime.html import data_uri
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,5 @@ class RunResult:
         curves = RunDirectory(self.run_dir).curves
         image = ""
         if curves.is_file():
-            png = base64.b64encode(curves.read_bytes()).decode()
-            image = f'<br><img alt="curves" style="max-width:100%" src="data:image/png;base64,{png}">'
+            image = f'<br><img alt="curves" style="max-width:100%" src="{data_uri(curves.read_bytes())}">'
         return f"<div>{html.escape(str(self))}{image}</div>"

@@ -325,15 +325,3 @@ def test_numbers_that_are_not_finite_are_refused(capsys, tmp_path, trained, pets
     code, found, talk = call(capsys, "evaluate", pets, broken)
     assert (code, found) == (1, None)
     assert "scores are not all finite" in talk
-
-
-@pytest.mark.real
-@pytest.mark.xdist_group("photos")
-def test_real_pictures_score_as_training_said(capsys, shared, photo_run):
-    best = torch.load(photo_run / "best.pt", weights_only=True)["best"]
-    _, found, _ = call(
-        capsys, "evaluate", shared / "data" / "cats_dogs", photo_run, "--uncalibrated", "--cpu"
-    )
-    assert found["num_samples"] == 500
-    assert found["accuracy"] == best["val_accuracy"]
-    assert found["loss"] == pytest.approx(best["val_loss"], abs=1e-6)

@@ -95,8 +95,8 @@ def test_category_names_and_those_missing_said_once(place, capsys):
         (b"", r"Cannot read the names in 'names\.json' \(Expecting value"),
         (b"\xff\xfe\x00", r"Cannot read the names in 'names\.json' \('utf-8' codec"),
         (b'["Cat"]', r"'names\.json' holds a list, no names: expected one object such as"),
-        (b'{"cats": 3}', r"'names\.json' gives 'cats' the name 3, which is no text"),
-        (b'{"cats": " "}', r"gives 'cats' the name ' ', which is no text"),
+        (b'{"cats": 3}', r"'names\.json' gives 'cats' the name 3, which is not a text"),
+        (b'{"cats": " "}', r"gives 'cats' the name ' ', which is not a text"),
         (b"[" * 100_000, r"Cannot read the names in 'names\.json'"),
     ],
 )

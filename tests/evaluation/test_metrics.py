@@ -124,6 +124,9 @@ def test_wilson_and_mcnemar_are_the_known_ones():
     assert wilson_interval(81, 263) == pytest.approx([0.2553, 0.3662], abs=1e-4)
     assert wilson_interval(15, 148) == pytest.approx([0.0624, 0.1605], abs=1e-4)
     assert wilson_interval(0, 5)[0] == 0
+    for right, total in ((0, 1), (1, 1), (0, 5), (99, 100), (100, 100), (617, 12_345)):
+        expected = binomtest(right, total).proportion_ci(method="wilson")
+        assert wilson_interval(right, total) == pytest.approx(tuple(expected), abs=1e-12)
     for pair in ((0, 0), (3, 9), (9, 3), (5, 5), (1200, 1100)):
         expected = binomtest(pair[0], sum(pair)).pvalue if sum(pair) else 1
         assert mcnemar(*pair) == pytest.approx(expected)
@@ -158,6 +161,10 @@ def test_reliability_by_hand():
 def test_brier_is_the_sum_over_classes():
     found = full_metrics(np.array([[0.7, 0.3], [0.4, 0.6]]), np.array([0, 0]), ["cat", "dog"], bootstrap=0)
     assert found["brier"] == pytest.approx((2 * 0.09 + 2 * 0.36) / 2)
+    probabilities, labels = make_case(num_classes=2)
+    found = full_metrics(probabilities, labels, names(2), bootstrap=0)
+    expected = 2 * sklearn_metrics.brier_score_loss(labels, probabilities[:, 1])
+    assert found["brier"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_comparison_of_a_classifier_with_a_better_one():
@@ -185,7 +192,7 @@ RIGHT = np.array([[0.5, 0.5], [0.2, 0.8]])
         (RIGHT, [0], ["a", "b"], r"shape \(2, 2\) do not fit labels of shape \(1,\)"),
         (RIGHT, [0, 1], ["a"], "1 class names do not fit 2 scores"),
         (RIGHT, [0, 1], ["a", "a"], "Class names must differ, but some repeat: 'a', 'a'"),
-        (RIGHT * 3, [0, 1], ["a", "b"], "are no probabilities"),
+        (RIGHT * 3, [0, 1], ["a", "b"], "are not probabilities"),
         (RIGHT * np.nan, [0, 1], ["a", "b"], "not all finite"),
         (np.empty((0, 2)), np.empty(0, dtype=int), ["a", "b"], "no pictures to measure"),
     ],

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet
@@ -145,6 +146,7 @@ def test_killed_and_resumed_loses_doubles_and_tears_nothing(place, monkeypatch, 
         process.stdin.flush()  # and left open: the run cannot end by itself
         while not (growing.exists() and growing.stat().st_size > 4000):
             assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     feed(monkeypatch, names)

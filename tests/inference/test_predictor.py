@@ -131,16 +131,3 @@ def test_bad_arguments(predictor, tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(SettingsError, match="no usable GPU"):
             Predictor.load(write_checkpoint(tmp_path / "best.pt"), device="gpu")
-
-
-@pytest.mark.real
-@pytest.mark.xdist_group("photos")
-def test_real_validation_accuracy_is_that_of_training(shared, photo_run):
-    best = torch.load(photo_run / "best.pt", weights_only=True)["best"]
-    predictor = Predictor.load(photo_run, device="cpu")
-    paths = sorted((shared / "data" / "cats_dogs" / "val").rglob("*.jpg"))
-    answers = list(predictor.predict(paths))
-    right = [predictor.rank(a.probabilities)[0].class_name == a.source.parent.name for a in answers]
-    assert sum(right) / len(right) == best["val_accuracy"]
-    for answer in answers[::97]:
-        assert torch.equal(next(predictor.predict([answer.source])).probabilities, answer.probabilities)

@@ -163,14 +163,23 @@ def test_no_thread_is_quiet_in_a_plain_process_or_a_library(monkeypatch, enabled
 
 TINY = ("--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--batch-size", "7", "--cpu")
 CATDOG = """
-import atexit, os, sys
+import atexit, json, os, sys
 from catdog_cli import cli
+from catdog_cli.runtime import startup
 
 def note():
     compiler = sys.modules.get("torch._dynamo")
     print(hasattr(compiler, "__file__"), "GLIBC_TUNABLES" in os.environ, file=sys.stderr)
 
+*before, last = json.loads(sys.argv[1])
+if before:  # as main does
+    startup.enable()
+    startup.replace_process()
+for command in before:
+    assert cli.run(command) == 0
+    note()
 atexit.register(note)
+sys.argv[1:] = last
 cli.main()
 """
 
@@ -185,24 +194,26 @@ def both(tmp_path_factory):
 
 
 def run_chain(folder, pets, plain):
-    """Train, resume, predict and evaluate in processes of their own; keep in `folder` what came of each."""
+    """Train in one process, resume, predict and evaluate in another; keep in `folder` what came of each."""
     folder.mkdir()
     options = (*TINY, "--epochs", 1, "--workers", 1, "--output", "run")
-    catdog(folder, plain, "train", pets, *options)
+    catdog(folder, plain, ["train", pets, *options])
     shutil.copytree(folder / "run", folder / "first")
-    catdog(folder, plain, "train", "--resume", "run", "--epochs", 2)
-    catdog(folder, plain, "predict", pets / "val" / "cats", "run", "--cpu")
-    catdog(folder, plain, "evaluate", pets, "run", "--cpu")
+    predict, evaluate = ["predict", pets / "val" / "cats", "run", "--cpu"], ["evaluate", pets, "run", "--cpu"]
+    catdog(folder, plain, ["train", "--resume", "run", "--epochs", 2], predict, evaluate)
     return folder
 
 
-def catdog(folder, plain, command, *arguments):
-    """Run one command line in `folder` and keep its JSON there; check that it took the measures, or none."""
+def catdog(folder, plain, *commands):
+    """Run command lines in one process, in `folder`, and keep their JSON there.
+
+    Check that each took the measures, or none.
+    """
     own = (startup.ENABLED, "GLIBC_TUNABLES", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     inherited = {name: value for name, value in os.environ.items() if name not in own}
     ours = {startup.PLAIN: str(int(plain)), "CATDOG_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", CATDOG, command, *map(str, arguments), "--json"],
+        [sys.executable, "-c", CATDOG, json.dumps([[*map(str, command), "--json"] for command in commands])],
         cwd=folder,
         env={**inherited, **ours},
         capture_output=True,
@@ -211,10 +222,15 @@ def catdog(folder, plain, command, *arguments):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    compiler, tunables = done.stderr.split()[-2:]
-    assert compiler == str(plain)
-    assert tunables == str(not plain and sys.platform.startswith("linux"))
-    (folder / f"{command}.json").write_text(done.stdout)
+    expected = f"{plain} {not plain and sys.platform.startswith('linux')}"
+    notes = [line for line in done.stderr.splitlines() if line.split()[:1] in (["True"], ["False"])]
+    assert notes == [expected] * len(commands)
+    rest = done.stdout
+    for command in commands:
+        document, end = json.JSONDecoder().raw_decode(rest)
+        (folder / f"{command[0]}.json").write_text(json.dumps(document))
+        rest = rest[end:].lstrip()
+    assert rest == ""
 
 
 @pytest.mark.slow

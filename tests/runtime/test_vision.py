@@ -102,9 +102,12 @@ def test_training_and_predicting_leave_the_compiler_out(pets, tmp_path):
     )
     train = ["train", str(pets), *TINY, "--recipe", str(recipe), "--output", str(tmp_path / "run")]
     predict = ["predict", str(next(pets.rglob("*.png"))), str(tmp_path / "run"), "--cpu"]
+    code = f"{ENABLE} from catdog_cli import cli;"
     for command in (train, predict):
-        ran = f"{ENABLE} from catdog_cli import cli; assert cli.run({command}) == 0; print('.');"
-        assert log(ran + LOADED)[-1] == "."
+        code += f"assert cli.run({command}) == 0; print('loaded', end=':');{LOADED};"
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("loaded")] == ["loaded:"] * 2
 
 
 AFTER = """

@@ -51,12 +51,12 @@ def drop(*keys):
 
 NAN = torch.tensor(float("nan"))
 ROWS = {
-    "optimizer is a list": (put("optimizer", []), "'optimizer'.*no state of an optimizer"),
-    "optimizer is a number": (put("optimizer", 5), "'optimizer'.*no state of an optimizer"),
+    "optimizer is a list": (put("optimizer", []), "'optimizer'.*not the state of an optimizer"),
+    "optimizer is a number": (put("optimizer", 5), "'optimizer'.*not the state of an optimizer"),
     "optimizer is empty": (put("optimizer", {}), "'optimizer'.*it lacks 'param_groups'"),
     "no state": (drop("optimizer", "state"), "'optimizer'.*it lacks 'state'"),
     "one group": (lambda c: c["optimizer"]["param_groups"].pop(), "its parameters are others"),
-    "groups are numbers": (put("optimizer", "param_groups", [1, 2]), "no state of an optimizer"),
+    "groups are numbers": (put("optimizer", "param_groups", [1, 2]), "not the state of an optimizer"),
     "another rate": (
         put("optimizer", "param_groups", 0, "base_lr", 1.0),
         r"base_lr is 1\.0 instead of 0\.01",
@@ -72,7 +72,7 @@ ROWS = {
         drop("optimizer", "state", 0, "exp_avg_sq"),
         "of parameter 0 it keeps step, exp_avg",
     ),
-    "a slot is text": (put("optimizer", "state", 0, "step", "many"), "step of parameter 0 is no tensor"),
+    "a slot is text": (put("optimizer", "state", 0, "step", "many"), "step of parameter 0 is not a tensor"),
     "a parameter too many": (put("optimizer", "state", 99, {"step": NAN}), "of parameter 99"),
     "no average": (put("average", None), "'average'.*does not say its steps"),
     "average's steps": (put("average", "steps", -1), "'average'.*does not say its steps"),
@@ -95,13 +95,13 @@ ROWS = {
     "best is a number": (put("best", 0.5), "'best'.*an epoch is not a row of numbers"),
     "best without loss": (drop("best", "val_loss"), "'best'.*an epoch has no val_loss"),
     "phase_best": (put("phase_best", {}), "'phase_best'.*an epoch has no phase"),
-    "history": (put("history", [5]), "'history'.*an epoch is no row"),
+    "history": (put("history", [5]), "'history'.*an epoch is not a row"),
     "history's row": (drop("history", 1, "phase_name"), "'history'.*an epoch has no phase_name"),
     "sums": (put("sums", {"loss": 1.0}), "'sums'.*its names are others"),
-    "sums are text": (put("sums", {"loss": "a", "correct": 1, "seen": 2}), "'sums'.*no number"),
-    "bad": (put("bad", [["train", -1, "a", "b"]]), "'bad'.*no list of unreadable pictures"),
-    "bad's split": (put("bad", [["dev", 1, "a", "b"]]), "'bad'.*no list of unreadable pictures"),
-    "bad is text": (put("bad", "none"), "'bad'.*no list of unreadable pictures"),
+    "sums are text": (put("sums", {"loss": "a", "correct": 1, "seen": 2}), "'sums'.*not a number"),
+    "bad": (put("bad", [["train", -1, "a", "b"]]), "'bad'.*not a list of unreadable pictures"),
+    "bad's split": (put("bad", [["dev", 1, "a", "b"]]), "'bad'.*not a list of unreadable pictures"),
+    "bad is text": (put("bad", "none"), "'bad'.*not a list of unreadable pictures"),
 }
 
 

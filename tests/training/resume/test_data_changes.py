@@ -127,7 +127,7 @@ def test_a_run_of_before_the_keys_goes_by_its_fingerprint(both):
     rows = [row.rpartition(",")[0] for row in (run_dir / "split.csv").read_text().splitlines()]
     (run_dir / "split.csv").write_text("\n".join(rows) + "\n")
     change(data)
-    with pytest.raises(DataError, match=r"this run began with: some with another content\. Put them back"):
+    with pytest.raises(DataError, match=r"this run started with: some with another content\. Put them back"):
         resume(run_dir, epochs=3, data=str(data))
     resume(run_dir, epochs=3, data=str(data), **ACCEPT)
     assert len(read_keys(run_dir / "split.csv")) == 18
