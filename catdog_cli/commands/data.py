@@ -138,7 +138,7 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
     """Divide DATA into train, val and test: a CSV FILE.
 
     FILE lists path, class and split, and every command takes it as DATA; nothing is copied. Sides follow
-    from the content of the pictures, so that adding some moves no other one; copies and look-alikes stay
+    from the content of the pictures, so that adding some moves hardly any other; copies and look-alikes stay
     together. --group-by keeps more together, such as the pictures of one animal.
 
     \b

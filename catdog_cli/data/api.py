@@ -74,7 +74,7 @@ def split_data(
 ) -> Dataset:
     """Divide a data set into train, val and test, and write who is where into a CSV file.
 
-    Sides follow from the content of the images: adding some moves no other one, and near duplicates stay
+    Sides follow from the content of the images: adding some moves hardly any other, and near duplicates stay
     together.
 
     Args:

@@ -1,7 +1,8 @@
 """Who is in train, val and test: drawn by content, written as a manifest, read back exactly.
 
-A picture's side follows from (seed, digest of its file) alone, so that adding, renaming or removing
-pictures moves no other one, and files with the same content are always on the same side.
+A picture's side follows from (seed, digest of its file) and those of its class, so that renaming moves no
+picture, adding or removing some moves hardly any, shares are exact in every class, and files with the same
+content are always on the same side.
 """
 
 import csv
@@ -9,7 +10,7 @@ import dataclasses
 import hashlib
 import io
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from .natural_sort import sort_naturally
 __all__ = ["fingerprint", "read_split", "split_dataset", "write_split"]
 
 MANIFEST_COLUMNS = ("path", "class", "split")
+SIDES = ("train", "val", "test")
+RARE = 5  # different pictures of a class: with fewer, none or one is measured
+SHOWN = 20  # names in a sentence
 
 
 def split_dataset(
@@ -34,11 +38,12 @@ def split_dataset(
 ) -> Dataset:
     """Return the dataset with train and val (and test, where asked) drawn from "all", or val from train.
 
-    A dataset that has train and val already is returned as it is. Each picture gets a number from 0 to 1 out
-    of (seed, content): val is below `val_fraction`, test above 1 - `test_fraction`, so the shares hold on
-    average and are never exact. Then, class by class, the nearest pictures move so that every class with two
-    different pictures is in train and in val. `groups[i]` names the group of picture i of the split that is
-    drawn from; a group stays on one side.
+    A dataset that has train and val already is returned as it is. Each picture gets a number out of (seed,
+    content). Class by class, those with the smallest numbers are val and those with the largest test, as many
+    as the shares say, rounded; every class with two different pictures is in train and in val. A picture that
+    is added moves at most one other of its class from side to side for each share. `groups[i]` names the
+    group of picture i of the split that is drawn from; a group stays on one side, which can make shares
+    inexact.
 
     Raises:
         DataError: there is neither "all" nor train; or no class has two different pictures.
@@ -117,34 +122,74 @@ def _draw_sides(
     labels: np.ndarray, keys: list[str], val_fraction: float, test_fraction: float, seed: int
 ) -> np.ndarray:
     """Return "train", "val" or "test" for each picture: (N,) of str."""
-    places = {key: _place(seed, key) for key in set(keys)}  # key: its number from 0 to 1
-    sides = {key: _side(place, val_fraction, test_fraction) for key, place in places.items()}
+    numbers = {key: _number(seed, key) for key in set(keys)}  # key: its number from 0 to 1
+    sides: dict[str, str] = {}
     for label in np.unique(labels):
-        members = {keys[index] for index in np.flatnonzero(labels == label)}
-        _fill_sides(sorted(members, key=lambda key: (places[key], key)), sides)
+        counts = Counter(keys[index] for index in np.flatnonzero(labels == label))  # key: its pictures
+        members = sorted(counts, key=lambda key: (numbers[key], key))
+        wanted = {
+            "val": round(val_fraction * counts.total()),
+            "test": round(test_fraction * counts.total()),
+        }
+        _draw_class(members, counts, wanted, sides)
     return np.array([sides[key] for key in keys], dtype=object)
 
 
-def _place(seed: int, key: str) -> float:
+def _number(seed: int, key: str) -> float:
     data = f"{seed}\0{key}".encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") / 2**64
 
 
-def _side(place: float, val_fraction: float, test_fraction: float) -> str:
-    if place < val_fraction:
-        return "val"
-    return "test" if place >= 1 - test_fraction else "train"
+def _draw_class(
+    members: list[str], counts: Counter[str], wanted: dict[str, int], sides: dict[str, str]
+) -> None:
+    """Give each key of a class, ordered by their numbers, a side: val from the front, test from the end.
 
-
-def _fill_sides(members: list[str], sides: dict[str, str]) -> None:
-    """Give a class, its members ordered by place, one picture in val and one in train where it has two."""
-    if len(members) < 2:
-        sides[members[0]] = "train"
+    Keys that another class has as well may have a side already, and keep it. A class with two keys is in
+    train and in val, whatever the shares.
+    """
+    if len(members) == 1:
+        sides.setdefault(members[0], "train")
         return
-    sides[members[0]] = "val"
-    if "train" not in [sides[key] for key in members]:
-        tested = [key for key in members[1:] if sides[key] == "test"]
-        sides[tested[0] if tested else members[-1]] = "train"
+    free = [key for key in members if key not in sides]
+    for side, order in (("val", free), ("test", free[::-1])):
+        held = sum(counts[key] for key in members if sides.get(key) == side)
+        for key in order:
+            short = wanted[side] - held
+            if key not in sides and short > 0 and counts[key] < 2 * short:  # nearer with it than without
+                sides[key] = side
+                held += counts[key]
+    for key in free:
+        sides.setdefault(key, "train")
+    if free and all(sides[key] != "val" for key in members):
+        sides[free[0]] = "val"
+    if all(sides[key] != "train" for key in members):
+        tested = [key for key in free if sides[key] == "test"]
+        sides[tested[0] if tested else (free or members)[-1]] = "train"
+
+
+def _name_rare(class_names: list[str], labels: np.ndarray, keys: list[str]) -> list[str]:
+    """Return what should be known of classes with hardly any different pictures, in a sentence a kind."""
+    different = [len({keys[index] for index in np.flatnonzero(labels == i)}) for i in range(len(class_names))]
+    single = [name for name, count in zip(class_names, different, strict=True) if count == 1]
+    rare = [
+        f"{name!r} {count}" for name, count in zip(class_names, different, strict=True) if 1 < count < RARE
+    ]
+    warnings = []
+    if len(single) == 1:
+        warnings.append(f"The class {single[0]!r} has one picture only: it goes to train, unmeasured.")
+    elif single:
+        names = _join([repr(name) for name in single])
+        warnings.append(
+            f"{len(single)} classes have one picture only, which goes to train, unmeasured: {names}."
+        )
+    if rare:
+        warnings.append(f"Of classes with few pictures, what is measured says little: {_join(rare)}.")
+    return warnings
+
+
+def _join(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _divide(dataset: Dataset, drawn: str, keys: list[str], sides: np.ndarray, val_fraction: float) -> Dataset:
@@ -152,10 +197,7 @@ def _divide(dataset: Dataset, drawn: str, keys: list[str], sides: np.ndarray, va
     warnings = list(dataset.warnings)
     if drawn == "train":
         warnings.append(f"There is no val/: {val_fraction:.0%} of train is kept apart as val.")
-    for label, name in enumerate(dataset.class_names):
-        members = np.flatnonzero(source.labels == label)
-        if len(members) and len({keys[index] for index in members}) == 1:
-            warnings.append(f"The class {name!r} has one picture only: it goes to train, unmeasured.")
+    warnings += _name_rare(dataset.class_names, source.labels, keys)
     if not (sides == "val").any():
         raise DataError(f"{str(dataset.root)!r} has too few different pictures for val: add some.")
     kept = [name for name in ("train", "val", "test") if (sides == name).any()]

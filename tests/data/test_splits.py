@@ -35,8 +35,7 @@ def test_shares_and_classes(tmp_path):
     drawn = split_dataset(dataset, 0.2, seed=1)
     assert list(drawn.splits) == ["train", "val"]
     val = counts(drawn)["val"]
-    assert 55 < val[0] < 105
-    assert 10 < val[1] < 32
+    assert val == [80, 20]
     assert set(sides(drawn)) == set(dataset.splits["all"].paths)
     labels = dict(zip(dataset.splits["all"].paths, dataset.splits["all"].labels.tolist(), strict=True))
     for split in drawn.splits.values():
@@ -49,13 +48,36 @@ def test_a_seed_repeats_and_another_differs(tmp_path):
     assert sides(split_dataset(dataset, seed=3)) != sides(split_dataset(dataset, seed=4))
 
 
-def test_adding_or_renaming_pictures_moves_no_other(tmp_path):
+def test_renaming_moves_no_picture_and_adding_hardly_any(tmp_path):
     before = sides(split_dataset(scan_dataset(write_bytes(tmp_path, {"a": 60, "b": 60}))))
-    write_bytes(tmp_path, {"a": 90, "b": 90, "c": 20})
     (tmp_path / "a/5.jpg").rename(tmp_path / "a/renamed.jpg")
-    after = sides(split_dataset(scan_dataset(tmp_path)))
     before["a/renamed.jpg"] = before.pop("a/5.jpg")
-    assert all(after[path] == side for path, side in before.items())
+    assert sides(split_dataset(scan_dataset(tmp_path))) == before
+    write_bytes(tmp_path, {"b": 61, "c": 20})
+    after = sides(split_dataset(scan_dataset(tmp_path)))
+    moved = [path for path, side in before.items() if after[path] != side]
+    assert len(moved) <= 1
+    assert all(path.startswith("b/") for path in moved)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shares_are_exact_in_every_class(tmp_path, seed):
+    numbers = {"a": 25, "b": 9, "c": 10, "d": 101, "e": 2}
+    dataset = scan_dataset(write_bytes(tmp_path, numbers))
+    drawn = counts(split_dataset(dataset, 0.2, seed, test_fraction=0.1))
+    assert drawn["val"] == [5, 2, 2, 20, 1]
+    assert drawn["test"] == [2, 1, 1, 10]
+    assert drawn["train"] == [18, 6, 7, 71, 1]
+
+
+def test_rare_classes_are_named_in_a_sentence_a_kind(tmp_path):
+    numbers = {"a": 20, "b": 4, "c": 2, **{f"single{i}": 1 for i in range(30)}}
+    warnings = split_dataset(scan_dataset(write_bytes(tmp_path, numbers))).warnings
+    assert warnings[0].startswith(
+        "30 classes have one picture only, which goes to train, unmeasured: 'single0', "
+    )
+    assert warnings[0].endswith("'single19' and 10 more.")
+    assert warnings[1] == "Of classes with few pictures, what is measured says little: 'b' 4, 'c' 2."
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -75,7 +97,7 @@ def test_a_test_split_leaves_val_as_it_was(tmp_path):
     dataset = scan_dataset(write_bytes(tmp_path, {"a": 100, "b": 100}))
     plain, with_test = split_dataset(dataset, 0.2), split_dataset(dataset, 0.2, test_fraction=0.3)
     assert plain.splits["val"].paths == with_test.splits["val"].paths
-    assert 35 < len(with_test.splits["test"]) < 85
+    assert len(with_test.splits["test"]) == 60
 
 
 def test_equal_files_stay_together(tmp_path):
