@@ -15,7 +15,10 @@ from PIL import Image
 TESTS = Path(__file__).resolve().parent
 SHARED = TESTS.parents[1] / "shared"
 PATIENCE_S = 600  # a process that has not ended by then hangs: it is not just slow, or short of cores
-LONG_FIRST = ("test_end_to_end.py",)
+LONG_FIRST = (
+    *("test_end_to_end.py", "training/test_distributed.py", "runtime/test_vision.py"),
+    *("training/resume/test_resume.py", "runtime/test_startup.py", "tracking/test_mlflow.py"),
+)
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,18 @@ def test_fuses_only_what_may_be_fused(dtype, tolerance):
 
 
 @needs_onednn
+def test_weights_are_arranged_once_for_all_inputs_of_one_size():
+    conv = nn.Conv2d(64, 64, 3, padding=1).requires_grad_(False)
+    fused, images = FusedConv(conv, ("relu", [], ""), torch.float32), torch.randn(5, 64, 8, 8)
+    images, layouts = images.contiguous(memory_format=torch.channels_last), []
+    for inputs in (images, images[:1], images[:, :, :1, :1], images):
+        torch.testing.assert_close(fused(inputs), conv(inputs).relu())
+        layouts.append(fused.arranged[1])
+    assert layouts[0] is layouts[1]
+    assert len(set(map(id, layouts))) == 3
+
+
+@needs_onednn
 @pytest.mark.parametrize("arch", ["mobilenet_v2", "mobilenet_v3_small", "resnet18", "efficientnet_b0"])
 def test_all_convolutions_are_fused_and_answer_as_before(arch, monkeypatch):
     classifier = build_classifier(arch, 2, HeadSpec()).eval()

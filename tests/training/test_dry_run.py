@@ -64,7 +64,7 @@ def test_no_cache_keeps_no_bytes(few):
 def test_seconds_are_of_the_right_size(few, tmp_path, monkeypatch):
     """On the clock of this process, which stands still while others have the cores."""
     monkeypatch.setattr(time, "perf_counter", time.process_time)
-    phase = Phase("p", 40, unfreeze="all", batch_size=6)
+    phase = Phase("p", 20, unfreeze="all", batch_size=6)
     said = estimate(settings_for(few, phase))["seconds"]
     started = time.perf_counter()
     train(settings_for(few, phase), tmp_path / "run")

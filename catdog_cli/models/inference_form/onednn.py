@@ -38,14 +38,13 @@ class FusedConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, activation: Activation, dtype: torch.dtype):
         super().__init__()
         self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
-        weight = conv.weight.detach().to(dtype)
-        # In oneDNN's own layout, and no parameter: such a tensor can be neither moved nor converted.
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.geometry)
+        self.weight = conv.weight.detach().to(dtype)
+        self.arranged: tuple[torch.Size, torch.Tensor] | None = None
         self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
         self.activation = activation
 
     def forward(self, inputs: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
-        conv = (self.weight, self.bias, *self.geometry)
+        conv = (self._arrange(inputs.shape), self.bias, *self.geometry)
         if other is None:
             return torch.ops.mkldnn._convolution_pointwise(inputs, *conv, *self.activation)
         activated = self.activation != NOTHING
@@ -54,6 +53,18 @@ class FusedConv(nn.Module):
             return summed.relu() if activated else summed  # a sum has no other activation
         unary = self.activation if activated else (None, [], None)
         return torch.ops.mkldnn._convolution_pointwise.binary(inputs, other, *conv, "add", 1.0, *unary)
+
+    def _arrange(self, shape: torch.Size) -> torch.Tensor:
+        """Return the weights as oneDNN wants them for inputs of `shape`, whose batch size does not matter.
+
+        In another layout they are arranged again at every call: 145 ms for 512 x 512 kernels of 3 x 3, whose
+        own work on 7 x 7 pixels takes 3. The last layout is kept, in one tuple, for threads share it.
+        """
+        arranged = self.arranged
+        if arranged is None or arranged[0] != shape[1:]:
+            reordered = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, list(shape))
+            self.arranged = arranged = (shape[1:], reordered)
+        return arranged[1]
 
 
 @functools.cache
