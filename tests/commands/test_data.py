@@ -94,7 +94,7 @@ def test_check(run, pets, tmp_path):
     assert report["kinds"] == {"damaged": 2}
     assert report["duplicates"][0]["conflict"]
     assert len(report["excluded"]) == 4
-    assert scan_dataset(pets, exclude=tmp_path / "list.txt").left_aside == {"excluded": 4}
+    assert scan_dataset(pets, exclude=tmp_path / "list.txt").ignored == {"excluded": 4}
 
 
 def test_the_answer_outlives_a_page_that_cannot_be_written(run, pets, tmp_path):
