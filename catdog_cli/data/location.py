@@ -38,9 +38,7 @@ def expand_home(data: str | Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:  # no such user
-        raise DataError(
-            f"{str(data)!r} begins with the name of nobody's home: write the path in full."
-        ) from error
+        raise DataError(f"{str(data)!r} is in nobody's home: write the path in full.") from error
 
 
 def absolute_data(data: str) -> str:

@@ -21,7 +21,7 @@ from ..digests import file_digest
 from ..image_files import list_folder
 from ..split_names import split_of
 from ..tables import TABLE_SUFFIXES
-from .archives import unpack_archive
+from .archives import DAMAGED, unpack_archive
 from .fetch import RemoteFile, fetch_file
 
 UNPACKED = "unpacked"  # the folder in the cache
@@ -54,12 +54,17 @@ def is_archive(path: Path) -> bool:
     if start[257:262] == b"ustar":
         return True
     if start.startswith(COMPRESSED_STARTS):
-        if not tarfile.is_tarfile(path):
-            raise DataError(
-                f"{str(path)!r} is a compressed file, but no archive of pictures: unpack it first."
-            )
+        if not _is_tar(path):
+            raise DataError(f"{str(path)!r} is compressed, but not an archive of pictures: unpack it first.")
         return True
     return False
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except DAMAGED:
+        return False
 
 
 def unpack_once(path: Path) -> tuple[Path, str]:
@@ -70,9 +75,11 @@ def unpack_once(path: Path) -> tuple[Path, str]:
     """
     if zipfile.is_zipfile(path):
         _check_names(path)
-    digest = file_digest(path) or ""
-    target = cache_root() / UNPACKED / f"{_short(path.name)}-{digest[:16]}"
-    if target.is_dir():
+    digest = (file_digest(path) or "")[:16]
+    folder = cache_root() / UNPACKED
+    known = [found for found in folder.glob(f"*-{digest}") if not found.name.startswith(".")]
+    target = known[0] if known else folder / f"{_short(path.name)}-{digest}"
+    if known:
         return _inner(target), f"{str(path)!r} is an archive, unpacked before in {str(target)!r}."
     with report_progress(None, show=True) as report:
         _fill(target, lambda work: _unpack(path, work, report))
