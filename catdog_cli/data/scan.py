@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..runtime.files import expand_home
 from .dataset import Dataset, Split, class_counts, classes_present, match_classes, relabel
 from .digests import find_leaks
 from .folders import EXPECTED, walk_folders
@@ -78,7 +79,7 @@ def read_exclude_list(path: str | Path) -> list[str]:
 
 def _read(root: str | Path) -> tuple[Dataset, list[str]]:
     """Return what lies at `root`, in whichever of the accepted forms, and the problems met."""
-    path = Path(root)
+    path = Path(expand_home(root))
     try:
         exists = bool(str(root)) and path.exists()
     except OSError as error:
