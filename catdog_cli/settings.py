@@ -384,14 +384,3 @@ def list_options() -> dict[str, Setting]:
 def option_name(name: str) -> str:
     """Return a setting's name as the command line spells it: --batch-size."""
     return "--" + name.replace("_", "-")
-
-
-def refuse_on_resume(given: dict[str, Any]) -> None:
-    """Raise SettingsError for the first option (None where not given) that a resumed run may not change."""
-    options = list_options()
-    for name, value in given.items():
-        if value is not None and not (name in options and options[name].on_resume):
-            raise SettingsError(
-                f"{option_name(name)} cannot change on resume: the run keeps its own. Leave it out, or start "
-                f"a new run."
-            )

@@ -9,9 +9,11 @@ from .output.terminal import echo_json, log
 
 
 @click.command()
-@click.argument("first")
-@click.argument("second")
-@click.option("--data", required=True, metavar="DATA", help="Labelled pictures, as for evaluate.")
+@click.argument("first", type=options.PATH)
+@click.argument("second", type=options.PATH)
+@click.option(
+    "--data", required=True, type=options.PATH, metavar="DATA", help="Labelled pictures, as for evaluate."
+)
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
 @options.device_options
@@ -34,6 +36,9 @@ def compare(
       catdog compare checkpoints/resnet18-1 checkpoints/mobilenet_v2-2 --data pets
       catdog compare checkpoints/resnet18-1 checkpoints/mobilenet_v2-2 --data pets --exclude bad.txt
     """
+    from ..runs.argument_order import refuse_swapped
+
+    refuse_swapped([data], [first, second], "catdog compare {checkpoint} OTHER --data {data}")
     from ..evaluation import api
 
     with StepBar() as bar:

@@ -10,11 +10,11 @@ from .output.terminal import echo_json, log
 
 
 @click.command()
-@click.argument("data")
-@click.argument("checkpoint")
+@click.argument("data", type=options.PATH)
+@click.argument("checkpoint", type=options.PATH)
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
-@click.option("--output", type=click.Path(), metavar="DIR", help="Write a report with pictures there.")
+@click.option("--output", type=options.PATH, metavar="DIR", help="Write a report with pictures there.")
 @click.option("--uncalibrated", is_flag=True, help="Take probabilities as trained, without temperature.")
 @click.option("--tta", is_flag=True, help="Average each picture with its mirror image; takes twice as long.")
 @options.device_options
@@ -41,6 +41,9 @@ def evaluate(
       catdog evaluate pets checkpoints/mobilenet_v2-1
       catdog evaluate pets checkpoints/mobilenet_v2-1 --split test --output report
     """
+    from ..runs.argument_order import refuse_swapped
+
+    refuse_swapped([data], [checkpoint], "catdog evaluate {data} {checkpoint}")
     from ..evaluation.evaluate import evaluate_predictor
     from ..inference.predictor import Predictor
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import SettingsError, quote
+from ..errors import SettingsError, UnavailableError, quote
 from ..runtime.distributed import Group
 from ..runtime.files import read_text
 from . import options
@@ -20,16 +20,16 @@ NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, metavar="IMAGE... CKPT")
+@click.argument("arguments", nargs=-1, type=options.PATH, metavar="IMAGE... CKPT")
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
-@click.option("--category-names", type=click.Path(), metavar="FILE.json", help="Names to show for classes.")
-@click.option("--plot", type=click.Path(), metavar="FILE", help="Draw the pictures beside their classes.")
-@click.option("--output", type=click.Path(), metavar="FILE", help="Write .csv, .jsonl or .parquet instead.")
+@click.option("--category-names", type=options.PATH, metavar="FILE.json", help="Names to show for classes.")
+@click.option("--plot", type=options.PATH, metavar="FILE", help="Draw the pictures beside their classes.")
+@click.option("--output", type=options.PATH, metavar="FILE", help="Write .csv, .jsonl or .parquet instead.")
 @click.option("--all", "all_classes", is_flag=True, help="Give every class's probability, not the top k.")
 @click.option("--resume", is_flag=True, help="Go on with a half-written --output.")
 @click.option("--overwrite", is_flag=True, help="Replace --output if it exists.")
 @click.option("--summary", is_flag=True, help="Count the pictures of each class.")
-@click.option("--sort-into", type=click.Path(), metavar="DIR", help="Link each picture in DIR/CLASS.")
+@click.option("--sort-into", type=options.PATH, metavar="DIR", help="Link each picture in DIR/CLASS.")
 @click.option("--copy", is_flag=True, help="With --sort-into: copy instead of linking.")
 @click.option("--tta", is_flag=True, help="Look at each picture and its mirror image; twice the time.")
 @click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the checkpoint holds.")
@@ -39,8 +39,9 @@ NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
 def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
     """Name what each IMAGE shows, with the checkpoint or run directory CKPT.
 
-    IMAGE is a picture, a folder of pictures, a pattern in quotes, an http(s) address, a .txt or .csv list of
-    paths (column `path`), a folder that `catdog data prepare` wrote, or - for paths from stdin.
+    IMAGE is a picture, a folder of pictures, a pattern in quotes, an http(s) or file address, a .txt or .csv
+    list of paths (column `path`), a folder that `catdog data prepare` wrote, or - for stdin: the bytes of a
+    picture, or paths. A shell's <(...) is read as stdin is.
 
     \b
     Examples:
@@ -48,6 +49,7 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
       catdog predict cat.jpg dog.jpg best.pt --plot answer.png
       catdog predict holiday/ best.pt --output predictions.csv --summary
       find . -name '*.jpg' -print0 | catdog predict - best.pt --output predictions.jsonl
+      curl https://example.org/cat.jpg | catdog predict - best.pt
     """
     inputs, checkpoint = split_arguments(arguments)
     check_options(inputs, given)
@@ -75,13 +77,19 @@ def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
             raise click.UsageError(f"--{name} belongs to --output FILE.")
     if given["copy"] and not given["sort_into"]:
         raise click.UsageError("--copy belongs to --sort-into DIR.")
-    if inputs.count("-") > 1:
-        raise click.UsageError("- means stdin, which can be read only once.")
+    from ..inference.streams import STDIN
+
+    if sum(each in STDIN for each in inputs) > 1:
+        raise click.UsageError("- and /dev/stdin mean stdin, which can be read only once.")
     if given["output"]:
         from ..inference.outputs.predictions_file import check_apart, check_suffix
 
         check_suffix(given["output"])
         check_apart(given["output"], inputs, "--output")
+    if given["plot"]:
+        from ..plots import check_suffix as check_plot
+
+        check_plot(given["plot"])
     if given["plot"] or given["sort_into"]:
         _refuse_prepared(inputs, "--plot" if given["plot"] else "--sort-into")
 
@@ -114,6 +122,9 @@ def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
             f"{printable(checkpoint)!r} is not a checkpoint, and the checkpoint comes last: "
             "catdog predict photo.jpg best.pt"
         )
+    from ..runs.argument_order import refuse_swapped
+
+    refuse_swapped(inputs, [checkpoint], "catdog predict {data} {checkpoint}")
     if not inputs:
         raise click.UsageError(
             f"Only {printable(checkpoint)!r} was given: name pictures, then the checkpoint, which comes "
@@ -158,12 +169,12 @@ def read_category_names(path: str | None) -> dict[str, str]:
         names = json.loads(read_text(path), object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)[:200]
-        raise SettingsError(f"Cannot read the names in {path!r} ({reason}): {NAMES_SHAPE}.") from error
+        raise UnavailableError(f"Cannot read the names in {path!r} ({reason}): {NAMES_SHAPE}.") from error
     if not isinstance(names, dict):
-        raise SettingsError(f"{path!r} holds a {type(names).__name__}, no names: {NAMES_SHAPE}.")
+        raise UnavailableError(f"{path!r} holds a {type(names).__name__}, no names: {NAMES_SHAPE}.")
     for key, name in names.items():
         if not isinstance(name, str) or not name.strip() or _is_torn(name):
-            raise SettingsError(
+            raise UnavailableError(
                 f"{path!r} gives {quote(key)} the name {quote(name)}, which is not a text: {NAMES_SHAPE}."
             )
     return names

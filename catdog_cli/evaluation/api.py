@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..inference.predictor import Predictor, describe_shrink
+from ..runs.argument_order import refuse_swapped
+from ..runtime.files import expand_home
 from ..runtime.progress import OnProgress, report_progress
 from .compare import compare_predictors
 from .evaluate import evaluate_predictor
@@ -48,10 +50,20 @@ def evaluate(
     Raises:
         CatdogError: the checkpoint, the data or an option cannot be used, or the report cannot be written.
     """
-    say = log or _ignore
+    say, data = log or _ignore, expand_home(data)
+    refuse_swapped([data], [str(checkpoint)], "evaluate({checkpoint!r}, {data!r})")
     predictor = _load(checkpoint, device, precision, say, calibrated, tta)
     with report_progress(on_progress, progress) as report:
-        return evaluate_predictor(predictor, str(checkpoint), str(data), split, exclude, output, say, report)
+        return evaluate_predictor(
+            predictor,
+            str(checkpoint),
+            data,
+            split,
+            None if exclude is None else expand_home(exclude),
+            None if output is None else expand_home(output),
+            say,
+            report,
+        )
 
 
 def compare(
@@ -75,11 +87,18 @@ def compare(
     Raises:
         CatdogError: as of `evaluate`, or an image shows a class that one of the two does not know.
     """
-    say = log or _ignore
+    say, data = log or _ignore, expand_home(data)
+    refuse_swapped([data], [str(first), str(second)], "compare({checkpoint!r}, OTHER, {data!r})")
     predictors = [_load(path, device, precision, say) for path in (first, second)]
     with report_progress(on_progress, progress) as report:
         return compare_predictors(
-            predictors, (str(first), str(second)), str(data), split, exclude, say, report
+            predictors,
+            (str(first), str(second)),
+            data,
+            split,
+            None if exclude is None else expand_home(exclude),
+            say,
+            report,
         )
 
 

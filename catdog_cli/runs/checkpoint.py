@@ -15,7 +15,7 @@ from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
 from ..models.classifier import Classifier, build_classifier
 from ..models.meta import meta_networks
-from ..models.safe_load import load_plain
+from ..models.safe_load import load_plain, say_foreign
 from ..models.zoo.registry import check_arch
 from ..settings import HeadSpec, InputSpec
 from ..settings_schema import check_kind
@@ -94,9 +94,7 @@ def load_checkpoint(path: str | Path, name: str = BEST, resume: bool = False) ->
     path = find_checkpoint(path, name)
     content = load_plain(path)
     if not isinstance(content, dict) or "format_version" not in content:
-        raise CheckpointError(
-            f"{str(path)!r} is not a catdog checkpoint: give a .pt file that `catdog train` wrote."
-        )
+        raise CheckpointError(f"{str(path)!r} {say_foreign(content)}.")
     version = content["format_version"]
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise CheckpointError(

@@ -12,10 +12,14 @@ from ..data.location import absolute_data
 from ..data.scan import scan_dataset
 from ..data.splits import split_dataset
 from ..errors import CheckpointError, SettingsError
+from ..models.zoo.registry import resolve_arch
+from ..recipes import load_recipe
 from ..runs.checkpoint import load_checkpoint
 from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import processes
-from ..settings import Phase, TrainSettings, refuse_on_resume
+from ..runtime.files import expand_home
+from ..settings import Phase, TrainSettings, list_options
+from ..settings_rules import refuse_on_resume
 from .checkpointing import Progress, restore_progress
 from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
 from .loop import fit
@@ -140,14 +144,13 @@ class Changes:
     """What is given again on resume; None keeps what the checkpoint says."""
 
     def __init__(self, data: str | None = None, accept_changed_data: bool = False, **settings: Any) -> None:
-        """Take options by name, those alone whose setting says that it may change on resume.
-
-        Raises:
-            SettingsError: another one is given.
-        """
-        refuse_on_resume(settings)
-        self.data, self.accept_changed_data = data, accept_changed_data
-        self.settings = {name: value for name, value in settings.items() if value is not None}
+        """Take options by name; one that may not change on resume has to say what the run does anyway."""
+        self.data = None if data is None else expand_home(data)
+        self.accept_changed_data = accept_changed_data
+        given = {name: value for name, value in settings.items() if value is not None}
+        free = [name for name, setting in list_options().items() if setting.on_resume]
+        self.settings = {name: value for name, value in given.items() if name in free}
+        self.fixed = {name: value for name, value in given.items() if name not in free}
 
 
 def _restart(directory: RunDirectory, changes: Changes, listener: Listener) -> Setup:
@@ -219,8 +222,10 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     """Return the settings to resume with.
 
     Raises:
-        SettingsError: epochs of a phase that is over would change, or fewer are asked than were done.
+        SettingsError: epochs of a phase that is over would change, or fewer are asked than were done, or an
+            option says other than the run does.
     """
+    _refuse_other(changes.fixed, old)
     phases, plain = list(old.phases), dict(changes.settings)
     for index, epochs, option in (
         (0, plain.pop("epochs", None), "--epochs"),
@@ -236,6 +241,33 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     if changes.data is not None:
         plain["data"] = changes.data
     return dataclasses.replace(old, phases=tuple(phases), **plain)
+
+
+def _refuse_other(fixed: dict[str, Any], old: TrainSettings) -> None:
+    """Raise SettingsError where options, or the recipe among them, differ from what the run began with."""
+    given = dict(fixed)
+    recipe = given.pop("recipe", None)
+    if "arch" in given:
+        given["arch"] = resolve_arch(given["arch"])
+    refuse_on_resume({name: _expand(value) for name, value in given.items()}, old)
+    if recipe is None:
+        return
+    loaded = load_recipe(recipe)
+    epochs = [phase.epochs for phase in old.phases]
+    same = [dataclasses.replace(phase, epochs=n) for phase, n in zip(loaded.phases, epochs, strict=False)]
+    try:
+        refuse_on_resume(loaded.options, old)
+        if len(loaded.phases) != len(epochs) or tuple(same) != old.phases:
+            raise SettingsError("It has other phases.")
+    except SettingsError as error:
+        raise SettingsError(
+            f"--recipe cannot change on resume: the run has other phases or options than {recipe!r}. Leave "
+            f"it out, or start a new run."
+        ) from error
+
+
+def _expand(value: Any) -> Any:
+    return expand_home(value) if isinstance(value, str) else value
 
 
 def _extend(phase: Phase, epochs: int, option: str, over: bool, done: int) -> Phase:

@@ -12,7 +12,7 @@ import torch
 from ..data.dataset import Dataset, class_counts
 from ..data.digests import content_keys, fingerprint
 from ..data.loaders import CorruptImage, Images
-from ..errors import DataError, SettingsError
+from ..errors import DataError, SettingsError, UnavailableError
 from ..features.batches import FreshImages, KeptFeatures
 from ..features.extractor import ImageSet, View, image_set, run_prefix
 from ..models.classifier import Classifier, build_classifier
@@ -226,6 +226,7 @@ def check_settings(settings: TrainSettings) -> None:
     if settings.image_size:
         check_image_size(settings.arch, choose_spec(settings).size)
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).exists():
-        raise SettingsError(
+        is_path = Path(settings.weights).suffix or Path(settings.weights).parent.name  # no word like imagnet
+        raise (UnavailableError if is_path else SettingsError)(
             f"No weights file {settings.weights!r}: check the path, or give imagenet or none."
         )
