@@ -50,6 +50,9 @@ def train(
 ) -> None:
     """Train on DATA: a folder with train/ and val/, each with a folder per class, or just those folders.
 
+    DATA may also be a CSV file with the columns path,class (and split), whose paths count from its folder; a
+    folder of pictures beside such a file; or a .zip or .tar of these, or its http(s) address.
+
     \b
     Examples:
       catdog train pets
