@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, quote
 from .class_names import find_alike
 from .dataset import Dataset, class_counts, classes_present, match_classes, relabel
 from .digests import find_leaks
@@ -184,17 +184,18 @@ def _compare_with_train(dataset: Dataset) -> list[str]:
         lacking = np.array(dataset.class_names, dtype=object)[(in_train == 0) & (counts > 0)]
         lacking = [name for name in lacking if name not in alike]
         if lacking:
-            names = ", ".join(repr(name) for name in lacking)
+            names = ", ".join(map(quote, lacking))
             problems.append(f"{split} holds {names}, without pictures in train: add some, or remove it.")
     return problems
 
 
 def _one_class(root: Path, name: str) -> str:
-    inner = root / name
-    hint = ""
-    if len(list_folder(str(inner)).folders) > 1:
-        hint = f" Or is {str(inner)!r} the data folder?"
-    return f"{str(root)!r} has pictures of one class only, {name!r}: at least two classes are needed.{hint}"
+    inner, hint = str(root / name), ""
+    if os.path.isdir(inner) and len(list_folder(inner).folders) > 1:  # noqa: PTH112 - a name from any file
+        hint = f" Or is {inner!r} the data folder?"
+    return (
+        f"{str(root)!r} has pictures of one class only, {quote(name)}: at least two classes are needed.{hint}"
+    )
 
 
 def _warn_of_leaks(dataset: Dataset) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from ..data.scan import describe_scan
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
 from ..runtime.progress import report_progress
-from .events import Event, Listener, Warned, broadcast
+from .events import Event, Listener, RunStarted, Warned, broadcast
 from .loop import fit
 from .progress import follow_steps
 from .reports import ReportWriter
@@ -163,6 +164,9 @@ def _listen(
     def warn(event: Event) -> None:
         if isinstance(event, Warned):
             say(f"Warning: {event.text}")
+        elif isinstance(event, RunStarted):
+            for text in describe_scan(event.setup.dataset):
+                say(text)
 
     with report_progress(None, progress) as report:
         yield broadcast(ReportWriter(say), warn, follow_steps(report), *listeners)
