@@ -155,8 +155,7 @@ class TrainReport:
         if len(images) > 20:
             self.log(f"Skipped: {len(images) - 20} more.")
 
-    def on_solved(self, l2: float, picked: bool, num_features: int) -> None:
-        how = "found on held-out folds" if picked else "as given"
+    def on_solved(self, l2: float, how: str, num_features: int) -> None:
         self.log(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
 
     def on_batch(
@@ -194,7 +193,7 @@ class TrainReport:
         if best is not None:
             self.log(
                 f"Best: {best['phase_name']} epoch {best['epoch']}, validation accuracy "
-                f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f}; "
+                f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f} as trained; "
                 f"{result.seconds:.1f} s in all"
             )
             self.log(f"Checkpoint: {directory.best}")
