@@ -19,7 +19,7 @@ from . import load_recipe
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
 SCRATCH_EPOCHS, FRESH_EPOCHS = 20, 5
 # A head on kept features trains until it has not improved for so long: an epoch costs hundredths of a second.
-MOST_EPOCHS, PATIENCE = 100, 10
+MOST_EPOCHS, PATIENCE = 100, 5
 
 _RUN_FIELDS = tuple(name for name in settings_of(TrainSettings) if name not in ("data", "head", "phases"))
 
