@@ -68,7 +68,11 @@ LIGHT_FILES = {  # needed before what is heavy
     "runtime/startup.py",
 }
 HEAVY = {"torch", "torchvision", "PIL", "numpy", "accelerate", "sklearn", "scipy", "matplotlib", "pandas"}
-IMPORT_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}  # where they differ from the package's name
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+    "pillow-heif": "pillow_heif",
+}  # where they differ from the package's name
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 90  # the loop is one idea
 

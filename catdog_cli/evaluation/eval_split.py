@@ -44,9 +44,11 @@ def choose_images(
     Raises:
         CatdogError: the data cannot be read, or has no such split, or holds a class that is not known.
     """
-    from ..data.scan import scan_dataset
+    from ..data.scan import describe_scan, scan_dataset
 
     dataset = scan_dataset(data, class_names, exclude)
+    for text in describe_scan(dataset):
+        log(text)
     for warning in dataset.warnings:
         log(f"Warning: {warning}")
     own = set(dataset.splits)
@@ -163,12 +165,14 @@ def _drawn_split(dataset: "Dataset") -> str | None:
 
 def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None, log: Log) -> bool:
     """Tell whether a run drew its val from this data: by its path, or, if it moved, by its content."""
+    from ..data.location import absolute_data
+
     drawn, sides = _drawn_split(dataset), read_sides(run)
     paths = dataset.splits[drawn].paths if drawn else []
     known = sum(path in sides for path in paths)
     if not known:
         return False
-    if _trained_path(run) == Path(data).resolve() or _same_content(dataset, run, sides):
+    if _trained_path(run) == Path(absolute_data(data)).resolve() or _same_content(dataset, run, sides):
         return True
     many = 2 * known >= len(sides)
     if many and wanted is None:

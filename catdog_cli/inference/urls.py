@@ -4,15 +4,12 @@ import http.client
 import time
 
 from ..images.read import ImageError
-from ..runtime.http import OversizeError, find_reason, open_url, read_blocks
+from ..runtime.http import OversizeError, find_reason, is_address, open_url, read_blocks
+
+__all__ = ["fetch_image", "is_address"]
 
 MAX_IMAGE_BYTES = 50_000_000
 MAX_SECONDS = 20.0
-
-
-def is_address(text: str) -> bool:
-    """Say whether `text` is an http(s) address rather than a path."""
-    return text.lower().startswith(("http://", "https://"))
 
 
 def fetch_image(address: str, max_bytes: int = MAX_IMAGE_BYTES, max_seconds: float = MAX_SECONDS) -> bytes:

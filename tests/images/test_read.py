@@ -64,7 +64,7 @@ def test_both_jpeg_decoders_give_equal_pixels(options, mode):
 def test_torchvision_without_its_decoder_changes_nothing(monkeypatch):
     data = as_bytes(smooth(), "JPEG")
     expected = read_image(data)
-    monkeypatch.setattr("catdog_cli.images.read._decode_fast", lambda data: None)
+    monkeypatch.setattr("catdog_cli.images.decode._decode_fast", lambda data: None)
     assert torch.equal(read_image(data), expected)
 
 

@@ -97,15 +97,16 @@ class TrainReport:
         self.log(f"Warning: the pictures have changed since the run started: {changes.describe()}; {end}")
 
     def on_setup(self, setup: Any, run_dir: Any) -> None:
+        from ...data.scan import describe_scan
+
         dataset = setup.dataset
         for split in ("train", "val"):
             counts = count_classes(dataset, split)
             shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
             more = f", and {len(counts) - 8} more classes" if len(counts) > 8 else ""
             self.log(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
-        aside = ", ".join(f"{count} {why}" for why, count in dataset.left_aside.items() if count)
-        if aside:
-            self.log(f"Left aside: {aside}")
+        for text in describe_scan(dataset):
+            self.log(text)
         precision = str(setup.dtype).removeprefix("torch.")
         self.log(
             f"{setup.settings.arch}, weights {setup.settings.weights}, {setup.spec.size} px, "

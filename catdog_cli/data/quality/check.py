@@ -4,8 +4,7 @@ Read-only: each file is decoded in full, by the same function as in training, an
 """
 
 import dataclasses
-import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ...errors import DataError
+from ...images.decode import find_format, open_image
 from ...images.formats.jpeg import EXIF_ORIENTATION
 from ...images.read import ImageError, read_image
-from ...images.suffixes import IMAGE_FORMATS
+from ...images.suffixes import FORMAT_NAMES, IMAGE_FORMATS, image_suffix
 from ...runtime.text import printable
 from ..dataset import Dataset, class_counts
 from ..digests import file_digest, file_size, map_threads
@@ -272,9 +272,11 @@ def _header_findings(path: Path) -> list[tuple[str, str]]:
     found = []
     try:
         data = path.read_bytes()
-        with _open_header(data) as image:
-            if image.format != IMAGE_FORMATS.get(path.suffix.lower()):
-                found.append(("misnamed", f"a {image.format} file called {path.suffix!r}"))
+        suffix = image_suffix(path.name)
+        kind = find_format(data, suffix) or ""
+        if suffix and kind != IMAGE_FORMATS.get(suffix):
+            found.append(("misnamed", f"a {FORMAT_NAMES.get(kind, kind)} file called {suffix!r}"))
+        with open_image(data, kind) as image:
             if image.mode == "CMYK":
                 found.append(("cmyk", "printing colours, converted to RGB"))
             if _is_deep(image, data):
@@ -288,19 +290,6 @@ def _header_findings(path: Path) -> list[tuple[str, str]]:
     except Exception:  # a header that Pillow dislikes hides no pixels: these were read above
         return found
     return found
-
-
-def _open_header(data: bytes) -> Image.Image:
-    """Open without decoding, by the picture's own class: Image.open would warn about large pictures."""
-    from PIL.JpegImagePlugin import JpegImageFile
-
-    from ...images.read import PLUGINS
-
-    openers: Iterable[tuple[bytes, Callable[[io.BytesIO], Image.Image]]] = PLUGINS.items()
-    for magic, plugin in openers:
-        if data.startswith(magic):
-            return plugin(io.BytesIO(data))
-    return JpegImageFile(io.BytesIO(data))
 
 
 def _is_deep(image: Image.Image, data: bytes) -> bool:
