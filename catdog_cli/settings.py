@@ -294,6 +294,12 @@ class TrainSettings(PlainDict):
             "Pictures to leave out; `data check` writes such a list.", IMAGES, metavar="FILE", default=""
         ),
     )
+    category_names: str = field(
+        default="",
+        metadata=about(
+            "Names to show for classes, kept in the checkpoint.", IMAGES, metavar="FILE.json", default=""
+        ),
+    )
     val_fraction: float = field(
         default=0.2, metadata=about("Share kept for validation.", IMAGES, float, low=0.01, high=0.9)
     )

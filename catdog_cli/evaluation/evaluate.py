@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..inference.predictor import Predictor
+from ..runs.category_names import tell_apart
 from ..runs.directory import create_folder
 from ..runtime.progress import OnProgress
 from .calibration import describe_calibration
@@ -63,7 +64,8 @@ def _introduce(predictor: Predictor, number: int, split: str) -> str:
 
 def _measure(predictor: Predictor, probabilities: np.ndarray, found: SplitLogits) -> dict[str, Any]:
     """Return all that `full_metrics` says, and what the temperature changes."""
-    metrics = full_metrics(probabilities, found.labels, predictor.class_names, task=predictor.task)
+    names = tell_apart(predictor.class_names, predictor.names)
+    metrics = full_metrics(probabilities, found.labels, names, task=predictor.task)
     if predictor.temperature != 1:
         metrics["notes"]["probabilities"] = f"Calibrated with temperature {predictor.temperature:.4f}."
     calibration = describe_calibration(found.logits, found.labels, predictor.temperature, predictor.task)
@@ -75,7 +77,8 @@ def _find_mistakes(
 ) -> list[dict[str, Any]]:
     paths = dataset.splits[split].paths
     shown = [image_path(dataset, paths[index]) for index in found.indices]
-    return find_mistakes(probabilities, found.labels, predictor.class_names, shown, predictor.task)
+    names = tell_apart(predictor.class_names, predictor.names)
+    return find_mistakes(probabilities, found.labels, names, shown, predictor.task)
 
 
 def _write_report(

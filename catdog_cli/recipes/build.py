@@ -65,7 +65,7 @@ def build_settings(data: str, given: Mapping[str, Any], recipe: str | None = Non
 
     chosen["arch"] = resolve_arch(chosen.get("arch", TrainSettings.arch))
     chosen.setdefault("weights", default_weights(chosen["arch"]))
-    for name in ("weights", "exclude"):
+    for name in ("weights", "exclude", "category_names"):
         if isinstance(chosen.get(name), (str, os.PathLike)):
             chosen[name] = expand_home(chosen[name])
     head = {name: chosen[name] for name in settings_of(HeadSpec) if name in chosen}
