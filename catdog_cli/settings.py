@@ -141,7 +141,7 @@ class Phase(PlainDict):
     name: str = field(metadata=about(label="phase name"))
     epochs: int = field(
         metadata=about(
-            "Epochs of the first phase.", TRAINING, int, low=0, default="5, from scratch 20", on_resume=True
+            "Epochs of the first phase.", TRAINING, int, low=0, default="while it gains", on_resume=True
         )
     )
     learning_rate: float = field(

@@ -146,10 +146,11 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
       catdog data split pictures split.csv --test-fraction 0.1 --group-by '(.*)_[0-9]+'
     """
     from ..data.api import split_data
+    from ..data.scan import describe_scan
 
     drawn = split_data(root, manifest, progress=True, **given)
-    for warning in drawn.warnings:
-        echo(f"Warning: {warning}", err=True)
+    for text in [*describe_scan(drawn), *(f"Warning: {warning}" for warning in drawn.warnings)]:
+        echo(text, err=True)
     counts = {name: len(part) for name, part in drawn.splits.items()}
     text = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
     _print({"manifest": manifest, "counts": counts}, as_json, f"{manifest}: {text}.")

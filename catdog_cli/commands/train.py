@@ -116,18 +116,22 @@ def _train(
 
 
 def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) -> None:
+    from ..data.scan import describe_scan
     from ..tracking.mlflow import try_address
     from ..training import run
     from ..training.dry_run import estimate_run
 
     followed = try_address(*(tracking[name] for name in ("mlflow", "mlflow_experiment", "mlflow_model")))
-    facts = estimate_run(settings, run.read_data(settings, report))
+    dataset = run.read_data(settings, report)
+    facts = estimate_run(settings, dataset)
     if followed is not None:
         facts["mlflow"] = followed
     if as_json:
         echo_json(facts)
     else:
         report.show_plan(facts)
+    for text in describe_scan(dataset):
+        report.log(text)
 
 
 def _resume(data: str | None, path: str, given: dict[str, Any]) -> Any:

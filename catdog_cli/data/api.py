@@ -11,11 +11,12 @@ from ..runtime.progress import OnProgress, report_progress
 from ..settings_schema import check_range
 from .dataset import Dataset
 from .grouping import group_images
+from .manifests import write_split
 from .prepare import PrepareSummary, prepare_dataset
 from .quality.check import CheckReport, check_dataset
 from .quality.label_errors import list_label_errors
-from .scan import scan_dataset
-from .splits import split_dataset, write_split
+from .scan import describe_scan, scan_dataset
+from .splits import split_dataset
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,7 @@ def check_data(
     dataset = scan_dataset(data, leaks=False)
     with report_progress(on_progress, progress) as report:
         found = check_dataset(dataset, lambda done, total: report("checking", done, total))
+        found = replace(found, warnings=[*describe_scan(dataset), *found.warnings])
         return found if features is None else _doubt_labels(found, dataset, features, report)
 
 
@@ -148,8 +150,8 @@ def prepare_data(
     """
     target, exclude = expand_home(target), None if exclude is None else expand_home(exclude)
     dataset = scan_dataset(data, exclude=exclude)
-    for warning in dataset.warnings:
-        log(f"Warning: {warning}")
+    for text in [*describe_scan(dataset), *(f"Warning: {warning}" for warning in dataset.warnings)]:
+        log(text)
     with report_progress(on_progress, progress) as report:
         return prepare_dataset(
             dataset, target, size, normalise, lambda done, total: report("preparing", done, total)

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import functools
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,9 +45,10 @@ class Dataset:
     class_names: list[str]  # naturally sorted, or the checkpoint's own order
     splits: dict[str, Split]
     warnings: list[str] = field(default_factory=list)
-    left_aside: dict[str, int] = field(default_factory=dict)  # why: how many entries were not read
+    ignored: dict[str, int] = field(default_factory=dict)  # how many files, by suffix or by what they are
     images: Path | None = None  # the .npy of a prepared folder, (N, H, W, 3)
     manifest: Path | None = None  # the file that lists the pictures, where there is one
+    notes: list[str] = field(default_factory=list)  # how DATA was understood, where that is not plain
 
     def __len__(self) -> int:
         return sum(len(split) for split in self.splits.values())
@@ -71,11 +71,6 @@ class Dataset:
     def __getstate__(self) -> dict:
         """Leave the map out of a pickle: a worker opens its own instead of getting a copy of the file."""
         return {name: value for name, value in self.__dict__.items() if name != "pixels"}
-
-
-def class_name(folder: str) -> str:
-    """Return a folder's name as a class name: the same text whichever system composed its accents."""
-    return unicodedata.normalize("NFC", folder)
 
 
 def relabel(dataset: Dataset, class_names: list[str]) -> Dataset:

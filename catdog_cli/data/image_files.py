@@ -1,38 +1,60 @@
 """Lists the image files in folders: in natural order, links followed, no folder twice.
 
-Names are kept as the system gives them, undecodable bytes included. Nothing is opened but folders.
+Names are kept as the system gives them, undecodable bytes included. Nothing is opened but folders, and the
+first bytes of files whose name does not say what they are.
 """
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ..images.suffixes import IMAGE_SUFFIXES
+from ..images.suffixes import (
+    SNIFF_BYTES,
+    image_suffix,
+    is_picture,
+    is_readable,
+    missing_extra,
+    sniff_image,
+)
 from ..runtime.files import CURVES, HISTORY, REPORT, REPORT_PLOTS
 from .natural_sort import sort_naturally
 
 CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
 OWN_PLOTS = {HISTORY: (CURVES,), REPORT: REPORT_PLOTS}  # `catdog train .` must not learn what catdog drew
+NO_SUFFIX = "without suffix"
+TELLS_NOTHING = re.compile(
+    r"|\.|\.[0-9]+|\.(jpe?g|png|webp|gif|bmp|tiff?)[^a-z0-9].*"
+)  # .jpg?w=300, frame.12
+SHOWN = 12  # suffixes in a sentence
+
+Follow = Callable[[str], str | None]  # a linked folder or image: why it must not be followed
 
 
 @dataclass
 class Listing:
-    """What a folder holds, by name; `ignored` says why and how often."""
+    """What a folder holds, by name; `ignored` says why, or with which suffix, and how often."""
 
     path: str
     folders: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)  # what is called like one
-    unusable: dict[str, str] = field(default_factory=dict)  # of them: what each is instead of a file
-    ignored: Counter[str] = field(default_factory=Counter)
+    images: list[str] = field(default_factory=list)  # what is called like one, or is one
+    unread: list[str] = field(default_factory=list)  # pictures of a kind that this installation does not read
+    links: set[str] = field(default_factory=set)  # of the folders and images
+    unusable: dict[str, str] = field(default_factory=dict)  # of the images: what each is instead of a file
+    ignored: Counter[str] = field(default_factory=Counter)  # neither folders nor pictures
     error: OSError | None = None  # the folder cannot be opened
+    linked: bool = False  # reached through a link below the top
 
 
-def walk_folder(top: str) -> Iterator[Listing]:
-    """Yield what a folder holds, then what each folder under it holds; a folder met again is empty."""
-    waiting, seen = [top], set()
+def walk_folder(top: str, follow: Follow = lambda path: None) -> Iterator[Listing]:
+    """Yield what a folder holds, then what each folder under it holds; a folder met again is empty.
+
+    `follow` may refuse linked folders: they are counted under the reason that it gives.
+    """
+    waiting, seen = [(top, False)], set()
     while waiting:
-        path = waiting.pop()
+        path, linked = waiting.pop()
         try:
             status = os.stat(path)  # noqa: PTH116
         except OSError as error:
@@ -44,7 +66,14 @@ def walk_folder(top: str) -> Iterator[Listing]:
             continue
         seen.add(identity)
         listing = list_folder(path)
-        waiting += [os.path.join(path, name) for name in reversed(listing.folders)]  # noqa: PTH118
+        listing.linked = linked
+        for name in reversed(listing.folders):
+            below = os.path.join(path, name)  # noqa: PTH118
+            reason = follow(below) if name in listing.links else None
+            if reason is None:
+                waiting.append((below, linked or name in listing.links))
+            else:
+                listing.ignored[reason] += 1
         yield listing
 
 
@@ -69,22 +98,63 @@ def list_folder(path: str) -> Listing:
 
 def _sort_in(entry: os.DirEntry[str], found: Listing) -> None:
     name = entry.name
-    is_image = os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
-    problem = None
     if name.startswith(".") or name.lower() in CLUTTER:
         found.ignored["hidden"] += 1
         return
+    problem = None
     try:
+        if entry.is_symlink():
+            found.links.add(name)
         if entry.is_dir():
             found.folders.append(name)
             return
-        if is_image and not entry.is_file():
+        if not entry.is_file():
             problem = "broken links" if entry.is_symlink() else "pipes and devices"
     except OSError:  # a link to itself, or to where nobody may look
         problem = "broken links"
-    if is_image:
+    suffix = image_suffix(name)
+    if is_readable(suffix) or (problem is None and _is_image_inside(entry.path, suffix)):
         found.images.append(name)
         if problem:
             found.unusable[name] = problem
+    elif is_picture(suffix):
+        found.unread.append(name)
     else:
-        found.ignored[problem or "other"] += 1
+        found.ignored[problem or (suffix if suffix.strip(".") else NO_SUFFIX)] += 1
+
+
+def _is_image_inside(path: str, suffix: str) -> bool:
+    """Say whether a file whose name tells nothing begins as an image that is read."""
+    if not TELLS_NOTHING.fullmatch(suffix):
+        return False
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half the cost of Path.open
+            kind = sniff_image(file.read(SNIFF_BYTES))
+    except OSError:
+        return False
+    return kind is not None and (kind != "HEIF" or missing_extra(".heic") is None)
+
+
+def count_unread(listing: Listing) -> Counter[str]:
+    """Return how many pictures of a folder are of a kind that is not read, by suffix."""
+    return Counter(map(image_suffix, listing.unread))
+
+
+def describe_ignored(ignored: Mapping[str, int]) -> str:
+    """Return what was not read and what would read it: "6 .heic (install catdog[heic]), 2 .txt".
+
+    Args:
+        ignored: how many, by suffix or by what they are instead; the empty text for none.
+    """
+    counts = {why: count for why, count in ignored.items() if count}
+    order = sorted(counts, key=lambda why: (not is_picture(why), not why.startswith("."), -counts[why], why))
+    shown = [f"{counts[why]:,} {why}{_advise(why)}" for why in order[:SHOWN]]
+    rest = sum(counts[why] for why in order[SHOWN:])
+    return ", ".join(shown + ([f"{rest:,} of {len(order) - SHOWN} other kinds"] if rest else []))
+
+
+def _advise(suffix: str) -> str:
+    if not is_picture(suffix) or is_readable(suffix):
+        return ""
+    extra = missing_extra(suffix)
+    return f" (install catdog[{extra}])" if extra else " (pictures of a kind that is not read)"

@@ -12,13 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from ..runtime.files import expand_home
-from .dataset import Dataset, Split, class_counts, classes_present, match_classes, relabel
+from .class_names import find_alike
+from .dataset import Dataset, class_counts, classes_present, match_classes, relabel
 from .digests import find_leaks
 from .folders import EXPECTED, walk_folders
+from .image_files import describe_ignored, list_folder, walk_folder
+from .label_tables import find_label_table
+from .location import open_data
+from .manifests import manifest_root, read_manifest
 from .prepared import is_prepared, open_prepared
 
-__all__ = ["Dataset", "Split", "find_leaks", "match_classes", "read_exclude_list", "scan_dataset"]
+__all__ = [
+    *("Dataset", "Split", "data_root", "describe_scan", "find_leaks", "match_classes"),
+    *("read_exclude_list", "scan_dataset"),
+]
 
 
 def scan_dataset(
@@ -29,10 +36,12 @@ def scan_dataset(
 ) -> Dataset:
     """Find the pictures of DATA, their labels and their splits.
 
-    `root` is a folder with train/ and val/ (or valid/, validation/; and maybe test/), each holding a folder
-    per class; or one folder per class, which gives the single split "all"; or a manifest from `catdog data
-    split`; or a folder that `catdog data prepare` wrote. Pictures may lie in sub-folders of a class folder.
-    Hidden and other files are counted in `left_aside`; links are followed, a folder once a class.
+    `root` is a folder with train/ and val/ (by any usual name, in any case; and maybe test/), each holding a
+    folder per class; or one folder per class, which gives the single split "all"; or a folder of images
+    beside a table of their labels; or a manifest, such as `catdog data split` writes; or a folder that
+    `catdog data prepare` wrote; or a .zip or .tar archive of these, or its http(s) address. Pictures may lie
+    in sub-folders of a class folder. All other files are counted in `ignored`; links are followed, a folder
+    once a class, where they do not lead to pictures of other classes.
     `class_names` matches labels to a checkpoint's classes by name instead of taking the folders' own.
     `exclude` is paths (relative to root, or absolute) or a file of them, to be ignored.
     `leaks` looks for the same picture in two splits, which reads the files whose sizes collide.
@@ -79,18 +88,50 @@ def read_exclude_list(path: str | Path) -> list[str]:
 
 def _read(root: str | Path) -> tuple[Dataset, list[str]]:
     """Return what lies at `root`, in whichever of the accepted forms, and the problems met."""
-    path = Path(expand_home(root))
+    path, notes = open_data(root)
     try:
         exists = bool(str(root)) and path.exists()
     except OSError as error:
         raise DataError(f"Cannot open the data folder {str(root)!r} ({error.strerror}).") from error
     if not exists:
         raise DataError(f"The data folder {str(root)!r} does not exist: check the path.")
-    if path.is_file():
-        from .splits import read_split  # here, for splits builds on this module's kin
+    dataset, problems = _read_form(path)
+    dataset.notes = [*notes, *dataset.notes]
+    return dataset, problems
 
-        return read_split(path), []
-    return (open_prepared(path), []) if is_prepared(path) else walk_folders(path)
+
+def _read_form(path: Path) -> tuple[Dataset, list[str]]:
+    if path.is_file():
+        return read_manifest(path), []
+    if is_prepared(path):
+        return open_prepared(path), []
+    table = find_label_table(path)
+    if table is None:
+        return walk_folders(path)
+    dataset = read_manifest(table)
+    count = sum(len(listing.images) for listing in walk_folder(str(path)))
+    dataset.ignored = {f"pictures that {table.name!r} does not list": max(0, count - len(dataset))}
+    dataset.notes = [
+        f"{str(path)!r} has no class folders: labels are read from {table.name!r}.",
+        *dataset.notes,
+    ]
+    return dataset, []
+
+
+def data_root(data: str | Path) -> Path:
+    """Return the folder that the paths of DATA, of whatever form, count from.
+
+    Raises:
+        DataError: an archive or an address cannot be used.
+    """
+    path = open_data(data)[0]
+    return path if os.path.isdir(path) else manifest_root(path)  # noqa: PTH112
+
+
+def describe_scan(dataset: Dataset) -> list[str]:
+    """Return sentences on how DATA was understood and what in it was ignored."""
+    ignored = describe_ignored(dataset.ignored)
+    return [*dataset.notes, *([f"Ignored: {ignored}"] if ignored else [])]
 
 
 def _leave_out(dataset: Dataset, exclude: Iterable[str] | str | Path | None) -> Dataset:
@@ -113,8 +154,8 @@ def _leave_out(dataset: Dataset, exclude: Iterable[str] | str | Path | None) -> 
             f"{len(wanted) - len(met)} of {len(wanted)} excluded pictures are not in the data: give paths "
             f"from {str(dataset.root)!r} on, or absolute ones."
         )
-    left_aside = {**dataset.left_aside, "excluded": len(met)}
-    return dataclasses.replace(dataset, splits=splits, warnings=warnings, left_aside=left_aside)
+    ignored = {**dataset.ignored, "excluded": len(met)}
+    return dataclasses.replace(dataset, splits=splits, warnings=warnings, ignored=ignored)
 
 
 def _settle_classes(dataset: Dataset) -> tuple[Dataset, list[str]]:
@@ -137,10 +178,12 @@ def _compare_with_train(dataset: Dataset) -> list[str]:
     if "train" not in dataset.splits:
         return []
     in_train, problems = class_counts(dataset, "train"), []
+    alike = {name for group in find_alike(dataset.class_names) for name in group}  # said already
     for split in dataset.splits:
         counts = class_counts(dataset, split)
         lacking = np.array(dataset.class_names, dtype=object)[(in_train == 0) & (counts > 0)]
-        if len(lacking):
+        lacking = [name for name in lacking if name not in alike]
+        if lacking:
             names = ", ".join(repr(name) for name in lacking)
             problems.append(f"{split} holds {names}, without pictures in train: add some, or remove it.")
     return problems
@@ -149,7 +192,7 @@ def _compare_with_train(dataset: Dataset) -> list[str]:
 def _one_class(root: Path, name: str) -> str:
     inner = root / name
     hint = ""
-    if inner.is_dir() and sum(entry.is_dir() for entry in inner.iterdir()) > 1:
+    if len(list_folder(str(inner)).folders) > 1:
         hint = f" Or is {str(inner)!r} the data folder?"
     return f"{str(root)!r} has pictures of one class only, {name!r}: at least two classes are needed.{hint}"
 

@@ -13,7 +13,7 @@ from ..models.tasks import Task
 from ..runs.category_names import tell_apart
 from ..runtime.progress import OnProgress
 from .collect_logits import SplitLogits, collect_logits
-from .eval_split import choose_images, image_path
+from .eval_split import TOO_GOOD, choose_images, count_trained_on, image_path
 from .intervals import wilson_interval
 from .metrics import compare_metrics, quick_metrics
 from .result import Comparison
@@ -37,6 +37,10 @@ def compare_predictors(
     dataset, split = choose_images(data, list(checkpoints), names, split, log, exclude)
     _refuse_unknown(dataset, predictors, checkpoints)
     log(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
+    trained_on = [count_trained_on(dataset, [path]) for path in checkpoints]
+    for number, path in zip(trained_on, checkpoints, strict=True):
+        if number:
+            log(f"Warning: {path!r} trained on {number:,} of these {len(dataset):,} pictures: {TOO_GOOD}")
     found = [collect_logits(predictor, dataset, split, log, on_progress) for predictor in predictors]
     task = predictors[0].task
     both = sorted(set(found[0].indices).intersection(found[1].indices))
@@ -49,6 +53,8 @@ def compare_predictors(
         second=checkpoints[1],
         data=data,
         split=split,
+        num_trained_on_a=trained_on[0],
+        num_trained_on_b=trained_on[1],
         **measured,
         **_describe_each(scores, labels, measured, task),
         num_unreadable=len(unreadable),

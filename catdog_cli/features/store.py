@@ -13,20 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 from filelock import FileLock
+
+from ..data.sources.unpacked import clear_unpacked
+from ..runtime.files import cache_root
 
 KEY_BYTES = 16
 RESIDENT_BYTES = 32 * 2**20
 AROUND_BYTES = 2**16  # the system maps that much around each place that is read
 REWRITTEN = ("rows.new", "keys.new")  # while a store loses rows
 STORE_NAME = "[0-9a-f]" * 24 + "-*"  # a prefix's key and a view; whatever else lies there is not ours
-
-
-def cache_root() -> Path:
-    """Return the folder of all stores: $CATDOG_CACHE, else catdog's folder in the user's cache."""
-    return Path(os.environ.get("CATDOG_CACHE") or platformdirs.user_cache_dir("catdog", appauthor=False))
 
 
 class Store:
@@ -250,8 +247,8 @@ def make_room(needed_bytes: int, limit_bytes: float, keep: set[Path]) -> float:
 
 
 def clear_cache() -> int:
-    """Delete every store and return the number of bytes freed."""
+    """Delete every store, and what archives were unpacked to; return the number of bytes freed."""
     stores = list_stores()
     for store in stores:
         _delete(store["path"])
-    return sum(store["bytes"] for store in stores)
+    return sum(store["bytes"] for store in stores) + clear_unpacked()

@@ -6,9 +6,9 @@ Nothing is ever gathered but the names of one folder, which have to be sorted: a
 memory than a hundred. Names are kept as the system gives them, undecodable bytes included.
 """
 
-import csv
 import fnmatch
 import functools
+import io
 import os
 import re
 import stat
@@ -21,15 +21,18 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..data.image_files import walk_folder
+from ..data.manifests import iterate_listed
 from ..data.natural_sort import sort_naturally
 from ..data.prepared import is_prepared, open_prepared
-from ..errors import DataError, quote
+from ..data.tables import START_BYTES, TABLE_SUFFIXES, find_encoding
+from ..errors import DataError
 from ..images.read import ImageError
 from ..runtime.files import expand_home
 from .streams import STDIN, ImageBytes, PeekedStream, is_stream
 from .urls import fetch_image, find_file, is_address, is_file_address
 
-LIST_SUFFIXES = (".txt", ".csv")
+LIST_SUFFIXES = (".txt", *TABLE_SUFFIXES)
+UTF8_MARK = b"\xef\xbb\xbf"
 READ_BYTES = 1 << 16
 
 
@@ -257,26 +260,28 @@ def _decode_lines(lines: list[bytes], end: bytes) -> Iterator[str]:
 
 
 def _read_list(path: str) -> Iterator[str]:
-    """Yield the paths in a .txt or .csv file; relative ones count from the working directory, as on stdin."""
+    """Yield the paths in a list: those of a table as `read_manifest` means them; relative ones in a .txt file
+    count from the working directory, as on stdin."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             raise DataError(f"The list {path!r} is not a regular file: give one, or use - for stdin.")
-        if path.lower().endswith(".txt"):
-            with Path(path).open("rb") as file:
-                yield from read_lines(file)
+        if path.lower().endswith(TABLE_SUFFIXES):
+            yield from iterate_listed(path)
             return
-        with Path(path).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            yield from _read_table(path, file)
-    except (OSError, csv.Error) as error:
+        with Path(path).open("rb") as file:
+            yield from _read_text(file)
+    except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"Cannot read the list {path!r} ({reason}): check it.") from error
 
 
-def _read_table(path: str, file: IO[str]) -> Iterator[str]:
-    rows = csv.reader(file)
-    header = next(rows, [])
-    if "path" not in header:
-        shown = ", ".join(map(quote, header[:8])) or "nothing"
-        raise DataError(f"The list {path!r} has no column 'path' (its first line holds {shown}): add one.")
-    column = header.index("path")
-    yield from (row[column] for row in rows if len(row) > column and row[column])
+def _read_text(file: IO[bytes]) -> Iterator[str]:
+    """Yield the lines of a text in any usual encoding; one of UTF-8 may hold names that cannot be decoded."""
+    start = file.read(START_BYTES)
+    encoding = find_encoding(start)
+    file.seek(len(UTF8_MARK) if encoding == "utf-8-sig" else 0)
+    if encoding.startswith("utf-8"):
+        yield from read_lines(file)
+    else:
+        lines = io.TextIOWrapper(file, encoding)
+        yield from (line.rstrip("\r\n") for line in lines if line.strip())

@@ -6,15 +6,12 @@ import time
 import urllib.parse
 
 from ..images.read import ImageError
-from ..runtime.http import OversizeError, find_reason, open_url, read_blocks
+from ..runtime.http import OversizeError, find_reason, is_address, open_url, read_blocks
+
+__all__ = ["fetch_image", "find_file", "is_address", "is_file_address"]
 
 MAX_IMAGE_BYTES = 50_000_000
 MAX_SECONDS = 20.0
-
-
-def is_address(text: str) -> bool:
-    """Say whether `text` is an http(s) address rather than a path."""
-    return text.lower().startswith(("http://", "https://"))
 
 
 def is_file_address(text: str) -> bool:

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..data.dataset import Dataset
-from ..data.splits import read_keys, read_split, write_split
+from ..data.location import FROM_RUN, RUN_SETTINGS, describe_place, find_data
+from ..data.manifests import RUN_SPLIT, read_keys, read_split, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
 from ..models.file_kinds import describe_folder
+from ..models.zoo.registry import check_arch
 from ..runtime.files import CURVES, HISTORY, expand_home, read_text, sweep, write_atomic
 from ..settings import TrainSettings
 from .lock import locked
 
 BEST, LAST = "best.pt", "last.pt"
-SETTINGS, SPLIT, REPORTS = "settings.json", "split.csv", "reports"
+SETTINGS, SPLIT, REPORTS = RUN_SETTINGS, RUN_SPLIT, "reports"
 MLFLOW_NOTE, MLFLOW_PENDING, TENSORBOARD = "mlflow.json", "mlflow-pending.jsonl", "tensorboard"
 
 
@@ -69,13 +71,13 @@ class RunDirectory:
 
     @classmethod
     def reserve(cls, parent: Path, arch: str) -> "RunDirectory":
-        """Create parent/ARCH-N, N above the highest number there: two that start at once get two.
+        """Create parent/ARCH-N, N above those of the runs there: two that start at once get two.
 
         Raises:
             CatdogError: it cannot be created.
         """
         newest = newest_run(parent)
-        first = _trailing_number(newest) + 1 if newest else 1
+        first = _run_number(newest) + 1 if newest else 1
         create_folder(parent)
         for number in itertools.count(first):
             path = parent / f"{arch}-{number}"
@@ -127,7 +129,8 @@ class RunDirectory:
 
     def write_settings(self, settings: TrainSettings) -> None:
         """Write settings.json, for people to read; a resume takes last.pt's as soon as there is one."""
-        write_run_file(self.settings, (json.dumps(settings.to_dict(), indent=1) + "\n").encode())
+        values = {**settings.to_dict(), **describe_place(settings.data, self.path)}
+        write_run_file(self.settings, (json.dumps(values, indent=1) + "\n").encode())
 
     def read_settings(self) -> TrainSettings:
         """Return the settings that the run was started with.
@@ -136,7 +139,10 @@ class RunDirectory:
             CheckpointError: they cannot be read.
         """
         try:
-            return TrainSettings.from_dict(json.loads(read_text(self.settings)))
+            values = json.loads(read_text(self.settings))
+            if isinstance(values, dict):
+                values.pop(FROM_RUN, None)
+            return TrainSettings.from_dict(values)
         except (OSError, ValueError, TypeError, RecursionError, SettingsError) as error:
             raise CheckpointError(
                 f"Cannot read {str(self.settings)!r} ({str(error)[:300]}): restore it from a copy, or start "
@@ -149,7 +155,11 @@ class RunDirectory:
 
     def read_split(self, root: Path) -> Dataset:
         """Return the run's own images below `root`, whether or not they are still there."""
-        return read_split(self.split, root, check_files=False)
+        return read_split(self.split, root)
+
+    def find_data(self, data: str) -> str:
+        """Return where the run's data is now: where it was, or where it moved to together with the run."""
+        return find_data(data, self.path)
 
     def read_keys(self) -> dict[str, str]:
         """Return the digest of each of the run's images by path; {} where there is no split.csv."""
@@ -216,14 +226,21 @@ def find_checkpoint(path: str | Path, name: str = BEST) -> Path:
 
 
 def newest_run(folder: Path) -> Path | None:
-    """Return the run directory in `folder` whose trailing number is highest, by number, not by text."""
-    runs = [run for run in folder.glob("*") if run.is_dir() and re.search(r"\d+$", run.name)]
-    return max(runs, key=_trailing_number, default=None)
+    """Return the run directory in `folder` whose number is highest, by number, not by text."""
+    numbers = {run: number for run in folder.glob("*") if run.is_dir() and (number := _run_number(run))}
+    return max(numbers, key=numbers.__getitem__, default=None)
 
 
-def _trailing_number(path: Path) -> int:
-    found = re.search(r"\d+$", path.name)
-    return int(found.group()) if found else 0
+def _run_number(path: Path) -> int:
+    """Return N of a directory called ARCH-N, 0 of others: `backup-20261125` does not count runs."""
+    found = re.fullmatch(r"(.+)-([0-9]+)", path.name)
+    if found is None:
+        return 0
+    try:
+        check_arch(found[1])
+    except SettingsError:
+        return 0
+    return int(found[2])
 
 
 def create_folder(folder: Path) -> None:

@@ -19,6 +19,13 @@ MAX_TEXT_BYTES = 16_000_000
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` calls a file that is not whole yet
 
 
+def cache_root() -> Path:
+    """Return the folder of all that can be made again: $CATDOG_CACHE, else catdog's in the user's cache."""
+    import platformdirs
+
+    return Path(os.environ.get("CATDOG_CACHE") or platformdirs.user_cache_dir("catdog", appauthor=False))
+
+
 @contextlib.contextmanager
 def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     """Yield a hidden name beside `path` to write to; at the end of the block it is renamed to `path`.

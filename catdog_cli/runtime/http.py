@@ -18,6 +18,11 @@ class OversizeError(Exception):
     """A server sends more bytes than it may."""
 
 
+def is_address(text: str) -> bool:
+    """Say whether `text` is an http(s) address rather than a path."""
+    return text.lower().startswith(("http://", "https://"))
+
+
 @contextlib.contextmanager
 def open_url(
     url: str, timeout_s: float, headers: Mapping[str, str] = {}

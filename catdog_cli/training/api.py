@@ -8,9 +8,8 @@ from typing import Literal
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
 from ..runtime.progress import report_progress
-from .events import Event, Listener, Warned, broadcast
+from .events import Event, Listener, Warned, broadcast, report_steps
 from .loop import fit
-from .progress import follow_steps
 from .reports import ReportWriter
 from .result import RunResult
 from .run import Changes, open_run, reopen_run
@@ -166,4 +165,4 @@ def _listen(
             say(f"Warning: {event.text}")
 
     with report_progress(None, progress) as report:
-        yield broadcast(ReportWriter(say), warn, follow_steps(report), *listeners)
+        yield broadcast(ReportWriter(say), warn, report_steps(report), *listeners)

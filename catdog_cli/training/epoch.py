@@ -14,7 +14,7 @@ from ..models.inference_form.inference_form import InferenceForm
 from ..models.tasks import Task
 from ..runtime.distributed import processes
 from ..runtime.seeds import generator_of
-from .checkpointing import RunState, better
+from .checkpointing import RunState, better, has_failed
 from .hooks import check_logits
 from .phase_run import PhaseRun
 
@@ -97,8 +97,10 @@ def _evaluate_share(
     return parts, list(run.val_source.chosen.bad.values())
 
 
-def measure(run: PhaseRun, state: RunState) -> dict[str, float]:
+def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, float]:
     """Evaluate, with averaged weights where there are any, and keep the weights if they are the best.
+
+    An epoch that has failed, its loss far above that of guessing, is never the best.
 
     Raises:
         CatdogError: the logits are not finite.
@@ -107,21 +109,21 @@ def measure(run: PhaseRun, state: RunState) -> dict[str, float]:
     with run.average.applied() if run.average is not None else contextlib.nullcontext():
         logits, labels = evaluate(run)
         check_logits(run, logits)
-        metrics = processes().from_main(lambda: _score(run.task, logits, labels, monitor))
+        monitors = {monitor, state.monitor}
+        metrics = processes().from_main(lambda: _score(run.task, logits, labels, monitors))
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
-        improved = better(row, progress.phase_best, monitor, run.phase.min_delta)
+        failed = has_failed(train_loss, metrics["val_loss"], logits.shape[1])
+        improved = not failed and better(row, progress.phase_best, monitor, run.phase.min_delta)
         progress.patience = 0 if improved else progress.patience + 1
-        state.note_best(row, monitor, improved)
+        state.note_best(row, improved)
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy(), run.task)
     return metrics
 
 
-def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitor: str) -> dict[str, float]:
+def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitors: set[str]) -> dict[str, float]:
     probabilities = task.activate(logits).numpy()
-    metrics = {
-        f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy(), task).items()
-    }
-    if f"val_{monitor}" not in metrics:
-        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy(), task)
-    return metrics
+    metrics = quick_metrics(probabilities, labels.numpy(), task)
+    for name in sorted(monitors - metrics.keys()):
+        metrics[name] = monitor_value(name, probabilities, labels.numpy(), task)
+    return {f"val_{name}": value for name, value in metrics.items()}

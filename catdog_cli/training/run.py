@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.dataset import Dataset, match_classes
+from ..data.location import absolute_data
 from ..data.scan import scan_dataset
 from ..data.splits import split_dataset
 from ..errors import CheckpointError, SettingsError
@@ -68,6 +69,7 @@ def resume(
 def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> Iterator[Setup]:
     """Yield what a new run trains with, and hold its directory for the time of the block."""
     on_main = processes().from_main
+    settings = dataclasses.replace(settings, data=absolute_data(settings.data))
     processes().gather(lambda: check_settings(settings))
     dataset = on_main(lambda: _look_first(settings, directory, listener))
     setup = prepare_run(settings, dataset, None, listener)
@@ -169,6 +171,7 @@ def _restart(directory: RunDirectory, changes: Changes, listener: Listener) -> S
     on_main = processes().from_main
     settings = apply_changes(on_main(directory.read_settings), changes, phase=0, epochs_done=0)
     listener(RunRestarted(directory.path))
+    settings = _follow_data(settings, directory, listener)
     processes().gather(lambda: check_settings(settings))
     dataset, found = on_main(lambda: own_split(settings, directory))
     setup = prepare_run(settings, dataset, None, listener)
@@ -191,6 +194,7 @@ def _reopen(
     old = _old_settings(content, checkpoint)
     settings = apply_changes(old, changes, progress.phase, progress.epoch)
     listener(RunResumed(checkpoint, old, settings, progress))
+    settings = _follow_data(settings, directory, listener)
     class_names = sorted(content["class_to_idx"], key=content["class_to_idx"].__getitem__)
     dataset, found = on_main(lambda: own_split(settings, directory))
     dataset = match_classes(dataset, class_names)
@@ -206,6 +210,14 @@ def _reopen(
     on_main(lambda: directory.write_settings(settings))
     listener(RunStarted(setup, directory.path))
     return setup
+
+
+def _follow_data(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> TrainSettings:
+    """Return the settings with where the data is now, which may have moved together with the run."""
+    found = processes().from_main(lambda: directory.find_data(settings.data))
+    if found != settings.data:
+        listener(Warned(f"The data of this run has moved with it, from {settings.data!r} to {found!r}."))
+    return dataclasses.replace(settings, data=absolute_data(found))
 
 
 def _known_size(content: dict[str, Any], settings: TrainSettings) -> int:

@@ -28,7 +28,7 @@ from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
 from ..settings import InputSpec, Phase, TrainSettings
 from ..settings_rules import check_combinations
-from .events import Listener, MemoryRanOut, ignore
+from .events import Listener, MemoryRanOut, Warned, ignore
 from .optimizers import WeightAverage, build_optimizer
 from .phase_run import PhaseRun
 
@@ -90,7 +90,7 @@ def prepare_run(
     processes().gather(lambda: _check_here(dataset))
     contents, digest = processes().from_main(lambda: _read_contents(dataset))
 
-    def shrunk(work: str) -> Callable[[int], None]:
+    def note_shrink(work: str) -> Callable[[int], None]:
         return lambda size: listener(MemoryRanOut(work, size))
 
     sets = {name: image_set(Images(dataset, name, spec), keys) for name, keys in contents.items()}
@@ -103,10 +103,8 @@ def prepare_run(
         dtype,
         sets,
         digest,
-        micro_batch=MicroBatch(
-            settings.micro_batch_size, lambda size: listener(MemoryRanOut("training", size))
-        ),
-        forward_batch=MicroBatch(0, lambda size: listener(MemoryRanOut("looking at pictures", size))),
+        micro_batch=MicroBatch(settings.micro_batch_size, note_shrink("training")),
+        forward_batch=MicroBatch(0, note_shrink("looking at pictures")),
         contents=contents,
     )
 
@@ -183,7 +181,7 @@ def open_phase(
     )
 
 
-def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
+def fit_norm(setup: Setup, source: KeptFeatures | FreshImages, listener: Listener) -> None:
     """Give the head the mean and standard deviation of the training features, from at most NORM_PICTURES.
 
     The choice comes from the seed, the view is the plain one: cached and uncached runs get the same.
@@ -204,14 +202,20 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
             parts += part
         parts.sort(key=lambda part: part[0])  # as one process would see them
         features = torch.cat([outputs for _, outputs in parts])
-    setup.classifier.head.norm.fit(features.float().to(setup.device))
+    if setup.classifier.head.norm.fit(features.float().to(setup.device)):
+        listener(
+            Warned(
+                f"At {setup.spec.size} px most features of {setup.settings.arch} are the same for every "
+                f"picture: little can be learnt from them. Give a larger --image-size."
+            )
+        )
 
 
 def _norm_features(
-    source: FreshImages, places: list[int]
+    source: FreshImages, wanted: list[int]
 ) -> tuple[list[tuple[int, torch.Tensor]], list[CorruptImage]]:
-    """Return (first place, features) of this process's batches, and the unreadable pictures."""
-    mine = [place for chunk in processes().chunks(places, source.prefix.batch) for place in chunk]
+    """Return (first index, features) of this process's batches, and the unreadable pictures."""
+    mine = [index for chunk in processes().chunks(wanted, source.prefix.batch) for index in chunk]
     parts, found = [], []
     for indices, outputs, bad in run_prefix(source.prefix, source.chosen, mine, View()):
         found += bad

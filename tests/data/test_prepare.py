@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from catdog_cli.data import prepare
+from catdog_cli.data.manifests import write_split
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.scan import scan_dataset
-from catdog_cli.data.splits import fingerprint, split_dataset, write_split
+from catdog_cli.data.splits import fingerprint, split_dataset
 from catdog_cli.errors import DataError, SettingsError
 from catdog_cli.images.transforms import load_image
 from catdog_cli.settings import InputSpec

@@ -69,7 +69,7 @@ def test_train_and_val_folders(pets):
     assert dataset.splits["val"].paths[6] == "val/dogs/0.png"
     assert dataset.source("val", 6) == pets / "val/dogs/0.png"
     assert dataset.warnings == []
-    assert dataset.left_aside == {}
+    assert dataset.ignored == {}
 
 
 def test_one_folder_per_class_sorted_naturally(tmp_path):
@@ -105,7 +105,7 @@ def test_every_suffix_in_any_case_and_the_rest_is_counted(tmp_path):
     (tmp_path / "y" / "a.jpg").write_bytes(b"1")
     dataset = scan_dataset(tmp_path)
     assert dataset.splits["all"].paths == [f"x/{name}" for name in names] + ["y/a.jpg"]
-    assert dataset.left_aside == {"hidden": 5, "other": 2}
+    assert dataset.ignored == {"hidden": 5, ".txt": 1, "without suffix": 1}
 
 
 def test_plots_of_runs_and_reports_are_no_pictures(tmp_path):
@@ -120,7 +120,7 @@ def test_plots_of_runs_and_reports_are_no_pictures(tmp_path):
     dataset = scan_dataset(root)
     assert dataset.class_names == ["cats", "dogs"]
     assert len(dataset) == 5
-    assert dataset.left_aside["plots of catdog"] == 2
+    assert dataset.ignored["plots of catdog"] == 2
 
 
 def test_odd_names_survive(tmp_path):
@@ -144,7 +144,7 @@ def test_links_are_followed_and_loops_end(tmp_path):
     (tmp_path / "data/b/gone.png").symlink_to(tmp_path / "nowhere.png")
     dataset = scan_dataset(tmp_path / "data")
     assert dataset.splits["all"].paths == ["a/0.png", "b/far/0.png", "b/far/1.png", "b/sub/0.png"]
-    assert dataset.left_aside == {"repeated folders": 2, "broken links": 1}
+    assert dataset.ignored == {"repeated folders": 2, "broken links": 1}
 
 
 def test_a_folder_that_cannot_be_opened_is_named(pets, monkeypatch):
@@ -218,15 +218,15 @@ def test_a_class_unknown_to_the_checkpoint_is_refused(tmp_path):
         scan_dataset(tmp_path, ["cats", "dogs"])
 
 
-def test_excluded_pictures_are_left_aside(pets, tmp_path):
+def test_excluded_pictures_are_ignored(pets, tmp_path):
     absolute = str(pets / "val/cats/0.png")
     dataset = scan_dataset(pets, exclude=["train/cats/0.png", absolute, "train/cats/none.png"])
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 23, "val": 11}
-    assert dataset.left_aside == {"excluded": 2}
+    assert dataset.ignored == {"excluded": 2}
     (warning,) = dataset.warnings
     assert warning.startswith("1 of 3 excluded pictures are not in the data: give paths from '")
     (tmp_path / "list.txt").write_text('train/cats/0.png\r\n"val/cats/0.png"\n\n')
-    assert scan_dataset(pets, exclude=tmp_path / "list.txt").left_aside == {"excluded": 2}
+    assert scan_dataset(pets, exclude=tmp_path / "list.txt").ignored == {"excluded": 2}
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "Cannot read"), ('"x', "damaged quoted line")])

@@ -1,6 +1,5 @@
 """Splits: drawn by content, stable when pictures come, every class on both sides; manifests round-trip."""
 
-import os
 import shutil
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 
 from catdog_cli.data.dataset import Dataset, Split
 from catdog_cli.data.scan import scan_dataset
-from catdog_cli.data.splits import fingerprint, read_split, split_dataset, write_split
+from catdog_cli.data.splits import fingerprint, split_dataset
 from catdog_cli.errors import DataError
 from tests.conftest import draw_image, write_images
 
@@ -139,91 +138,6 @@ def test_what_cannot_be_split(tmp_path, counts, message):
     dataset = scan_dataset(write_bytes(tmp_path, counts))
     with pytest.raises(DataError, match=message):
         split_dataset(dataset)
-
-
-def test_a_manifest_round_trips_odd_names(tmp_path):
-    names = [
-        'quo"te,.jpg',
-        "new\nline.jpg",
-        "cr\r.jpg",
-        os.fsdecode(b"\xff\xe9.jpg"),
-        " spaces .jpg",
-        "ü😀.jpg",
-    ]
-    for folder in ("10", "2", "a,b"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-        for name in names:
-            (tmp_path / "data" / folder / name).write_bytes((folder + name).encode(errors="surrogateescape"))
-    dataset = split_dataset(scan_dataset(tmp_path / "data"), 0.5)
-    write_split(dataset, tmp_path / "run" / "split.csv")
-    again = read_split(tmp_path / "run" / "split.csv", tmp_path / "data")
-    assert again.class_names == dataset.class_names == ["2", "10", "a,b"]
-    assert list(again.splits) == list(dataset.splits)
-    for name, split in dataset.splits.items():
-        assert again.splits[name].paths == split.paths
-        assert again.splits[name].labels.tolist() == split.labels.tolist()
-    assert fingerprint(again) == fingerprint(dataset)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["split.csv"]
-
-
-@pytest.mark.parametrize("place", ["split.csv", "pets/split.csv", "far/away/split.csv"])
-def test_a_manifest_is_a_data_argument(pets, tmp_path, place):
-    dataset = scan_dataset(pets)
-    manifest = tmp_path / place
-    write_split(dataset, manifest, root=manifest.parent)
-    again = scan_dataset(manifest)
-    assert len(again) == 36
-    assert again.source("train", 0).samefile(dataset.source("train", 0))
-
-
-def test_a_manifest_takes_absolute_paths_and_no_split_column(pets, tmp_path):
-    rows = [f"{pets}/train/cats/0.png,cat", f"{pets}/train/dogs/0.png,dog"]
-    (tmp_path / "mine.csv").write_text("\ufeffpath,class\n" + "\n".join(rows), encoding="utf-8")
-    dataset = scan_dataset(tmp_path / "mine.csv")
-    assert dataset.class_names == ["cat", "dog"]
-    assert dataset.source("all", 1) == pets / "train/dogs/0.png"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "neither a data folder nor a manifest"),
-        ("path,label\na,b\n", "columns path,class,split"),
-        ("path,class,split\n", "lists no pictures"),
-        ("path,class,split\na.jpg,cat\n", "lacks a value in its picture 1"),
-        ("path,class,split\na.jpg,cat,train\na.jpg,cat,val\n", "lists 'a.jpg' twice"),
-        ("path,class,split\na.jpg,cat,dev\n", "has the split 'dev'"),
-        ("path,class,split\na.jpg,cat,train\n", "1 pictures .* do not exist under .* 'a.jpg'"),
-        ('path,class,split\n"a.jpg,cat,train\n', "is not a readable manifest"),
-    ],
-)
-def test_a_bad_manifest(tmp_path, text, message):
-    (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_split(tmp_path / "split.csv")
-
-
-def test_manifests_that_cannot_be_read_or_written(pets, tmp_path):
-    with pytest.raises(DataError, match=r"none.csv' cannot be read"):
-        read_split(tmp_path / "none.csv")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"Cannot write '.*split.csv'"):
-        write_split(scan_dataset(pets), tmp_path / "file" / "split.csv")
-
-
-def test_a_failed_write_leaves_the_old_manifest(pets, tmp_path, monkeypatch):
-    dataset = scan_dataset(pets)
-    write_split(dataset, tmp_path / "split.csv")
-    old = (tmp_path / "split.csv").read_bytes()
-
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match="No space left"):
-        write_split(dataset, tmp_path / "split.csv")
-    assert (tmp_path / "split.csv").read_bytes() == old
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pets", "split.csv"]
 
 
 def test_the_fingerprint_follows_content_label_name_and_split(pets):

@@ -89,6 +89,9 @@ def test_stdin_and_lists(place):
     (place / "list.txt").write_bytes(b"a.png\r\n\nb c.png\nlast\xe9.png")
     (place / "list.csv").write_bytes(b'\xef\xbb\xbfid,path\n1,"a\nb,c.png"\n2,d.png\n3,\n')
     assert expand("list.txt") == ["a.png", "b c.png", "last\udce9.png"]
+    (place / "marked.txt").write_text("a.png\nb.png", "utf-8-sig")
+    (place / "wide.TXT").write_text("a.png\r\n\r\nb.png\r\n", "utf-16")  # as PowerShell writes
+    assert expand("marked.txt") == expand("wide.TXT") == ["a.png", "b.png"]
     assert expand("list.csv") == ["a\nb,c.png", "d.png"]
     assert expand("-", "x.png", stdin=b"a.png\nb.png") == ["a.png", "b.png", "x.png"]
     assert expand("-", stdin=b"a\nb.png\0c.png\0") == ["a\nb.png", "c.png"]
@@ -99,11 +102,12 @@ def test_stdin_and_lists(place):
     [
         (
             "list.csv",
-            b"file,label\nx.png,1\n",
-            r"'list\.csv' has no column 'path' \(its first line holds 'file'",
+            b"colour,label\nx.png,1\n",
+            r"'list\.csv' has no column of paths \(its first line holds 'colour'",
         ),
-        ("list.csv", b"", r"'list\.csv' has no column 'path' \(its first line holds nothing\): add one"),
-        ("list.csv", b'path\n"' + b"x" * 200_000, r"Cannot read the list 'list\.csv' \(field larger"),
+        ("list.csv", b"", r"'list\.csv' has no column of paths \(its first line holds nothing\): name one"),
+        ("list.csv", b'path\n"' + b"x" * 200_000, r"'list\.csv' is not a readable manifest \(field larger"),
+        ("list.txt", b"\xff\xfea\0\x00\xd8", r"Cannot read the list 'list\.txt' \('utf-16-le' codec"),
         ("gone.txt", None, r"Cannot read the list 'gone\.txt' \(No such file"),
     ],
 )

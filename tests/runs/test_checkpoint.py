@@ -21,7 +21,7 @@ from catdog_cli.runs.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from catdog_cli.runs.directory import find_checkpoint, newest_run, write_run_file
+from catdog_cli.runs.directory import RunDirectory, find_checkpoint, newest_run, write_run_file
 from catdog_cli.settings import HeadSpec, InputSpec, TrainSettings
 from tests.conftest import one_thread
 
@@ -402,7 +402,8 @@ def test_the_folder_of_runs_suggests_the_newest(tmp_path):
 def test_the_newest_run_is_found_by_number(tmp_path):
     assert newest_run(tmp_path) is None
     assert newest_run(tmp_path / "missing") is None
-    for name in ("resnet18-2", "resnet18-10", "mobilenet_v2-9", "notes", "old-99x"):
+    for name in ("resnet18-2", "resnet18-10", "mobilenet_v2-9", "notes", "old-99x", "backup-20261125"):
         (tmp_path / name).mkdir()
     (tmp_path / "file-100").touch()
     assert newest_run(tmp_path) == tmp_path / "resnet18-10"
+    assert RunDirectory.reserve(tmp_path, "vgg11").path == tmp_path / "vgg11-11"

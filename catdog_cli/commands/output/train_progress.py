@@ -97,15 +97,16 @@ class TrainReport:
         self.log(f"Warning: the pictures have changed since the run started: {changes.describe()}; {end}")
 
     def on_setup(self, setup: Any, run_dir: Any) -> None:
+        from ...data.scan import describe_scan
+
         dataset = setup.dataset
         for split in ("train", "val"):
             counts = count_classes(dataset, split)
             shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
             more = f", and {len(counts) - 8} more classes" if len(counts) > 8 else ""
             self.log(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
-        aside = ", ".join(f"{count} {why}" for why, count in dataset.left_aside.items() if count)
-        if aside:
-            self.log(f"Left aside: {aside}")
+        for text in describe_scan(dataset):
+            self.log(text)
         precision = str(setup.dtype).removeprefix("torch.")
         self.log(
             f"{setup.settings.arch}, weights {setup.settings.weights}, {setup.spec.size} px, "
@@ -155,8 +156,7 @@ class TrainReport:
         if len(images) > 20:
             self.log(f"Skipped: {len(images) - 20} more.")
 
-    def on_solved(self, l2: float, picked: bool, num_features: int) -> None:
-        how = "found on held-out folds" if picked else "as given"
+    def on_solved(self, l2: float, how: str, num_features: int) -> None:
         self.log(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
 
     def on_batch(
@@ -194,7 +194,7 @@ class TrainReport:
         if best is not None:
             self.log(
                 f"Best: {best['phase_name']} epoch {best['epoch']}, validation accuracy "
-                f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f}; "
+                f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f} as trained; "
                 f"{result.seconds:.1f} s in all"
             )
             self.log(f"Checkpoint: {directory.best}")

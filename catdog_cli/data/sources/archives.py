@@ -35,7 +35,7 @@ def unpack_archive(
     max_files: int = MAX_FILES,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Unpack the regular files of a .zip or .tar.gz into `folder`.
+    """Unpack the regular files of a .zip or .tar, compressed or not, into `folder`.
 
     `report(files done, files in all)` is called after each file; 0 in all where the archive does not say.
 
@@ -45,7 +45,7 @@ def unpack_archive(
     """
     try:
         done_bytes = 0
-        for number, (name, size, file, total) in enumerate(_iterate(path), 1):
+        for number, (name, size, file, total) in enumerate(_iterate(path, max_files), 1):
             done_bytes += size
             if done_bytes > max_bytes or number > max_files:
                 limits = f"{max_bytes:,} bytes or {max_files:,} files"
@@ -88,7 +88,7 @@ class _Limited:
         return data
 
 
-def _iterate(path: Path) -> Iterator[tuple[str, int, IO[bytes], int]]:
+def _iterate(path: Path, max_files: int) -> Iterator[tuple[str, int, IO[bytes], int]]:
     """Yield (name, bytes, opened file, files in all) of every regular file."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -101,7 +101,7 @@ def _iterate(path: Path) -> Iterator[tuple[str, int, IO[bytes], int]]:
         return
     with tarfile.open(path, "r:*", tarinfo=_BoundedHeader) as archive:
         for number, member in enumerate(archive):
-            if number > 2 * MAX_FILES:  # folders, which are no files
+            if number > 2 * max_files:  # folders, which are no files
                 raise _refuse(path, member.name, "is one of too many")
             if member.isdir():
                 continue

@@ -8,13 +8,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...data.dataset import Dataset, Split
-from ...data.scan import scan_dataset
+from ...data.location import open_data
+from ...data.scan import data_root, scan_dataset
 from ...data.splits import split_dataset
 from ...errors import CatdogError, DataError
 from ...runs.directory import RunDirectory
@@ -60,7 +60,7 @@ def own_split(settings: TrainSettings, directory: RunDirectory) -> tuple[Dataset
     Raises:
         CatdogError: the data is not there; of train or val nothing is left.
     """
-    data = Path(settings.data)
+    data = open_data(settings.data)[0]
     if not data.exists():
         raise CatdogError(
             f"The data of this run, {settings.data!r}, no longer exists: if it has moved, say where: "
@@ -72,8 +72,7 @@ def own_split(settings: TrainSettings, directory: RunDirectory) -> tuple[Dataset
     if not directory.split.exists():
         scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
         return split_dataset(scanned, settings.val_fraction, settings.seed), DataChanges()
-    root = data if data.is_dir() else data.parent
-    listed = directory.read_split(root)
+    listed = directory.read_split(data_root(data))
     return _what_is_left(listed, scanned)
 
 

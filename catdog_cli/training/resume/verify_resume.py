@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.dataset import Dataset
+from ...data.location import absolute_data
 from ...data.scan import scan_dataset
 from ...data.splits import split_dataset
 from ...errors import CatdogError
@@ -107,7 +108,7 @@ def _shrink(settings: TrainSettings, folder: Path, pictures: int) -> tuple[Train
     return (
         dataclasses.replace(
             settings,
-            data=str(Path(settings.data).absolute()),
+            data=absolute_data(settings.data),
             weights=_absolute(settings.weights),
             exclude=str(exclude),
             phases=phases,

@@ -148,7 +148,7 @@ def test_an_exclude_list_is_read_back(pets, tmp_path):
     report = check_dataset(scan_dataset(pets))
     write_exclude_list(report, tmp_path / "list.txt")
     dataset = scan_dataset(pets, exclude=tmp_path / "list.txt")
-    assert dataset.left_aside["excluded"] == 4
+    assert dataset.ignored["excluded"] == 4
     assert len(dataset) == 36
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from catdog_cli.data.manifests import read_keys, write_split
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.scan import scan_dataset
-from catdog_cli.data.splits import read_keys, split_dataset, write_split
+from catdog_cli.data.splits import split_dataset
 from catdog_cli.errors import CatdogError, DataError
 
 from ...conftest import write_images

@@ -133,6 +133,22 @@ def test_finished_run_stays_as_it_is(run_dir):
     assert differences(straight, resume(run_dir)) == []
 
 
+def test_a_run_goes_on_from_any_folder_and_moves_with_its_data(few, tmp_path, monkeypatch):
+    shutil.copytree(few, tmp_path / "a" / "pets")
+    (tmp_path / "c").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    train(settings_for("pets"), "checkpoints/run")
+    monkeypatch.chdir(tmp_path / "c")
+    straight = resume("../a/checkpoints/run", epochs=3)
+    assert straight["settings"]["data"] == str(tmp_path / "a" / "pets")
+    (tmp_path / "a").rename(tmp_path / "b")
+    events = Events()
+    resume("../b/checkpoints/run", events, epochs=4)
+    (text,) = [facts["text"] for facts in events.of("warning")]
+    assert "has moved with it, from" in text
+    assert load("../b/checkpoints/run")["settings"]["data"] == str(tmp_path / "b" / "pets")
+
+
 def test_moved_data_is_found_where_it_is_said_to_be(few, tmp_path):
     data = shutil.copytree(few, tmp_path / "data")
     train(settings_for(data), tmp_path / "run")
