@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands.output.terminal import echo, echo_lines, printable
+from .commands.option_hints import explain_unknown
+from .commands.output.terminal import echo, echo_error, echo_lines, printable
 from .errors import CatdogError, InterruptedRunError
 from .runtime import startup
 
@@ -101,7 +102,7 @@ def root() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit 0 done, 1 a CatdogError, 2 wrong usage, 130 interrupted."""
+    """Run the command line: exit 0 done, 1 an error, 2 wrong usage, 130 interrupted."""
     startup.enable()
     if _needs_torch(sys.argv[1:]):
         startup.replace_process()
@@ -124,17 +125,14 @@ def run(arguments: list[str]) -> int:
         return 130
     except click.ClickException as error:
         if os.environ.get("RANK", "0") == "0":  # once, where a launcher started several of us
-            if not isinstance(error, click.exceptions.NoArgsIsHelpError):  # the help, whose lines are ours
-                # may hold a name from a folder: catdog predict *; click's types call the attribute final
-                vars(error)["message"] = printable(error.message)
-            error.show()
+            _show_usage_error(error, arguments)
         return error.exit_code
     except InterruptedRunError as error:
         echo_lines(str(error), err=True)
         return 130
     except CatdogError as error:
-        echo_lines(f"Error: {error}", err=True)
-        return 1
+        echo_error(str(error))
+        return error.exit_code
     except KeyboardInterrupt:
         echo("Interrupted.", err=True)
         return 130
@@ -145,8 +143,26 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if type(error).__name__ not in ("OutOfMemoryError", "MemoryError"):  # torch's: not imported here
             raise
-        echo(f"Error: {_out_of_memory(error)}", err=True)
+        echo_error(_out_of_memory(error))
         return 1
+
+
+def _show_usage_error(error: click.ClickException, arguments: list[str]) -> None:
+    """Print how a command is used and what is wrong, or its help where nothing was asked."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        echo_lines(context.get_usage(), err=True)
+        echo_lines(f"Try '{context.command_path} --help' for help.\n", err=True)
+    # a message may hold a name from a folder: catdog predict *
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        known = [name for option in context.command.params for name in (*option.opts, *option.secondary_opts)]
+        echo_error(printable(explain_unknown(error.option_name, [*known, "--help"], arguments)))
+    else:
+        vars(error)["message"] = printable(error.message)  # click's types call the attribute final
+        echo_error(error.format_message())
 
 
 def _refuse_launcher(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The errors that catdog raises on purpose; `cli` turns each into one sentence and exit code 1."""
+"""The errors that catdog raises on purpose; `cli` turns each into one sentence and its exit code."""
 
 import importlib
 from types import ModuleType
@@ -6,6 +6,8 @@ from types import ModuleType
 
 class CatdogError(Exception):
     """Something the user can fix: what was given, what is wrong, what to do."""
+
+    exit_code = 1
 
 
 class DataError(CatdogError):
@@ -17,7 +19,17 @@ class CheckpointError(CatdogError):
 
 
 class SettingsError(CatdogError):
-    """An option's value, or a combination of options, makes no sense."""
+    """An option's value, or a combination of options, makes no sense: wrong usage."""
+
+    exit_code = 2
+
+
+class UnavailableError(SettingsError):
+    """An option's value makes sense, but not here and now: a file is missing, damaged or in the way, a GPU
+    is not there.
+    """
+
+    exit_code = 1
 
 
 class LostProcessError(CatdogError):

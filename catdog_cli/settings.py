@@ -294,6 +294,12 @@ class TrainSettings(PlainDict):
             "Pictures to leave out; `data check` writes such a list.", IMAGES, metavar="FILE", default=""
         ),
     )
+    category_names: str = field(
+        default="",
+        metadata=about(
+            "Names to show for classes, kept in the checkpoint.", IMAGES, metavar="FILE.json", default=""
+        ),
+    )
     val_fraction: float = field(
         default=0.2, metadata=about("Share kept for validation.", IMAGES, float, low=0.01, high=0.9)
     )
@@ -384,14 +390,3 @@ def list_options() -> dict[str, Setting]:
 def option_name(name: str) -> str:
     """Return a setting's name as the command line spells it: --batch-size."""
     return "--" + name.replace("_", "-")
-
-
-def refuse_on_resume(given: dict[str, Any]) -> None:
-    """Raise SettingsError for the first option (None where not given) that a resumed run may not change."""
-    options = list_options()
-    for name, value in given.items():
-        if value is not None and not (name in options and options[name].on_resume):
-            raise SettingsError(
-                f"{option_name(name)} cannot change on resume: the run keeps its own. Leave it out, or start "
-                f"a new run."
-            )

@@ -1,14 +1,15 @@
 """Which option needs or excludes which: two tables, so that nothing is parsed and ignored.
 
 OPTION_RULES are about what was given, before it becomes settings; RULES about the settings that a run begins
-with, wherever they come from.
+with, wherever they come from. And which options a resumed run takes.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import SettingsError
-from .settings import Phase, TrainSettings, option_name
+from .errors import SettingsError, quote
+from .settings import HeadSpec, Phase, TrainSettings, list_options, option_name
 from .settings_schema import settings_of
 
 # What solving the head in one go (lbfgs) does not look at; a value other than the default would be ignored.
@@ -177,3 +178,52 @@ def check_phase_number(phases: tuple[Phase, ...], number: int) -> None:
     if not 1 <= number <= len(phases):
         there = "is 1 phase: add --fine-tune-epochs N" if len(phases) == 1 else f"are {len(phases)} phases"
         raise SettingsError(f"--phase {number}: there {there}.")
+
+
+def refuse_on_resume(given: Mapping[str, Any], run: TrainSettings) -> None:
+    """Refuse options that a resumed run may not change, unless they say what it does anyway.
+
+    Args:
+        given: options by name, None where not given.
+        run: the settings of the run.
+
+    Raises:
+        SettingsError: the first that differs.
+    """
+    options = list_options()
+    for name, value in given.items():
+        if value is None or (name in options and options[name].on_resume):
+            continue
+        own = _values_in(run, name)
+        if not own or any(not _is_same(name, value, each) for each in own):
+            shown = f", {' and '.join(dict.fromkeys(map(quote, own)))}" if own else ""
+            raise SettingsError(
+                f"{option_name(name)} cannot change on resume: the run keeps its own{shown}. Leave it out, "
+                f"or start a new run."
+            )
+
+
+def _values_in(run: TrainSettings, name: str) -> list[Any]:
+    """Return the values that a run has for an option: one, or one for each phase that looks at it."""
+    first, *rest = run.phases
+    if name in settings_of(HeadSpec):
+        return [getattr(run.head, name)]
+    if name in settings_of(TrainSettings) and name not in ("head", "phases"):
+        return [getattr(run, name)]
+    if name == "learning_rate":
+        return [first.learning_rate]
+    if name in ("unfreeze", "fine_tune_learning_rate"):
+        return [getattr(phase, name.removeprefix("fine_tune_")) for phase in rest[:1]]
+    if name not in settings_of(Phase):
+        return []
+    solved_looks = name not in UNUSED_BY_LBFGS
+    phases = [phase for phase in run.phases if solved_looks or not _is_solved(phase)] or [first]
+    if name in ("optimizer", "weight_decay") and _is_solved(first):
+        phases = [first]  # the second phase has its own
+    return [getattr(phase, name) for phase in phases]
+
+
+def _is_same(name: str, given: Any, own: Any) -> bool:
+    if name in ("exclude", "weights", "category_names") and given and own:
+        return given == own or Path(given).absolute() == Path(own).absolute()
+    return bool(tuple(given) == own if isinstance(given, list) else given == own)

@@ -1,5 +1,6 @@
 """Each picture is drawn with 2, 10 and 102 classes and awkward names, and looked at where a pixel tells."""
 
+import os
 import subprocess
 import sys
 
@@ -258,3 +259,26 @@ def test_pictures_need_no_pyplot():
     code = "import sys, catdog_cli.plots; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense", "agg", "TkAgg"])
+def test_a_backend_that_is_not_there_is_not_asked_for(tmp_path, backend):
+    """Jupyter sets MPLBACKEND for all that is started from a notebook; matplotlib would not be imported."""
+    code = (
+        "import os, sys; from catdog_cli import plots; plots.plot_lr_find([.1, 1], [2, 1], .1, sys.argv[1]); "
+        "print(os.environ['MPLBACKEND'])"
+    )
+    environment = {**os.environ, "MPLBACKEND": backend}
+    path = tmp_path / "curve.png"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (f"{backend}\n", "")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_backend_that_is_there_stays_the_users_own():
+    code = "import catdog_cli.plots, matplotlib; print(matplotlib.rcParams['backend'])"
+    environment = {**os.environ, "MPLBACKEND": "svg"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "svg\n"

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +16,10 @@ from catdog_cli.settings import (
     Phase,
     TrainSettings,
     list_options,
-    refuse_on_resume,
+    option_name,
     save_interval,
 )
-from catdog_cli.settings_rules import check_combinations
+from catdog_cli.settings_rules import check_combinations, refuse_on_resume
 
 FULL = TrainSettings(
     data="pets",
@@ -144,6 +145,7 @@ RUN_ROWS = [
     ("cache", "no", "cache is 'no', but must be true or false"),
     ("cache_limit", -1, "cache limit is -1"),
     ("exclude", None, "exclude is None, but must be a text"),
+    ("category_names", 3, "category names is 3, but must be a text"),
     ("max_bad_fraction", 1.5, "max bad fraction is 1.5, but must be a number from 0 to 1"),
     ("micro_batch_size", -1, "micro batch size is -1"),
     ("micro_batch_size", 1.5, "micro batch size is 1.5, but must be a whole number"),
@@ -251,7 +253,7 @@ USELESS = [
     (LBFGS | {"cache": False}, "lbfgs needs the features of all pictures at hand, but --no-cache keeps none"),
     ({"compile": True}, "--compile speeds up what trains of the backbone, but only the head trains"),
     ({"cache": False, "cache_limit": 3.0}, "--cache-limit does nothing with --no-cache"),
-    ({"epochs": 0}, "--epochs 0 trains nothing: give at least 1"),
+    ({"epochs": 0}, "epochs is 0, but must be a whole number of at least 1"),
     ({"unfreeze": 3}, "--unfreeze belongs to a second phase: add --fine-tune-epochs N"),
     ({"fine_tune_learning_rate": 0.1}, "--fine-tune-learning-rate belongs to a second phase"),
     ({"views": 2}, "--views fixes augmented views: add --augment"),
@@ -295,9 +297,35 @@ def test_what_may_change_on_resume_is_what_the_settings_say():
         *("epochs", "fine_tune_epochs", "device", "workers", "micro_batch_size", "cache", "cache_limit"),
         *("max_bad_fraction", "save_every"),
     }
-    refuse_on_resume(dict.fromkeys(free, 1) | {"arch": None})
-    with pytest.raises(SettingsError, match="--batch-size cannot change on resume: the run keeps its own"):
-        refuse_on_resume({"batch_size": 8})
+    run = build_settings("pets", {})
+    refuse_on_resume(dict.fromkeys(free, 1) | {"arch": None}, run)
+    match = "--batch-size cannot change on resume: the run keeps its own, 32. Leave it out, or"
+    with pytest.raises(SettingsError, match=match):
+        refuse_on_resume({"batch_size": 8}, run)
+
+
+LONG = {"fine_tune_epochs": 2, "unfreeze": 3, "fine_tune_learning_rate": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("options", "same", "other"),
+    [
+        ({}, {"arch": "resnet18", "weights": "imagenet", "image_size": 0}, {"arch": "resnet50"}),
+        ({"hidden_layers": (8, 4)}, {"hidden_layers": [8, 4]}, {"hidden_layers": (8,)}),
+        ({"learning_rate": 0.1, **LONG}, {"learning_rate": 0.1}, {"learning_rate": 0.2}),
+        (LONG, LONG, {"unfreeze": "all"}),
+        (LONG, {"batch_size": 32}, {"fine_tune_learning_rate": 1e-4}),
+        ({"optimizer": "lbfgs", **LONG}, {"optimizer": "lbfgs"}, {"optimizer": "adam"}),
+        ({"optimizer": "lbfgs", "batch_size": 8, **LONG}, {"batch_size": 8}, {"batch_size": 32}),
+        ({"exclude": "bad.txt"}, {"exclude": str(Path("bad.txt").absolute())}, {"exclude": "worse.txt"}),
+        ({}, {"seed": 0}, {"unfreeze": "all"}),
+    ],
+)
+def test_what_a_run_has_anyway_may_be_said_on_resume(options, same, other):
+    run = build_settings("pets", options)
+    refuse_on_resume(same, run)
+    with pytest.raises(SettingsError, match=rf"{option_name(next(iter(other)))} cannot change on resume"):
+        refuse_on_resume(same | other, run)
 
 
 def test_every_option_of_the_command_and_of_python_is_a_setting():

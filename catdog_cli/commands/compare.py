@@ -9,11 +9,14 @@ from .output.terminal import echo_json, log
 
 
 @click.command()
-@click.argument("first")
-@click.argument("second")
-@click.option("--data", required=True, metavar="DATA", help="Labelled pictures, as for evaluate.")
+@click.argument("first", type=options.PATH)
+@click.argument("second", type=options.PATH)
+@click.option(
+    "--data", required=True, type=options.PATH, metavar="DATA", help="Labelled pictures, as for evaluate."
+)
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
+@options.category_names_option
 @options.device_options
 @options.precision_option
 @options.json_option
@@ -23,6 +26,7 @@ def compare(
     data: str,
     split: str | None,
     exclude: str | None,
+    category_names: str | None,
     device: str | None,
     precision: str | None,
     as_json: bool,
@@ -34,6 +38,9 @@ def compare(
       catdog compare checkpoints/resnet18-1 checkpoints/mobilenet_v2-2 --data pets
       catdog compare checkpoints/resnet18-1 checkpoints/mobilenet_v2-2 --data pets --exclude bad.txt
     """
+    from ..runs.argument_order import refuse_swapped
+
+    refuse_swapped([data], [first, second], "catdog compare {checkpoint} OTHER --data {data}")
     from ..evaluation import api
 
     with StepBar() as bar:
@@ -43,6 +50,7 @@ def compare(
             data,
             split=split,
             exclude=exclude,
+            category_names=category_names,
             device=device or "auto",
             precision=precision or "auto",
             log=log,

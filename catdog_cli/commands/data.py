@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..runtime.progress import report_progress
-from .options import json_option
+from .options import PATH, json_option
 from .output.check_table import describe_check
 from .output.terminal import echo, echo_json, log
 
@@ -26,7 +26,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("root", metavar="DIR", type=click.Path())
+@click.argument("root", metavar="DIR", type=PATH)
 @click.option("--num-per-class", default=100, show_default=True, help="Pictures of each class in train.")
 @click.option("--val-per-class", default=25, show_default=True, help="Pictures of each class in val.")
 @seed_option
@@ -54,7 +54,7 @@ def sample(root: str, num_per_class: int, val_per_class: int, seed: int, as_json
 
 @data.command()
 @click.argument("name", metavar=NAMES)
-@click.argument("root", metavar="DIR", type=click.Path())
+@click.argument("root", metavar="DIR", type=PATH)
 @click.option("--breeds", is_flag=True, help="The 37 breeds of pets as classes, instead of cats and dogs.")
 @click.option("--yes", is_flag=True, help="Do not ask before it starts.")
 @json_option
@@ -82,10 +82,10 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
 
 
 @data.command()
-@click.argument("root", metavar="DATA", type=click.Path())
-@click.option("--html", "page", type=click.Path(), metavar="FILE", help="Write a page with thumbnails.")
-@click.option("--exclude-list", type=click.Path(), metavar="FILE", help="Write the paths to leave out.")
-@click.option("--checkpoint", type=click.Path(), metavar="CKPT", help="Look for wrong labels by its network.")
+@click.argument("root", metavar="DATA", type=PATH)
+@click.option("--html", "page", type=PATH, metavar="FILE", help="Write a page with thumbnails.")
+@click.option("--exclude-list", type=PATH, metavar="FILE", help="Write the paths to leave out.")
+@click.option("--checkpoint", type=PATH, metavar="CKPT", help="Look for wrong labels by its network.")
 @json_option
 def check(
     root: str, page: str | None, exclude_list: str | None, checkpoint: str | None, as_json: bool
@@ -125,8 +125,8 @@ def check(
 
 
 @data.command()
-@click.argument("root", metavar="DATA", type=click.Path())
-@click.argument("manifest", metavar="FILE", type=click.Path())
+@click.argument("root", metavar="DATA", type=PATH)
+@click.argument("manifest", metavar="FILE", type=PATH)
 @click.option("--val-fraction", default=0.2, show_default=True, help="Share of pictures in val.")
 @click.option("--test-fraction", default=0.0, show_default=True, help="Share of pictures in test.")
 @click.option(
@@ -157,11 +157,11 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
 
 
 @data.command()
-@click.argument("root", metavar="DATA", type=click.Path())
-@click.argument("target", metavar="DIR", type=click.Path())
+@click.argument("root", metavar="DATA", type=PATH)
+@click.argument("target", metavar="DIR", type=PATH)
 @click.option("--size", default=128, show_default=True, metavar="PX", help="Width and height of a picture.")
 @click.option("--normalise", is_flag=True, help="Store float32 from 0 to 1 instead of bytes.")
-@click.option("--exclude-list", type=click.Path(), metavar="FILE", help="Paths to leave out, one a line.")
+@click.option("--exclude-list", type=PATH, metavar="FILE", help="Paths to leave out, one a line.")
 @json_option
 def prepare(
     root: str, target: str, size: int, normalise: bool, exclude_list: str | None, as_json: bool

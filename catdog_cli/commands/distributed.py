@@ -54,7 +54,7 @@ def several(device: str | None) -> Iterator[Group]:
         if not _may_talk(group, error):
             time.sleep(QUIET_S)
             stopped = isinstance(error, (InterruptedRunError, KeyboardInterrupt))
-            raise click.exceptions.Exit(130 if stopped else 1) from error
+            raise click.exceptions.Exit(130 if stopped else getattr(error, "exit_code", 1)) from error
         if isinstance(error, EndedError):
             raise LostProcessError(f"{error}.") from error
         raise

@@ -7,14 +7,16 @@ from . import options
 from .distributed import log_memory, several, share_out
 from .output.eval_tables import StepBar, print_evaluation
 from .output.terminal import echo_json, log
+from .predict import log_missing_names
 
 
 @click.command()
-@click.argument("data")
-@click.argument("checkpoint")
+@click.argument("data", type=options.PATH)
+@click.argument("checkpoint", type=options.PATH)
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
-@click.option("--output", type=click.Path(), metavar="DIR", help="Write a report with pictures there.")
+@options.category_names_option
+@click.option("--output", type=options.PATH, metavar="DIR", help="Write a report with pictures there.")
 @click.option("--uncalibrated", is_flag=True, help="Take probabilities as trained, without temperature.")
 @click.option("--tta", is_flag=True, help="Average each picture with its mirror image; takes twice as long.")
 @options.device_options
@@ -25,6 +27,7 @@ def evaluate(
     checkpoint: str,
     split: str | None,
     exclude: str | None,
+    category_names: str | None,
     output: str | None,
     uncalibrated: bool,
     tta: bool,
@@ -41,6 +44,9 @@ def evaluate(
       catdog evaluate pets checkpoints/mobilenet_v2-1
       catdog evaluate pets checkpoints/mobilenet_v2-1 --split test --output report
     """
+    from ..runs.argument_order import refuse_swapped
+
+    refuse_swapped([data], [checkpoint], "catdog evaluate {data} {checkpoint}")
     from ..evaluation.evaluate import evaluate_predictor
     from ..inference.predictor import Predictor
 
@@ -51,11 +57,13 @@ def evaluate(
                 device=device or "auto",
                 precision=precision or "auto",
                 calibrated=not uncalibrated,
+                category_names=category_names,
                 mirror=tta,
                 group=group,
                 on_shrink=log_memory,
             )
         )
+        log_missing_names(category_names, predictor)
         found = share_out(
             predictor,
             lambda: evaluate_predictor(predictor, checkpoint, data, split, exclude, output, log, bar),

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from .options import json_option
+from .options import PATH, json_option
 from .output import info_text
 from .output.terminal import echo, echo_json
 
 
 @click.command()
-@click.argument("target", required=False, metavar="[ARCH|CKPT]")
+@click.argument("target", required=False, type=PATH, metavar="[ARCH|CKPT]")
 @click.option(
     "--all", "all_archs", is_flag=True, help="Details of all networks, not only of the first-class ones."
 )

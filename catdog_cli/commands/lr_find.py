@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 @click.command("lr-find", cls=options.GroupedCommand)
-@click.argument("data")
+@click.argument("data", type=options.PATH)
 @options.trial_options
 @click.option("--phase", type=click.IntRange(min=1), default=1, help="Which phase's rate.  [default: 1]")
-@click.option("--plot", type=click.Path(), default="lr-find.png", help="The curve.  [default: lr-find.png]")
+@click.option("--plot", type=options.PATH, default="lr-find.png", help="The curve.  [default: lr-find.png]")
 @options.json_option
 def lr_find(
     data: str, recipe: str | None, config: str | None, phase: int, plot: str, as_json: bool, **given: Any
@@ -30,9 +30,10 @@ def lr_find(
       catdog lr-find pets
       catdog lr-find pets --fine-tune-epochs 3 --phase 2 --plot rates.png
     """
-    from ..plots import plot_lr_find
+    from ..plots import check_suffix, plot_lr_find
     from ..training.lr_finder import measure_rates
 
+    check_suffix(plot)
     settings = options.trial_settings(data, config, recipe, given)
     try:
         check_phase_number(settings.phases, phase)

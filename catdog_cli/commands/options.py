@@ -1,5 +1,6 @@
 """Options that commands share, made from what the settings say of themselves; and reading an option file."""
 
+import difflib
 import functools
 import tomllib
 from collections.abc import Callable
@@ -7,19 +8,34 @@ from typing import Any
 
 import click
 
-from ..errors import SettingsError, quote
+from ..errors import SettingsError, UnavailableError, quote
 from ..recipes.build import (
     build_settings,
     parse_layers,
     parse_unfreeze,
 )
-from ..runtime.files import read_text
+from ..runtime.files import expand_home, read_text
 from ..settings import TrainSettings, list_options, option_name
-from ..settings_schema import GROUPS, MACHINE, RUN, Setting
+from ..settings_schema import GROUPS, MACHINE, RUN, Setting, check_kind
 
-TRAIN_ALONE = ("recipe", "output", "save_every", "mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
+TRAIN_ALONE = (
+    "recipe",
+    "output",
+    "save_every",
+    "category_names",
+    "mlflow",
+    "mlflow_experiment",
+    "mlflow_model",
+    "tensorboard",
+)
 TRAIN_OPTIONS = list_options()
 TRACKING = "Tracking"
+_TEXT, _FLAG = (str, "a text"), (bool, "true or false")
+FILE_KINDS = {  # of what an option file may hold and no setting checks
+    **dict.fromkeys(("recipe", "output", "mlflow", "mlflow_experiment", "mlflow_model"), _TEXT),
+    **dict.fromkeys(("tensorboard", "gpu", "cpu"), _FLAG),
+}
+FILE_PATHS = ("output", "mlflow")
 HEADINGS = (*GROUPS, TRACKING, "Other options")  # of --help, in this order
 
 
@@ -43,6 +59,17 @@ class GroupedCommand(click.Command):
         for heading in sorted(found, key=HEADINGS.index):
             with formatter.section(heading):
                 formatter.write_dl(found[heading])
+
+
+class UserPath(click.Path):
+    """A path as the user wrote it, but with ~ as the home folder, which no shell does in --output=~/run."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        found = super().convert(value, param, ctx)
+        return expand_home(found) if isinstance(found, str) else found
+
+
+PATH = UserPath()
 
 
 class Layers(click.ParamType):
@@ -116,24 +143,38 @@ device_options = add_options(
     machine_option("--cpu", "device", flag_value="cpu", help="Compute on the CPU."),
 )
 exclude_option = setting_option("exclude")
+category_names_option = click.option(
+    "--category-names",
+    type=PATH,
+    metavar="FILE.json",
+    help="Names to show for classes.  [default: those that the checkpoint keeps]",
+)
 precision_option = setting_option("precision")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 recipe_option = run_option(
-    "--recipe", metavar="NAME|FILE", help="Phases from a recipe; `catdog info --recipes` lists them."
+    "--recipe",
+    type=PATH,
+    metavar="NAME|FILE",
+    help="Phases from a recipe; `catdog info --recipes` lists them.",
 )
-config_option = run_option(
-    "--config", type=click.Path(), help="Options from a TOML file; the command line wins."
-)
+config_option = run_option("--config", type=PATH, help="Options from a TOML file; the command line wins.")
 train_options = add_options(*(setting_option(name) for name in TRAIN_OPTIONS if name != "device"))
 trial_options = add_options(  # of commands that train a little, as `catdog train` would
-    *(setting_option(name) for name in TRAIN_OPTIONS if name not in ("device", "save_every")),
+    *(
+        setting_option(name)
+        for name in TRAIN_OPTIONS
+        if name not in ("device", "save_every", "category_names")
+    ),
     device_options,
     recipe_option,
     config_option,
 )
 tracking_options = add_options(
     tracking_option(
-        "--mlflow", metavar="URI", help="Follow the run in MLflow: server, sqlite:///FILE or folder."
+        "--mlflow",
+        type=PATH,
+        metavar="URI",
+        help="Follow the run in MLflow: server, sqlite:///FILE or folder.",
     ),
     tracking_option("--mlflow-experiment", metavar="NAME", help="Where the run goes.  [default: catdog]"),
     tracking_option(
@@ -149,7 +190,8 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     """Return the options of a TOML file, names as on the command line (with - or _).
 
     Raises:
-        SettingsError: the file cannot be read, or holds an option that does not exist.
+        UnavailableError: the file cannot be read.
+        SettingsError: it holds an option that does not exist, or of a wrong kind.
     """
     if path is None:
         return {}
@@ -157,17 +199,24 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
         values = tomllib.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, too large
         reason = getattr(error, "strerror", None) or str(error)[:200]
-        raise SettingsError(f"Cannot read the option file {path!r} ({reason}).") from error
+        raise UnavailableError(f"Cannot read the option file {path!r} ({reason}).") from error
     named = {name.replace("-", "_"): value for name, value in values.items()}
+    for name, value in named.items():
+        if name not in (*known, "gpu", "cpu"):
+            raise SettingsError(f"{path!r} has the unknown option {quote(name)}: {_suggest(name, known)}")
+        if name in FILE_KINDS:
+            check_kind(f"In the option file {path!r}, {name.replace('_', '-')}", value, *FILE_KINDS[name])
+        if name in FILE_PATHS:
+            named[name] = expand_home(value)
     for name in ("gpu", "cpu"):  # flags that share one setting
         if named.pop(name, False):
             named["device"] = name
-    for name in named:
-        if name not in known:
-            raise SettingsError(
-                f"{path!r} has the unknown option {quote(name)}: `catdog train --help` lists all."
-            )
     return named
+
+
+def _suggest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name[:50], sorted(known), 1)
+    return f"did you mean {close[0].replace('_', '-')!r}?" if close else "`catdog train --help` lists all."
 
 
 def trial_settings(data: str, config: str | None, recipe: str | None, given: dict[str, Any]) -> TrainSettings:

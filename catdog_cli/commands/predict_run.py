@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InterruptedRunError, LostProcessError
-from .output.predict_output import Drawing, Tally, print_json, print_text
+from .output.predict_output import MOST_DRAWN, Drawing, Tally, print_json, print_text
 from .output.terminal import counted, echo, echo_json, make_console, printable
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..inference.outputs.sort_into import Sorter
     from ..inference.prediction import Prediction
     from ..inference.predictor import Predictor
-
-HERE = "-"  # the argument that means stdin
 
 
 class Bar:
@@ -58,10 +56,12 @@ class Bar:
 
 
 def _count(inputs: tuple[str, ...]) -> int | None:
-    """Return how many inputs there are, looked up twice rather than kept; unknown for stdin."""
-    if HERE in inputs:
-        return None
+    """Return how many inputs there are, looked up twice rather than kept; unknown for pipes."""
     from ..inference.batch import read_inputs
+    from ..inference.streams import is_stream
+
+    if any(map(is_stream, inputs)):
+        return None
 
     return sum(1 for _ in read_inputs(inputs))
 
@@ -69,9 +69,11 @@ def _count(inputs: tuple[str, ...]) -> int | None:
 def show_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, Any]) -> int:
     """Predict the inputs and print the answers; return the exit code."""
     from ..inference.batch import iterate_predictions, read_inputs
+    from ..inference.inputs import fetch_first
 
     tally = Tally()
-    rows = tally.watch(iterate_predictions(predictor, read_inputs(inputs), _top_k(predictor, given)))
+    sources = fetch_first(read_inputs(inputs), MOST_DRAWN if given["plot"] else 0)
+    rows = tally.watch(iterate_predictions(predictor, sources, _top_k(predictor, given)))
     drawing = Drawing(given["plot"]) if given["plot"] else None
     if drawing:
         rows = drawing.watch(rows)
@@ -125,6 +127,7 @@ def _fill(
 ) -> int:
     """Read the rows that are there, append the others; return how many were there."""
     from ..inference.batch import iterate_predictions, read_inputs
+    from ..inference.inputs import fetch_first
 
     sources = read_inputs(inputs)
     for prediction in _sort(output.keep(sources), sorter):
@@ -133,7 +136,8 @@ def _fill(
     kept = tally.total
     if kept:
         bar.log(f"Resuming after {counted(kept, 'row')}.")
-    fresh = _sort(tally.watch(iterate_predictions(predictor, sources, output.num_predictions)), sorter)
+    rest = fetch_first(sources, MOST_DRAWN if drawing else 0)
+    fresh = _sort(tally.watch(iterate_predictions(predictor, rest, output.num_predictions)), sorter)
     for prediction in drawing.watch(fresh) if drawing else fresh:
         output.write(prediction)
         bar.step()
@@ -151,7 +155,7 @@ def make_sorter(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str
     from ..inference.outputs.sort_into import Sorter, check_outside
 
     check_outside(given["sort_into"], inputs)
-    return Sorter(given["sort_into"], given["copy"], predictor.class_names)
+    return Sorter(given["sort_into"], given["copy"], predictor.names)
 
 
 def _sort(predictions: Iterable["Prediction"], sorter: "Sorter | None") -> Iterator["Prediction"]:

@@ -14,7 +14,6 @@ import click
 from ..errors import CatdogError, SettingsError
 from ..recipes.build import build_settings
 from ..runtime.distributed import processes
-from ..settings import refuse_on_resume
 from . import options
 from .distributed import several
 from .output.terminal import echo_json, echo_lines
@@ -25,15 +24,15 @@ TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
 @click.command(cls=options.GroupedCommand)
-@click.argument("data", required=False)
+@click.argument("data", required=False, type=options.PATH)
 @options.train_options
 @options.device_options
 @options.tracking_options
 @options.recipe_option
 @options.config_option
-@options.run_option("--output", type=click.Path(), help="Run directory.  [default: checkpoints/ARCH-N]")
+@options.run_option("--output", type=options.PATH, help="Run directory.  [default: checkpoints/ARCH-N]")
 @options.run_option(
-    "--resume", type=click.Path(), metavar="RUN", help="Resume a run: its directory or last.pt."
+    "--resume", type=options.PATH, metavar="RUN", help="Resume a run: its directory or last.pt."
 )
 @options.run_option(
     "--accept-changed-data",
@@ -65,6 +64,8 @@ def train(
         raise click.UsageError("--accept-changed-data belongs to --resume.")
     if resume is None and data is None:
         raise click.UsageError("Missing argument DATA: the folder with pictures.")
+    if resume is None:
+        _refuse_run(data)
     with several(given["device"]):
         result = None
         if resume is not None:
@@ -73,6 +74,17 @@ def train(
             result = _train(data, config, output, dry_run, given, as_json)
         if result is not None and as_json:
             echo_json(_document(result))
+
+
+def _refuse_run(data: str | None) -> None:
+    """Raise SettingsError where the data is a run, which trains further with --resume, or a checkpoint."""
+    from ..runs.argument_order import is_like_checkpoint
+
+    if data is not None and is_like_checkpoint(data):
+        raise SettingsError(
+            f"{data!r} is a checkpoint, not pictures: resume a run with `catdog train --resume RUN`, or "
+            f"train on a folder of pictures."
+        )
 
 
 def _train(
@@ -123,9 +135,8 @@ def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) 
 
 
 def _resume(data: str | None, path: str, given: dict[str, Any]) -> Any:
-    """Resume a run; whatever would change the network or the past is refused by name."""
+    """Resume a run; what would change the network or the past is refused by name, once the run is known."""
     tracking = {name: given.pop(name) for name in TRACKING}
-    refuse_on_resume({name: value for name, value in given.items() if name != "accept_changed_data"})
     from ..runs.directory import RunDirectory
     from ..training import run
 

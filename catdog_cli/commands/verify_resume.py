@@ -18,7 +18,7 @@ SHOWN = 10  # differences
 
 
 @click.command("verify-resume", cls=options.GroupedCommand)
-@click.argument("data")
+@click.argument("data", type=options.PATH)
 @options.trial_options
 @click.option("--pictures", type=click.IntRange(min=4), help="To train on.  [default: 4 batches]")
 @click.option("--kills", type=click.IntRange(min=1), default=3, help="How often to kill.  [default: 3]")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
+from ..runtime.files import expand_home
 from ..runtime.progress import OnProgress, report_progress
 from ..settings_schema import check_range
 from .dataset import Dataset
@@ -92,6 +93,7 @@ def split_data(
     check_range("val fraction", val_fraction, 0.001, 0.99)
     check_range("test fraction", test_fraction, 0, 0.99)
     check_range("val and test fraction together", val_fraction + test_fraction, 0, 0.99)
+    manifest = expand_home(manifest)
     if Path(manifest).exists():
         raise DataError(f"{str(manifest)!r} exists already: choose another name, or remove it first.")
     dataset = scan_dataset(data, leaks=False)
@@ -146,6 +148,7 @@ def prepare_data(
     Raises:
         DataError: the data, or the folder, cannot be used.
     """
+    target, exclude = expand_home(target), None if exclude is None else expand_home(exclude)
     dataset = scan_dataset(data, exclude=exclude)
     for text in [*describe_scan(dataset), *(f"Warning: {warning}" for warning in dataset.warnings)]:
         log(text)

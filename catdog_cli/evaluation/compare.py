@@ -10,6 +10,7 @@ from ..data.dataset import Dataset, classes_present
 from ..errors import DataError
 from ..inference.predictor import Predictor
 from ..models.tasks import Task
+from ..runs.category_names import tell_apart
 from ..runtime.progress import OnProgress
 from .collect_logits import SplitLogits, collect_logits
 from .eval_split import TOO_GOOD, choose_images, count_trained_on, image_path
@@ -58,7 +59,9 @@ def compare_predictors(
         **_describe_each(scores, labels, measured, task),
         num_unreadable=len(unreadable),
         unreadable=list(unreadable.values()),
-        disagreements=_list_disagreements(scores, both, labels, names, dataset, split, task),
+        disagreements=_list_disagreements(
+            scores, both, labels, _names_to_show(predictors, names), dataset, split, task
+        ),
         conclusion=conclude(measured),
     )
 
@@ -72,6 +75,12 @@ def _join_names(predictors: Sequence[Predictor], paths: Pair, log: Callable[[str
             log(f"Warning: only {path!r} knows {alone}.")
     first, second = (predictor.class_names for predictor in predictors)
     return [*first, *(name for name in second if name not in known[0])]
+
+
+def _names_to_show(predictors: Sequence[Predictor], names: list[str]) -> list[str]:
+    """Return how classes are shown: as the first checkpoint that has a name for each."""
+    shown = {**predictors[1].category_names, **predictors[0].category_names}
+    return tell_apart(names, [shown.get(name, name) for name in names])
 
 
 def _refuse_unknown(dataset: Dataset, predictors: Sequence[Predictor], paths: Pair) -> None:

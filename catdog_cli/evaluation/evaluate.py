@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..inference.predictor import Predictor
+from ..runs.category_names import tell_apart
 from ..runs.directory import create_folder
 from ..runtime.progress import OnProgress
 from .calibration import describe_calibration, describe_temperature
@@ -74,7 +75,8 @@ def _measure(
 
     Intervals say where the score on other pictures lies: there are none where many were trained on.
     """
-    metrics = full_metrics(probabilities, found.labels, predictor.class_names, task=predictor.task)
+    names = tell_apart(predictor.class_names, predictor.names)
+    metrics = full_metrics(probabilities, found.labels, names, task=predictor.task)
     if num_trained_on > MOST_TRAINED_ON * len(found.labels):
         metrics["intervals"] = dict.fromkeys(metrics["intervals"])
         metrics["notes"] = {
@@ -94,7 +96,8 @@ def _find_mistakes(
 ) -> list[dict[str, Any]]:
     paths = dataset.splits[split].paths
     shown = [image_path(dataset, paths[index]) for index in found.indices]
-    return find_mistakes(probabilities, found.labels, predictor.class_names, shown, predictor.task)
+    names = tell_apart(predictor.class_names, predictor.names)
+    return find_mistakes(probabilities, found.labels, names, shown, predictor.task)
 
 
 def _write_report(

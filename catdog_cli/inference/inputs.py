@@ -27,7 +27,9 @@ from ..data.prepared import is_prepared, open_prepared
 from ..data.tables import START_BYTES, TABLE_SUFFIXES, find_encoding
 from ..errors import DataError
 from ..images.read import ImageError
-from .urls import fetch_image, is_address
+from ..runtime.files import expand_home
+from .streams import STDIN, ImageBytes, PeekedStream, is_stream
+from .urls import fetch_image, find_file, is_address, is_file_address
 
 LIST_SUFFIXES = (".txt", *TABLE_SUFFIXES)
 UTF8_MARK = b"\xef\xbb\xbf"
@@ -56,7 +58,7 @@ class PreparedImage:
         return _find_prepared, (str(self.dataset.root), self.path, self.split, self.index)
 
 
-Input = str | Unusable | PreparedImage
+Input = str | Unusable | PreparedImage | ImageBytes
 
 
 def input_path(source: Input) -> str:
@@ -74,11 +76,26 @@ def fetch_input(source: Input) -> str | Path | bytes | np.ndarray:
         raise ImageError(source.reason)
     if isinstance(source, PreparedImage):
         return source.dataset.source(source.split, source.index)
+    if isinstance(source, ImageBytes):
+        return source.content
     return fetch_image(source) if is_address(source) else source
 
 
+def fetch_first(sources: Iterable[Input], count: int) -> Iterator[Input]:
+    """Yield the inputs, the first `count` at addresses with their bytes, for who looks at them twice."""
+    for source in sources:
+        if count > 0 and isinstance(source, str) and is_address(source):
+            count -= 1
+            try:
+                yield ImageBytes(source, fetch_image(source))
+            except ImageError as error:
+                yield Unusable(source, str(error))
+        else:
+            yield source
+
+
 def describe_error(source: Input, error: str) -> str:
-    """Return what is wrong with an input; what came from an address is named by it."""
+    """Return what is wrong with an input; what came from an address or through a pipe is named by it."""
     return error.replace("given as bytes", repr(input_path(source)), 1)
 
 
@@ -88,19 +105,51 @@ def expand_inputs(arguments: Iterable[str], stdin: IO[bytes]) -> Iterator[Input]
     Args:
         arguments: picture files; folders (searched to the bottom for pictures); prepared folders (in the
             order of their arrays); patterns with *, ?, [] and **; .txt files with a path a line and .csv
-            files with a column `path`; http(s) addresses; "-" for paths from `stdin`, divided by lines, or
-            by null characters as `find -print0` writes them.
+            files with a column `path`; http(s) and file addresses; "-" or "/dev/stdin" for the bytes of a
+            picture from `stdin`, or paths divided by lines, or by null characters as `find -print0` writes
+            them; the pipes of a shell's <(...), for the same.
 
     Raises:
         DataError: a list cannot be read, or a prepared folder is damaged.
     """
     for argument in arguments:
-        if argument == "-":
-            yield from read_lines(stdin)
-        elif is_address(argument):
-            yield argument
-        else:
-            yield from _expand_path(argument)
+        yield from map(_find_local, _expand_argument(argument, stdin))
+
+
+def _expand_argument(argument: str, stdin: IO[bytes]) -> Iterator[Input]:
+    if argument in STDIN:
+        yield from _expand_stream(argument, stdin)
+    elif is_stream(argument):
+        try:
+            with Path(argument).open("rb", buffering=0) as file:
+                yield from _expand_stream(argument, file)
+        except OSError as error:
+            yield Unusable(argument, f"Cannot read the pipe {argument!r} ({error.strerror}): check it.")
+    elif is_address(argument):
+        yield argument
+    else:
+        local = _find_local(argument)
+        yield from _expand_path(expand_home(local)) if isinstance(local, str) else [local]
+
+
+def _find_local(source: Input) -> Input:
+    """Return an input, the path of a file:// address in its place: lists hold such addresses, too."""
+    if not isinstance(source, str) or not is_file_address(source):
+        return source
+    try:
+        return find_file(source)
+    except ImageError as error:
+        return Unusable(source, str(error))
+
+
+def _expand_stream(name: str, file: IO[bytes]) -> Iterator[Input]:
+    """Yield the picture that comes through a pipe, or those whose paths come."""
+    stream = PeekedStream(file)
+    if not stream.is_image:
+        yield from read_lines(stream)
+        return
+    image = stream.read_image(name)
+    yield image or Unusable(name, f"What comes from {name!r} is too large for a picture: check it.")
 
 
 def _expand_path(path: str) -> Iterator[Input]:
@@ -189,10 +238,12 @@ def _names_or_none(folder: str) -> list[str]:
         return []
 
 
-def read_lines(file: IO[bytes]) -> Iterator[str]:
+def read_lines(file: IO[bytes] | PeekedStream) -> Iterator[str]:
     """Yield the paths in a binary stream as they come: lines, or null-ended names if it holds any null."""
     rest, end = b"", b"\n"
-    read = getattr(file, "read1", file.read)  # what has come, not as many bytes as are asked for
+    read = (
+        file.read1 if isinstance(file, PeekedStream) else getattr(file, "read1", file.read)
+    )  # what has come
     while block := read(READ_BYTES):
         if b"\0" in block:
             end = b"\0"

@@ -1,11 +1,13 @@
 """`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
 
 from ..data.loaders import map_in_order, usable_cores
@@ -14,11 +16,14 @@ from ..images.read import ImageError
 from ..images.transforms import load_image, normalise
 from ..models.inference_form.inference_form import InferenceForm, form_name
 from ..models.tasks import SINGLE_LABEL, Task
+from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
+from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
 from .distributed import predict_in_shares
+from .urls import fetch_image, find_file, is_address, is_file_address
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
 # Few sizes, because each has its own kernels. oneDNN's fused convolutions give the same bits in all of them;
@@ -27,17 +32,8 @@ from .distributed import predict_in_shares
 BATCHES = {"onednn": (1, 4, 16), "plain": (4,)}
 GPU_BATCHES = (32,)
 
+Several = list[Any] | tuple[Any, ...]  # sources
 Loaded = list[tuple[Any, torch.Tensor | str]]  # sources with their pixels, or why there are none
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a checkpoint says of one picture: logits and probabilities (C,), or an error."""
-
-    source: Any
-    logits: torch.Tensor | None = None
-    probabilities: torch.Tensor | None = None
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,81 @@ class ClassProbability:
     class_name: str
     name: str
     probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a checkpoint says of one picture: logits and probabilities (C,), or an error.
+
+    Two answers are equal if they say the same of the same source.
+    """
+
+    source: Any
+    logits: torch.Tensor | None = None
+    probabilities: torch.Tensor | None = None
+    error: str | None = None
+    class_names: Sequence[str] = field(default=(), repr=False)  # C of each: folder names, display names
+    names: Sequence[str] = field(default=(), repr=False)
+
+    @property
+    def class_name(self) -> str | None:
+        """The folder name of the likeliest class; None where the picture could not be read."""
+        return None if self.probabilities is None else self.top_k(1)[0].class_name
+
+    @property
+    def name(self) -> str | None:
+        """The display name of the likeliest class; None where the picture could not be read."""
+        return None if self.probabilities is None else self.top_k(1)[0].name
+
+    @property
+    def probability(self) -> float | None:
+        """The probability of the likeliest class; None where the picture could not be read."""
+        return None if self.probabilities is None else self.top_k(1)[0].probability
+
+    def top_k(self, k: int = 5) -> list[ClassProbability]:
+        """Return the `k` likeliest classes, best first, never more than there are; none of an error.
+
+        Raises:
+            SettingsError: `k` is less than 1.
+        """
+        if self.probabilities is None:
+            return []
+        return rank_classes(self.probabilities, self.class_names, self.names, k)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Answer):
+            return NotImplemented
+        mine = (self.source, self.logits, self.probabilities, self.error)
+        theirs = (other.source, other.logits, other.probabilities, other.error)
+        return all(map(_is_equal, mine, theirs))
+
+    __hash__ = None  # type: ignore[assignment]  # as of all that compares by arrays
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Say whether two values are equal, arrays and tensors by all their elements."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return type(one) is type(other) and np.array_equal(one, other)
+    return type(one) is type(other) and bool(one == other)
+
+
+def rank_classes(
+    probabilities: torch.Tensor, class_names: Sequence[str], names: Sequence[str], k: int
+) -> list[ClassProbability]:
+    """Return the `k` likeliest classes of probabilities (C,), best first, never more than there are.
+
+    Raises:
+        SettingsError: `k` is less than 1.
+    """
+    if k < 1:
+        raise SettingsError(f"top-k is {k}, but must be at least 1.")
+    values, places = probabilities.topk(min(k, len(class_names)))
+    return [
+        ClassProbability(class_names[i], names[i], value)
+        for i, value in zip(places.tolist(), values.tolist(), strict=True)
+    ]
 
 
 class Predictor:
@@ -62,14 +133,31 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
         calibrated: bool = True,
-        category_names: dict[str, str] | None = None,
+        category_names: str | Path | Mapping[str, Any] | None = None,
         mirror: bool = False,
         group: Group = SOLO,
         on_shrink: Callable[[int], None] = lambda size: None,
     ):
+        """Make a model ready.
+
+        Args:
+            model: what `runs.checkpoint.build_from_checkpoint` returned.
+            device: "auto", "cpu" or "gpu".
+            precision: "auto", "fp32" or "bf16".
+            calibrated: divide the logits by the checkpoint's temperature.
+            category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
+            mirror: average each picture with its mirror image.
+            group: the processes that share the work.
+            on_shrink: called with the number of pictures at once where memory runs out.
+
+        Raises:
+            SettingsError: the device is not there, or the names are none.
+        """
         self.group, self.micro_batch = group, MicroBatch(on_shrink=on_shrink)
         self.class_names, self.input_spec = model.class_names, model.input_spec
-        self.names = [(category_names or {}).get(name, name) for name in self.class_names]
+        kept = model.category_names if category_names is None else {}
+        self.category_names = kept or load_category_names(category_names, self.class_names)
+        self.names = [self.category_names.get(name, name) for name in self.class_names]
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
         self.arch, self.mirror = model.classifier.arch, mirror
@@ -92,27 +180,32 @@ class Predictor:
         """
         return cls(build_from_checkpoint(load_checkpoint(path), path), **options)
 
-    def __call__(self, source: Any, top_k: int = 5) -> list[ClassProbability]:
-        """Return the `top_k` likeliest classes of one picture, best first.
+    @overload
+    def __call__(self, source: Several, top_k: int = 5) -> list[list[ClassProbability]]: ...
+
+    @overload
+    def __call__(self, source: Any, top_k: int = 5) -> list[ClassProbability]: ...
+
+    def __call__(self, source: Any, top_k: int = 5) -> Any:
+        """Return the `top_k` likeliest classes of a picture, best first; of several, a list of these lists.
 
         Args:
-            source: a path, a PIL image, a uint8 array (H, W, 3) or tensor (3, H, W).
+            source: a path, an address (http, https or file), the bytes of a file, a PIL image, a uint8 array
+                (H, W, 3) or tensor (3, H, W); or a list or a tuple of them.
 
         Raises:
-            PictureError: it cannot be read.
+            ImageError: one cannot be read; `predict` goes on after it.
         """
+        if isinstance(source, (list, tuple)):
+            return [
+                self.rank(answer.probabilities, top_k) for answer in self.predict(source, raise_errors=True)
+            ]
         _, logits = next(self._run([source], self._logits, None, True))
         return self.rank(self._probabilities(logits)[0], top_k)
 
     def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
-        if top_k < 1:
-            raise SettingsError(f"top-k is {top_k}, but must be at least 1.")
-        values, places = probabilities.topk(min(top_k, len(self.class_names)))
-        return [
-            ClassProbability(self.class_names[i], self.names[i], value)
-            for i, value in zip(places.tolist(), values.tolist(), strict=True)
-        ]
+        return rank_classes(probabilities, self.class_names, self.names, top_k)
 
     def predict(
         self,
@@ -122,7 +215,7 @@ class Predictor:
     ) -> Iterator[Answer]:
         """Yield one answer for every source, in order, however many there are; memory does not grow.
 
-        A picture that cannot be read gives an answer with `error`, or raises PictureError if asked to.
+        A picture that cannot be read gives an answer with `error`, or raises ImageError if asked to.
         `fetch` turns a source into what can be read, in the threads that also decode.
         """
         if self.group.size > 1 and not raise_errors:
@@ -172,11 +265,14 @@ class Predictor:
         self, source: Any, fetch: Callable[[Any], Any] | None, raise_errors: bool
     ) -> tuple[Any, torch.Tensor | str]:
         try:
-            return source, load_image(fetch(source) if fetch else source, self.input_spec)
+            return source, load_image((fetch or read_source)(source), self.input_spec)
         except ImageError as error:
+            reason = str(error)
+            if isinstance(source, str):  # an address, behind which bytes were
+                reason = reason.replace("given as bytes", repr(source), 1)
             if raise_errors:
-                raise
-            return source, str(error)
+                raise ImageError(reason) from error
+            return source, reason
 
     def _stack(self, images: list[torch.Tensor]) -> torch.Tensor:
         """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3)."""
@@ -221,8 +317,21 @@ class Predictor:
             if isinstance(image, str):
                 yield Answer(source, error=image)
             else:
-                yield Answer(source, logits[row], probabilities[row])
+                yield Answer(source, logits[row], probabilities[row], None, self.class_names, self.names)
                 row += 1
+
+
+def read_source(source: Any) -> Any:
+    """Return what can be read of a source: the bytes at an address, the path of a file, all else as it is.
+
+    Raises:
+        ImageError: the address does not answer with a picture.
+    """
+    if isinstance(source, str) and is_address(source):
+        return fetch_image(source)
+    if isinstance(source, str) and is_file_address(source):
+        return find_file(source)
+    return expand_home(source) if isinstance(source, (str, os.PathLike)) else source
 
 
 def describe_shrink(size: int) -> str:

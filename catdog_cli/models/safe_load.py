@@ -10,6 +10,7 @@ from typing import IO, Any
 import torch
 
 from ..errors import CheckpointError
+from .file_kinds import describe_content, describe_file
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # as in torchvision's own files
 MAX_INFLATION, SMALL_BYTES = 20, 2**26  # what a file may unpack to: times its size, and always
@@ -46,8 +47,8 @@ def load_plain(path: Path) -> Any:
     """`torch.load` with weights_only=True on the CPU; every failure is one sentence.
 
     Raises:
-        CheckpointError: the file is missing, a folder, truncated, not torch's, unpacks to far more than its
-            size, or would run code.
+        CheckpointError: the file is missing, a folder, truncated, not torch's (the sentence says what it is,
+            where its first bytes tell), unpacks to far more than its size, or would run code.
     """
     path = Path(path)
     try:
@@ -64,10 +65,20 @@ def load_plain(path: Path) -> Any:
     except PermissionError as error:
         raise CheckpointError(f"No permission to read {str(path)!r}: change it, or give a copy.") from error
     except Exception as error:  # torch raises many kinds: RuntimeError, UnpicklingError, EOFError, KeyError
+        kind = None if isinstance(error, zipfile.BadZipFile) else describe_file(path)
+        if kind is not None:
+            raise CheckpointError(f"{str(path)!r} {kind}.") from error
         raise CheckpointError(
             f"{str(path)!r} is not a checkpoint that can be loaded safely: it is damaged, truncated, of "
             f"another format, or holds code, which catdog never runs; give another file."
         ) from error
+
+
+def say_foreign(content: Any) -> str:
+    """Return what a file that was loaded is instead of a catdog checkpoint, and what to do."""
+    return (
+        describe_content(content) or "is not a catdog checkpoint: give a .pt file that `catdog train` wrote"
+    )
 
 
 def _refuse_bomb(path: Path) -> None:

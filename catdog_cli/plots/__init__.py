@@ -5,11 +5,14 @@ replaces a file of that name only once the new one is whole. Importing this take
 it where it is used.
 """
 
+from . import backend as backend  # before anything else of matplotlib
+from .canvas import check_suffix
 from .curves import plot_curves, plot_lr_find
 from .photos import plot_mistakes, plot_predictions
 from .quality import plot_calibration, plot_confusion, plot_roc
 
 __all__ = [
+    "check_suffix",
     "plot_calibration",
     "plot_confusion",
     "plot_curves",

@@ -18,7 +18,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.text import Text
 
-from ..errors import CatdogError
+from ..errors import CatdogError, SettingsError
 from ..runtime.files import replacing
 
 DPI = 150
@@ -118,27 +118,38 @@ def _find_texts(artist: Artist) -> Iterator[Text]:
             yield from _find_texts(child)
 
 
+def check_suffix(path: Path | str) -> str:
+    """Return the format that a picture's name stands for, such as "png".
+
+    Raises:
+        SettingsError: matplotlib writes no such format.
+    """
+    kinds = set(FigureCanvasAgg.get_supported_filetypes()) - {"pgf"}  # it needs LaTeX
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in kinds:
+        raise SettingsError(
+            f"Cannot draw into {str(path)!r}: give a name that ends in one of .{', .'.join(sorted(kinds))}."
+        )
+    return kind
+
+
 def save_figure(figure: Figure, path: Path | str | IO[bytes]) -> None:
     """Write the figure under a temporary name, then rename it; into an open file as a PNG.
 
     Raises:
-        CatdogError: the suffix is of no format that matplotlib writes, or the place cannot be written.
+        SettingsError: the suffix is of no format that matplotlib writes.
+        CatdogError: the place cannot be written.
     """
     if not isinstance(path, (Path, str)):
         _draw(figure, path, "png")
         return
     path = Path(path)
-    kinds = set(FigureCanvasAgg(figure).get_supported_filetypes()) - {"pgf"}  # it needs LaTeX
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in kinds:
-        raise CatdogError(
-            f"Cannot draw into {str(path)!r}: give a name that ends in one of .{', .'.join(sorted(kinds))}."
-        )
+    kind = check_suffix(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as unfinished:
             _draw(figure, unfinished, kind)
-    except (OSError, ValueError) as error:  # ValueError: too many pixels for the format
+    except (OSError, ValueError, RuntimeError) as error:  # too many pixels; the user's own LaTeX fails
         reason = getattr(error, "strerror", None) or error
         raise CatdogError(f"Cannot write the picture {str(path)!r}: {reason}; give another name.") from error
 

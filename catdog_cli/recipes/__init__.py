@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import SettingsError, quote
-from ..runtime.files import read_text
+from ..errors import SettingsError, UnavailableError, quote
+from ..runtime.files import expand_home, read_text
 from ..settings import Phase
+from ..settings_schema import check_kind
 
 OPTIONS = ("arch", "weights", "hidden_layers", "dropout", "image_size", "save_every")
 
@@ -37,17 +38,18 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         SettingsError: no such recipe or file, or what it says makes no sense.
     """
+    check_kind("recipe", name, str, "a name or a file")
     shipped = name in recipe_names()
-    path = Path(__file__).parent / f"{name}.toml" if shipped else Path(name)
+    path = Path(__file__).parent / f"{name}.toml" if shipped else Path(expand_home(name))
     try:
         content = tomllib.loads(read_text(path))
     except FileNotFoundError as error:
-        raise SettingsError(
+        raise (UnavailableError if path.suffix else SettingsError)(
             f"No recipe {name!r}: give a TOML file, or one of {', '.join(recipe_names())}."
         ) from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, too large
         reason = getattr(error, "strerror", None) or str(error)[:200]
-        raise SettingsError(f"Cannot read the recipe {name!r} ({reason}).") from error
+        raise UnavailableError(f"Cannot read the recipe {name!r} ({reason}).") from error
     return _build(path.stem, name, content)
 
 

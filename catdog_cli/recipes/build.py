@@ -1,10 +1,13 @@
 """Options and recipes become settings: one phase, two, or those of a recipe."""
 
 import dataclasses
+import operator
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ..errors import SettingsError, quote
+from ..runtime.files import expand_home
 from ..settings import FineTuneOptions, HeadSpec, Phase, TrainSettings, option_name
 from ..settings_rules import (
     OF_ALL_PHASES,
@@ -13,7 +16,7 @@ from ..settings_rules import (
     UNUSED_BY_LBFGS,
     check_options,
 )
-from ..settings_schema import settings_of
+from ..settings_schema import check_range, settings_of
 from . import load_recipe
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
@@ -47,8 +50,8 @@ def parse_unfreeze(value: Any) -> int | Literal["all"]:
     if value == "all":
         return "all"
     try:
-        return int(value)
-    except ValueError as error:
+        return int(value) if isinstance(value, str) else operator.index(value)
+    except (ValueError, TypeError) as error:
         raise SettingsError(f"{quote(value)} is neither 'all' nor a number of layers.") from error
 
 
@@ -73,21 +76,26 @@ def build_settings(
         loaded = load_recipe(recipe)
         phases = _change_recipe(recipe, loaded.phases, chosen, log)
         chosen = {**loaded.options, **chosen}
-    if "weights" not in chosen:
-        from ..models.zoo.registry import default_weights  # not before: every command's help comes by here
+    from ..models.zoo.registry import default_weights, resolve_arch  # not before: every --help comes by here
 
-        chosen["weights"] = default_weights(chosen.get("arch", TrainSettings.arch))
+    chosen["arch"] = resolve_arch(chosen.get("arch", TrainSettings.arch))
+    chosen.setdefault("weights", default_weights(chosen["arch"]))
+    for name in ("weights", "exclude", "category_names"):
+        if isinstance(chosen.get(name), (str, os.PathLike)):
+            chosen[name] = expand_home(chosen[name])
     head = {name: chosen[name] for name in settings_of(HeadSpec) if name in chosen}
     if "hidden_layers" in head:
         head["hidden_layers"] = parse_layers(head["hidden_layers"])
     plain = {name: chosen[name] for name in _RUN_FIELDS if name in chosen}
     if type(plain.get("save_every")) is int:  # in an option file
         plain["save_every"] = str(plain["save_every"])
+    if "image_size" in plain:  # 0, the weights' own, is what stands where nothing is given
+        check_range("image size", plain["image_size"], 8, 4096, whole=True)
     if phases is None:
         phases = _phases(chosen, plain["weights"])
     if not any(phase.epochs for phase in phases):
-        raise SettingsError("--epochs 0 trains nothing: give at least 1.")
-    return TrainSettings(data=str(data), head=HeadSpec(**head), phases=phases, **plain)
+        raise SettingsError("The recipe has no epochs, so that it trains nothing: give a phase at least 1.")
+    return TrainSettings(data=expand_home(str(data)), head=HeadSpec(**head), phases=phases, **plain)
 
 
 def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
@@ -103,6 +111,8 @@ def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
     if solved and second.fine_tune_epochs:  # what only the second phase can use
         used = {name: value for name, value in common.items() if name not in UNUSED_BY_LBFGS}
         first_rate = Phase.learning_rate
+    if not second.fine_tune_epochs and "epochs" in chosen:
+        check_range("epochs", chosen["epochs"], 1, whole=True)  # none at all would train nothing
     lasting = {"epochs": chosen["epochs"]} if "epochs" in chosen else _default_length(chosen, scratch, solved)
     name = "scratch" if scratch else "head"
     first = Phase(name, learning_rate=first_rate, unfreeze="all" if scratch else 0, **{**lasting, **used})

@@ -18,8 +18,9 @@ from ..data.dataset import Dataset
 from ..data.location import FROM_RUN, RUN_SETTINGS, describe_place, find_data
 from ..data.manifests import RUN_SPLIT, read_keys, read_split, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
+from ..models.file_kinds import describe_folder
 from ..models.zoo.registry import check_arch
-from ..runtime.files import CURVES, HISTORY, read_text, sweep, write_atomic
+from ..runtime.files import CURVES, HISTORY, expand_home, read_text, sweep, write_atomic
 from ..settings import TrainSettings
 from .lock import locked
 
@@ -96,7 +97,7 @@ class RunDirectory:
         Raises:
             CheckpointError: there is no run, or it has lost its last.pt.
         """
-        run = cls(Path(path))
+        run = cls(Path(expand_home(path)))
         if not _exists(run.settings) or _exists(run.last):
             return cls(find_checkpoint(path, LAST).parent)
         if _exists(run.history):  # written after last.pt
@@ -182,7 +183,7 @@ class RunDirectory:
             on_main: calls what reserves a number; where several processes train, in the main one alone.
         """
         if output:
-            yield cls(Path(output))
+            yield cls(Path(expand_home(output)))
             return
         directory = on_main(lambda: cls.reserve(Path("checkpoints"), arch))
         try:
@@ -204,11 +205,14 @@ def find_checkpoint(path: str | Path, name: str = BEST) -> Path:
     Raises:
         CheckpointError: nothing there.
     """
-    path = Path(path)
+    path = Path(expand_home(path))
     try:
         if path.is_dir():
             if (path / name).is_file():
                 return path / name
+            kind = describe_folder(path)
+            if kind is not None:
+                raise CheckpointError(f"{str(path)!r} {kind}.")
             newest = newest_run(path)
             hint = f"; did you mean {str(newest)!r}?" if newest and (newest / name).is_file() else "."
             raise CheckpointError(

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from ..errors import SettingsError
+from ..errors import UnavailableError
 
 T = TypeVar("T")
 AHEAD = 2  # batches that a GPU has been given before the first of them is waited for
@@ -17,7 +17,7 @@ def pick_device(name: str) -> torch.device:
     """Return the device for "auto" (a GPU where there is one), "gpu" or "cpu".
 
     Raises:
-        SettingsError: "gpu", and there is none that torch can use.
+        UnavailableError: "gpu", and there is none that torch can use.
     """
     found = "cpu"
     if torch.cuda.is_available():
@@ -25,7 +25,7 @@ def pick_device(name: str) -> torch.device:
     elif torch.backends.mps.is_available():
         found = "mps"
     if name == "gpu" and found == "cpu":
-        raise SettingsError(
+        raise UnavailableError(
             "--gpu was given, but torch finds no usable GPU here: leave it out, or use --cpu."
         )
     return torch.device("cpu" if name == "cpu" else found)
@@ -43,10 +43,10 @@ def repeat_exactly() -> None:
 
 
 def refuse_unrepeatable(error: RuntimeError) -> None:
-    """Raise SettingsError if `error` is torch's refusal after `repeat_exactly`."""
+    """Raise UnavailableError if `error` is torch's refusal after `repeat_exactly`."""
     if "does not have a deterministic implementation" in str(error):
         operation = str(error).split()[0]
-        raise SettingsError(
+        raise UnavailableError(
             f"--deterministic was given, but {operation!r}, which this network needs, cannot repeat itself "
             f"on this device: choose another --arch, use --cpu, or leave out --deterministic."
         ) from error

@@ -103,6 +103,17 @@ def sweep(folder: Path) -> list[Path]:
     return found
 
 
+def expand_home(path: str | os.PathLike[str]) -> str:
+    """Return a path with ~ in front as the home folder, which a shell leaves as it is in --output=~/run.
+
+    A file that is really called so is meant itself.
+    """
+    text = os.fspath(path)
+    if not text.startswith("~") or os.path.lexists(text):
+        return text
+    return os.path.expanduser(text)  # noqa: PTH111 - Path raises where there is no such user
+
+
 def read_text(path: str | Path) -> str:
     """Return the text of a file that was written for catdog: options, a recipe, names; with or without a BOM.
 

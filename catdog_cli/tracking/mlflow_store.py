@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from .. import __version__
-from ..errors import CatdogError, require
+from ..errors import CatdogError, SettingsError, require
+from ..runtime.files import expand_home
 
 DEFAULTS = {  # what the user has set in the environment wins
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -72,12 +73,13 @@ def absolute_uri(uri: str) -> str:
     """Return a URI that means the same from every folder: local paths become absolute.
 
     Raises:
-        StoreError: it is empty, or names a file where a folder, or a missing folder where a file belongs.
+        SettingsError: it is empty.
+        StoreError: it names a file where a folder, or a missing folder where a file belongs.
     """
     if not uri.strip():
-        raise StoreError("--mlflow is empty: give a server, sqlite:///FILE or a folder.")
+        raise SettingsError("--mlflow is empty: give a server, sqlite:///FILE or a folder.")
     if uri.startswith("sqlite:"):
-        path = Path(uri.removeprefix("sqlite:").removeprefix("///")).absolute()
+        path = Path(expand_home(uri.removeprefix("sqlite:").removeprefix("///"))).absolute()
         if not path.parent.is_dir():
             raise StoreError(
                 f"--mlflow {uri!r} lies in a folder that does not exist: make {str(path.parent)!r}."
@@ -85,7 +87,7 @@ def absolute_uri(uri: str) -> str:
         return f"sqlite:///{path}"
     if ("://" in uri and not uri.startswith("file:")) or uri in ("databricks", "uc"):
         return uri
-    path = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else uri).absolute()
+    path = Path(unquote(urlsplit(uri).path) if uri.startswith("file:") else expand_home(uri)).absolute()
     if path.is_file():
         raise StoreError(
             f"--mlflow {uri!r} is a file: write sqlite:///{path} for an SQLite file, or a folder."

@@ -49,6 +49,7 @@ def train(
     min_delta: float | None = None,
     monitor: str | None = None,
     exclude: str | None = None,
+    category_names: str | None = None,
     val_fraction: float | None = None,
     seed: int | None = None,
     device: str | None = None,

@@ -86,6 +86,7 @@ class RunState:
     settings: TrainSettings
     classifier: Classifier
     class_names: list[str]
+    category_names: dict[str, str]
     input_spec: InputSpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
@@ -109,6 +110,7 @@ class RunState:
             setup.settings,
             setup.classifier,
             setup.dataset.class_names,
+            setup.category_names,
             setup.spec,
             setup.fingerprint,
             progress,
@@ -119,7 +121,9 @@ class RunState:
 
     def model_content(self) -> dict[str, Any]:
         """Return the part of a checkpoint that predicting needs."""
-        return describe_model(self.classifier, self.settings.head, self.class_names, self.input_spec)
+        return describe_model(
+            self.classifier, self.settings.head, self.class_names, self.input_spec, self.category_names
+        )
 
     @property
     def monitor(self) -> str:

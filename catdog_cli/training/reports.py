@@ -13,6 +13,7 @@ from ..evaluation.calibration import (
 from ..evaluation.eval_split import image_path
 from ..evaluation.metrics import full_metrics
 from ..evaluation.report import find_mistakes, summarize
+from ..runs.category_names import tell_apart
 from ..runs.directory import RunDirectory
 from .events import Event, PhaseEnded, RunEnded, RunStarted
 from .result import RunResult
@@ -91,7 +92,8 @@ def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | 
 def _measure(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any, Any]]:
     """Return the report's document, and the probabilities (N, C) and labels (N,) that it is about."""
     logits, labels = ended.logits.double().cpu().numpy(), ended.labels.cpu().numpy()
-    names, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
+    own, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
+    names = tell_apart(own, [setup.category_names.get(name, name) for name in own])
     task = setup.task
     held_out = measure_calibration(logits, labels, task=task)
     temperature = held_out["temperature"]

@@ -12,10 +12,15 @@ from ..data.location import absolute_data
 from ..data.scan import scan_dataset
 from ..data.splits import split_dataset
 from ..errors import CheckpointError, SettingsError
-from ..runs.checkpoint import load_checkpoint
+from ..models.zoo.registry import resolve_arch
+from ..recipes import load_recipe
+from ..runs.category_names import describe_missing, load_category_names
+from ..runs.checkpoint import kept_category_names, load_checkpoint
 from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import processes
-from ..settings import Phase, TrainSettings, refuse_on_resume
+from ..runtime.files import expand_home
+from ..settings import Phase, TrainSettings, list_options
+from ..settings_rules import refuse_on_resume
 from .checkpointing import Progress, restore_progress
 from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
 from .loop import fit
@@ -71,6 +76,7 @@ def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listene
     on_main(directory.create)
     with _held(directory, listener):
         on_main(directory.refuse_old_run)
+        _name_classes(setup, listener)
         _begin(setup, directory, listener)
         yield setup
 
@@ -124,6 +130,17 @@ def _begin(setup: Setup, directory: RunDirectory, listener: Listener) -> None:
     listener(RunStarted(setup, directory.path))
 
 
+def _name_classes(setup: Setup, listener: Listener) -> None:
+    """Read the names to show for the run's classes, once: its checkpoints keep them."""
+    path, class_names = setup.settings.category_names, setup.dataset.class_names
+    if not path:
+        return
+    setup.category_names = processes().from_main(lambda: load_category_names(path, class_names))
+    missing = describe_missing(path, setup.category_names, class_names)
+    if missing is not None:
+        listener(Warned(missing))
+
+
 def read_data(settings: TrainSettings, listener: Listener) -> Dataset:
     """Scan the data folder and split it where it has no val; what the user should know is an event."""
     scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
@@ -140,14 +157,13 @@ class Changes:
     """What is given again on resume; None keeps what the checkpoint says."""
 
     def __init__(self, data: str | None = None, accept_changed_data: bool = False, **settings: Any) -> None:
-        """Take options by name, those alone whose setting says that it may change on resume.
-
-        Raises:
-            SettingsError: another one is given.
-        """
-        refuse_on_resume(settings)
-        self.data, self.accept_changed_data = data, accept_changed_data
-        self.settings = {name: value for name, value in settings.items() if value is not None}
+        """Take options by name; one that may not change on resume has to say what the run does anyway."""
+        self.data = None if data is None else expand_home(data)
+        self.accept_changed_data = accept_changed_data
+        given = {name: value for name, value in settings.items() if value is not None}
+        free = [name for name, setting in list_options().items() if setting.on_resume]
+        self.settings = {name: value for name, value in given.items() if name in free}
+        self.fixed = {name: value for name, value in given.items() if name not in free}
 
 
 def _restart(directory: RunDirectory, changes: Changes, listener: Listener) -> Setup:
@@ -161,6 +177,7 @@ def _restart(directory: RunDirectory, changes: Changes, listener: Listener) -> S
     setup = prepare_run(settings, dataset, None, listener)
     accept = changes.accept_changed_data
     on_main(lambda: settle_changes(setup, found, directory, None, accept, listener))
+    _name_classes(setup, listener)
     _begin(setup, directory, listener)
     return setup
 
@@ -184,6 +201,7 @@ def _reopen(
     for warning in dataset.warnings:
         listener(Warned(warning))
     setup = prepare_run(settings, dataset, content["state_dict"], listener)
+    setup.category_names = kept_category_names(content, class_names)
     if "micro_batch_size" not in changes.settings:
         setup.micro_batch.size = _known_size(content, settings)
     processes().gather(lambda: check_progress(content, setup.classifier, checkpoint))
@@ -219,8 +237,10 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     """Return the settings to resume with.
 
     Raises:
-        SettingsError: epochs of a phase that is over would change, or fewer are asked than were done.
+        SettingsError: epochs of a phase that is over would change, or fewer are asked than were done, or an
+            option says other than the run does.
     """
+    _refuse_other(changes.fixed, old)
     phases, plain = list(old.phases), dict(changes.settings)
     for index, epochs, option in (
         (0, plain.pop("epochs", None), "--epochs"),
@@ -236,6 +256,33 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     if changes.data is not None:
         plain["data"] = changes.data
     return dataclasses.replace(old, phases=tuple(phases), **plain)
+
+
+def _refuse_other(fixed: dict[str, Any], old: TrainSettings) -> None:
+    """Raise SettingsError where options, or the recipe among them, differ from what the run began with."""
+    given = dict(fixed)
+    recipe = given.pop("recipe", None)
+    if "arch" in given:
+        given["arch"] = resolve_arch(given["arch"])
+    refuse_on_resume({name: _expand(value) for name, value in given.items()}, old)
+    if recipe is None:
+        return
+    loaded = load_recipe(recipe)
+    epochs = [phase.epochs for phase in old.phases]
+    same = [dataclasses.replace(phase, epochs=n) for phase, n in zip(loaded.phases, epochs, strict=False)]
+    try:
+        refuse_on_resume(loaded.options, old)
+        if len(loaded.phases) != len(epochs) or tuple(same) != old.phases:
+            raise SettingsError("It has other phases.")
+    except SettingsError as error:
+        raise SettingsError(
+            f"--recipe cannot change on resume: the run has other phases or options than {recipe!r}. Leave "
+            f"it out, or start a new run."
+        ) from error
+
+
+def _expand(value: Any) -> Any:
+    return expand_home(value) if isinstance(value, str) else value
 
 
 def _extend(phase: Phase, epochs: int, option: str, over: bool, done: int) -> Phase:

@@ -12,7 +12,7 @@ import torch
 from ..data.dataset import Dataset, class_counts
 from ..data.digests import content_keys, fingerprint
 from ..data.loaders import CorruptImage, Images
-from ..errors import DataError, SettingsError
+from ..errors import DataError, SettingsError, UnavailableError
 from ..features.batches import FreshImages, KeptFeatures
 from ..features.extractor import ImageSet, View, image_set, run_prefix
 from ..models.classifier import Classifier, build_classifier
@@ -21,6 +21,7 @@ from ..models.meta import check_image_size
 from ..models.tasks import SINGLE_LABEL, Task
 from ..models.weights import load_backbone
 from ..models.zoo.registry import check_arch, source_of
+from ..runs.category_names import read_category_names
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
 from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
@@ -51,6 +52,7 @@ class Setup:
     forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
     reported_bad: set[str] = field(default_factory=set)
     contents: dict[str, list[str]] = field(default_factory=dict)  # by split: a digest a picture
+    category_names: dict[str, str] = field(default_factory=dict)  # to show, by class, where there are any
 
     def class_weights(self, phase: Phase) -> torch.Tensor | None:
         """Return weights (C,) inverse to the class counts with mean 1 over pictures, or None."""
@@ -225,11 +227,14 @@ def _norm_features(
 def check_settings(settings: TrainSettings) -> None:
     """Raise SettingsError for combinations that cannot work, before anything is read."""
     check_arch(settings.arch)
+    if settings.category_names:
+        read_category_names(settings.category_names)
     check_combinations(settings)
     pick_device(settings.device)
     if settings.image_size:
         check_image_size(settings.arch, choose_spec(settings).size)
     if settings.weights not in ("imagenet", "none") and not Path(settings.weights).exists():
-        raise SettingsError(
+        is_path = Path(settings.weights).suffix or Path(settings.weights).parent.name  # no word like imagnet
+        raise (UnavailableError if is_path else SettingsError)(
             f"No weights file {settings.weights!r}: check the path, or give imagenet or none."
         )

@@ -121,7 +121,7 @@ def test_plot(place, capsys, count):
 
 def test_plot_never_replaces_a_picture(place, capsys):
     before = (place / "pets/cats/1.png").read_bytes()
-    assert cli.run(["predict", "pets", "run", "--plot", "pets/cats/1.png"]) == 1
+    assert cli.run(["predict", "pets", "run", "--plot", "pets/cats/1.png"]) == 2
     assert "'pets/cats/1.png' is one of the pictures: give another name." in capsys.readouterr().err
     assert (place / "pets/cats/1.png").read_bytes() == before
 
@@ -134,6 +134,13 @@ def test_plot_never_replaces_a_picture(place, capsys):
         (["run", "pets/cats/0.png"], "'pets/cats/0.png' is not a checkpoint, and the checkpoint comes last"),
         (["run", "-"], "'-' is not a checkpoint, and the checkpoint comes last"),
         (["pets", "run", "--top-k", "0"], "Invalid value for '--top-k'"),
+        (["pets", "run", "--plot", "answer.txt"], "Cannot draw into 'answer.txt': give a name that ends in"),
+        (["pets", "run", "--output", "rows.txt"], "--output is 'rows.txt', but must end in one of"),
+        (["run", "pets"], "'run' is a checkpoint and 'pets' is data: swap them: catdog predict pets run"),
+        (
+            ["run/best.pt", "run"],
+            "'run/best.pt' is a checkpoint, not pictures: catdog predict DATA",
+        ),
     ],
 )
 def test_wrong_usage(place, capsys, arguments, match):

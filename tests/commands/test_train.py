@@ -55,10 +55,10 @@ def settings_of(run_dir):
     return json.loads((run_dir / "settings.json").read_text())
 
 
-def error_of(capsys, *arguments) -> str:
-    """Run a command that must fail with exit code 1 and one sentence, and return it."""
+def error_of(capsys, *arguments, code=1) -> str:
+    """Run a command that must fail with exit code `code` and one sentence, and return it."""
     capsys.readouterr()
-    assert run([*map(str, arguments)]) == 1
+    assert run([*map(str, arguments)]) == code
     printed = capsys.readouterr()
     assert printed.out == ""
     return printed.err.splitlines()[-1]
@@ -300,16 +300,31 @@ def test_wrong_usage_exits_with_2(capsys, data, finished, arguments):
         (("--unfreeze", "all"), "--unfreeze belongs to a second phase: add --fine-tune-epochs"),
         (("--fine-tune-learning-rate", "1"), "--fine-tune-learning-rate belongs to a second phase"),
         (("--learning-rate", "-1"), "learning rate is -1"),
-        (("--epochs", "0"), "--epochs 0 trains nothing: give at least 1"),
+        (("--epochs", "0"), "epochs is 0, but must be a whole number of at least 1"),
+        (("--epochs", "-1"), "epochs is -1, but must be a whole number of at least 1"),
         (("--dropout", "1.5"), "dropout is 1.5"),
         (("--arch", "resnet19"), "Unknown arch 'resnet19': did you mean resnet18"),
         (("--image-size", "4"), "image size is 4"),
-        (("--weights", "missing.pth"), "missing.pth"),
+        (("--image-size", "0"), "image size is 0, but must be a whole number from 8 to 4096"),
+        (("--weights", "imagnet"), "No weights file 'imagnet'"),
+        (("--recipe", "bset"), "No recipe 'bset': give a TOML file, or one of best"),
         (("--optimizer", "lbfgs", "--epochs", "2"), "lbfgs reaches the optimum in one epoch"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence_and_wrong_usage(capsys, data, tmp_path, options, match):
+    assert match in error_of(capsys, "train", data, *TINY, "--output", tmp_path / "run", *options, code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (("--weights", "missing.pth"), "missing.pth"),
+        (("--recipe", "missing.toml"), "No recipe 'missing.toml'"),
+        (("--config", "missing.toml"), "Cannot read the option file 'missing.toml'"),
         (("--learning-rate", "1e30", "--optimizer", "sgd"), "phase 'scratch'"),
     ],
 )
-def test_what_makes_no_sense_is_one_sentence(capsys, data, tmp_path, options, match):
+def test_what_is_not_there_or_fails_is_one_sentence(capsys, data, tmp_path, options, match):
     assert match in error_of(capsys, "train", data, *TINY, "--output", tmp_path / "run", *options)
 
 
@@ -328,7 +343,7 @@ def test_data_that_is_not_there(capsys, tmp_path):
     "option",
     [
         ("--arch", "resnet18"),
-        ("--weights", "none"),
+        ("--weights", "imagenet"),
         ("--hidden-layers", "4"),
         ("--dropout", "0.1"),
         ("--image-size", "64"),
@@ -336,12 +351,20 @@ def test_data_that_is_not_there(capsys, tmp_path):
         ("--batch-size", "2"),
         ("--seed", "1"),
         ("--precision", "bf16"),
-        ("--recipe", "scratch"),
+        ("--recipe", "partial"),
     ],
 )
 def test_resume_refuses_by_name_what_would_change_the_run(capsys, finished, option):
-    logged = error_of(capsys, "train", "--resume", finished, *option)
+    logged = error_of(capsys, "train", "--resume", finished, *option, code=2)
     assert logged.startswith(f"Error: {option[0]} cannot change on resume")
+
+
+def test_resume_takes_the_command_line_of_the_run(capsys, finished, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "run")
+    same = ("--arch", "Simple-CNN", "--weights", "none", "--learning-rate", "0.001", "--seed", "0")
+    code, found, talk = call(capsys, "train", "--resume", copy, *TINY, *same, "--epochs", "2")
+    assert (code, found["run_dir"]) == (0, str(copy))
+    assert "all epochs are done" in talk
 
 
 def test_resume_extends_a_run_by_its_directory_and_by_its_checkpoint(capsys, data, tmp_path):

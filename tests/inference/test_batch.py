@@ -197,7 +197,7 @@ def test_what_cannot_be_gone_on_with_is_left_alone(place, capsys, suffix, argume
 
 def test_overwrite_replaces_but_never_an_input(place, capsys):
     (place / "list.csv").write_text("path\npets/dogs/0.png\n")
-    assert run("list.csv", "best.pt", "--output", "list.csv", "--overwrite") == 1
+    assert run("list.csv", "best.pt", "--output", "list.csv", "--overwrite") == 2
     assert "--output 'list.csv' is one of the inputs" in capsys.readouterr().err
     for _ in range(2):
         assert run("list.csv", "best.pt", "--output", "rows.csv", "--overwrite") == 0
@@ -283,7 +283,7 @@ def test_sorting_links_or_copies_and_changes_nothing_twice(place, capsys, copy):
 
 
 def test_sorting_never_replaces_and_stays_outside(place, capsys):
-    assert run("pets", "best.pt", "--sort-into", "pets/sorted") == 1
+    assert run("pets", "best.pt", "--sort-into", "pets/sorted") == 2
     assert "--sort-into 'pets/sorted' lies in the input 'pets'" in capsys.readouterr().err
     with pytest.raises(SettingsError, match=r"'\.\./up' cannot be a folder's name"):
         Sorter("sorted", False, ["cats", "../up"])
@@ -315,7 +315,7 @@ def test_summary_counts_and_json_of_a_file(place, capsys):
         (["--overwrite"], 2, "--overwrite belongs to --output FILE."),
         (["--copy"], 2, "--copy belongs to --sort-into DIR."),
         (["--output", "a.csv", "--resume", "--overwrite"], 2, "give one of them."),
-        (["--output", "a.txt"], 1, "--output is 'a.txt', but must end in one of: .csv, .jsonl, .parquet."),
+        (["--output", "a.txt"], 2, "--output is 'a.txt', but must end in one of: .csv, .jsonl, .parquet."),
         (
             ["--output", "best.pt/a.csv"],
             1,

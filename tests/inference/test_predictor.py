@@ -1,5 +1,7 @@
 """One picture or many, whatever they are given as: the same numbers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -131,3 +133,41 @@ def test_bad_arguments(predictor, tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(SettingsError, match="no usable GPU"):
             Predictor.load(write_checkpoint(tmp_path / "best.pt"), device="gpu")
+
+
+def test_a_list_gives_a_list(predictor, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
+    images = [draw_image(number % 3, number) for number in range(5)]
+    wanted = [predictor(image, top_k=2) for image in images]
+    assert predictor(images, top_k=2) == wanted
+    assert predictor(tuple(images[:1]), top_k=2) == wanted[:1]
+    assert predictor([]) == []
+    with pytest.raises(ImageError, match=r"bad\.jpg"):
+        predictor([images[0], tmp_path / "bad.jpg"])
+
+
+def test_an_answer_names_its_class(checkpoint, tmp_path):
+    predictor = Predictor.load(checkpoint, category_names={"cats": "Cat", "dogs": "Dog", "emus": "Emu"})
+    (answer,) = predictor.predict([draw_image(0, 1)])
+    ranked = predictor(draw_image(0, 1))
+    assert answer.top_k() == answer.top_k(9) == ranked
+    assert answer.top_k(2) == ranked[:2]
+    assert (answer.class_name, answer.name) == (ranked[0].class_name, ranked[0].name)
+    assert answer.probability == ranked[0].probability
+    assert answer.name == {"cats": "Cat", "dogs": "Dog", "emus": "Emu"}[answer.class_name]
+    with pytest.raises(SettingsError, match="top-k is 0"):
+        answer.top_k(0)
+    (bad,) = predictor.predict([tmp_path / "nowhere.jpg"])
+    assert (bad.class_name, bad.name, bad.probability, bad.top_k()) == (None, None, None, [])
+
+
+def test_answers_compare(predictor, tmp_path):
+    image, array = draw_image(0, 1), np.asarray(draw_image(0, 2))
+    sources = [image, array, tmp_path / "nowhere.jpg"]
+    first, second = list(predictor.predict(sources)), list(predictor.predict(sources))
+    assert first == second
+    assert first[0] != first[1] != first[2] != first[0]
+    assert first[0] != dataclasses.replace(first[0], probabilities=first[1].probabilities)
+    assert first[0] != dataclasses.replace(first[0], source=array)
+    assert first[2] != dataclasses.replace(first[2], error="other")
+    assert first[0] != "an answer"

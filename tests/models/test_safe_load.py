@@ -48,14 +48,8 @@ def test_a_truncated_file_is_refused(tmp_path, share):
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"\x00",
-        b"hello, these are no weights\n",
-        b"\x89PNG\r\n\x1a\n" + bytes(100),
-        b"PK\x03\x04" + bytes(50),
-    ],
-    ids=["empty", "null", "text", "png", "zip-start"],
+    [b"\x00", b"\xf7\x02 of no known kind", b"PK\x03\x04" + bytes(50)],
+    ids=["null", "unknown", "zip-start"],
 )
 def test_a_foreign_file_is_refused(tmp_path, content):
     (tmp_path / "w.pth").write_bytes(content)
@@ -70,7 +64,7 @@ def test_code_in_a_file_does_not_run(tmp_path, how):
         path.write_bytes(pickle.dumps(evil))
     else:
         torch.save(evil, path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(CheckpointError, match=r"or holds code, which catdog never runs"):
+    with pytest.raises(CheckpointError, match=r"holds code, which catdog never runs"):
         load_backbone(build_classifier("simple_cnn", 2, HeadSpec()), str(path))
     assert not (tmp_path / "ran").exists()
     torch.load(path, weights_only=False) if how != "pickle" else pickle.loads(path.read_bytes())

@@ -109,10 +109,11 @@ class Drawing:
         from ...images.read import read_image
         from ...inference.inputs import fetch_input
 
-        image = read_image(fetch_input(prediction.path), shorter_side=600)
+        source = prediction.path if prediction.source is None else prediction.source
+        image = read_image(fetch_input(source), shorter_side=600)
         return {
             "image": image.permute(1, 2, 0).numpy(),
-            "title": os.path.basename(prediction.path),  # noqa: PTH119
+            "title": "stdin" if prediction.path == "-" else os.path.basename(prediction.path),  # noqa: PTH119
             "names": [each.name for each in prediction.predictions],
             "probabilities": [each.probability for each in prediction.predictions],
         }

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import CatdogError, DataError, SettingsError
+from ...errors import CatdogError, DataError, SettingsError, UnavailableError
 from ..inputs import Input, fetch_input, input_path
 from ..prediction import Prediction
 from ..predictor import Predictor
@@ -29,8 +29,8 @@ class Output:
         """Open the file.
 
         Raises:
-            SettingsError: the name has no known suffix, or the file is there and neither `resume` nor
-                `overwrite` was asked for.
+            SettingsError: the name has no known suffix.
+            UnavailableError: the file is there and neither `resume` nor `overwrite` was asked for.
             CatdogError: it cannot be written, or pyarrow is missing.
         """
         self.path, self.predictor = path, predictor
@@ -42,7 +42,7 @@ class Output:
         self.rows_path = f"{path}.rows.csv" if self.suffix == ".parquet" else path
         found = [each for each in (self.rows_path, path) if os.path.lexists(each)]
         if found and not (resume or overwrite):
-            raise SettingsError(
+            raise UnavailableError(
                 f"{found[0]!r} exists: resume it with --resume, replace it with --overwrite, or give another "
                 "--output."
             )

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ...errors import SettingsError
+from ...errors import UnavailableError
 
 
 def compile_network(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return `network` compiled, once for each batch size; compiling starts with the first call.
 
     The calls raise:
-        SettingsError: torch.compile fails: no C++ compiler, or a network that it cannot take.
+        UnavailableError: torch.compile fails: no C++ compiler, or a network that it cannot take.
     """
     compiled = torch.compile(network, dynamic=False)
 
@@ -21,7 +21,7 @@ def compile_network(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor
             return compiled(inputs)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = " ".join(str(error).split())[:200].rstrip(".")
-            raise SettingsError(
+            raise UnavailableError(
                 f"--compile was given, but torch.compile fails here ({reason}): leave out --compile."
             ) from error
 

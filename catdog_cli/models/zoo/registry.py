@@ -1,6 +1,7 @@
 """The registry: which sources of networks there are, and which of them has an arch."""
 
 import difflib
+import re
 
 from ...errors import SettingsError
 from .simple_cnn_source import SimpleCNNSource
@@ -33,9 +34,26 @@ def source_of(arch: str) -> Source:
         return source
     for reason in filter(None, (source.why_not(arch) for source in SOURCES)):
         raise SettingsError(f"{arch!r} {reason}.")
-    close = difflib.get_close_matches(arch, arch_names(), 3)
+    names = {_fold(name): name for name in reversed(arch_names())}
+    close = [names[each] for each in difflib.get_close_matches(_fold(arch), names, 3)]
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise SettingsError(f"Unknown arch {arch!r}: {hint}`catdog info` lists all of them.")
+
+
+def resolve_arch(arch: str) -> str:
+    """Return an arch's name as its source spells it: mobilenet_v2 for MobileNet-V2; others as they are."""
+    if not isinstance(arch, str) or arch in first_class_archs():
+        return arch
+    for names in (first_class_archs(), arch_names()):  # first without importing any library
+        found = [name for name in names if _fold(name) == _fold(arch)]
+        if found:
+            return arch if arch in found else found[0]
+    return arch
+
+
+def _fold(arch: str) -> str:
+    """Return what two spellings of an arch have in common: its letters and digits."""
+    return re.sub(r"[\W_]", "", arch.casefold())
 
 
 def check_arch(arch: str) -> None:
