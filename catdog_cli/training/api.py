@@ -93,7 +93,7 @@ def train(
         for name, value in locals().items()
         if name not in ("data", "recipe", "output", "listeners", "log", "should_stop", "progress")
     }
-    settings = build_settings(str(data), options, recipe)
+    settings = build_settings(str(data), options, recipe, log or (lambda text: None))
     with (
         _listen(listeners, log, progress) as listener,
         RunDirectory.chosen(output, settings.arch) as directory,

@@ -69,9 +69,8 @@ class TrainReport:
         )
         self.log(f"Resuming from {str(path)!r}: phase {phase.name!r}, {where} done.")
         if progress.phase == len(new.phases) - 1 and progress.epoch >= phase.epochs:
-            option = {0: "--epochs", 1: "--fine-tune-epochs"}.get(progress.phase)
-            longer = f": {option} N with more than {phase.epochs} makes the run longer" if option else ""
-            self.log(f"  all epochs are done{longer}")
+            option = "--fine-tune-epochs" if progress.phase else "--epochs"
+            self.log(f"  all epochs are done: {option} N with more than {phase.epochs} makes the run longer")
         before, after = old.to_dict(), new.to_dict()
         for name in after:
             if name != "phases" and before[name] != after[name]:
