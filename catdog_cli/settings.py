@@ -141,7 +141,7 @@ class Phase(PlainDict):
     name: str = field(metadata=about(label="phase name"))
     epochs: int = field(
         metadata=about(
-            "Epochs of the first phase.", TRAINING, int, low=0, default="5, from scratch 20", on_resume=True
+            "Epochs of the first phase.", TRAINING, int, low=0, default="while it gains", on_resume=True
         )
     )
     learning_rate: float = field(
@@ -292,6 +292,12 @@ class TrainSettings(PlainDict):
         default="",
         metadata=about(
             "Pictures to leave out; `data check` writes such a list.", IMAGES, metavar="FILE", default=""
+        ),
+    )
+    category_names: str = field(
+        default="",
+        metadata=about(
+            "Names to show for classes, kept in the checkpoint.", IMAGES, metavar="FILE.json", default=""
         ),
     )
     val_fraction: float = field(

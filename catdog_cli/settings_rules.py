@@ -65,11 +65,9 @@ def _only_the_head_trains(settings: TrainSettings) -> bool:
 RULES = (
     *map(_ignored_by_lbfgs, UNUSED_BY_LBFGS),
     Rule(
-        lambda settings: any(map(_is_solved, settings.phases)) and bool(settings.head.hidden_layers),
-        "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze.",
-    ),
-    Rule(
-        in_a_phase(lambda phase: _is_solved(phase) and bool(phase.unfreeze)),
+        lambda settings: any(
+            _is_solved(phase) and (phase.unfreeze or settings.head.hidden_layers) for phase in settings.phases
+        ),
         "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze.",
     ),
     Rule(
@@ -129,17 +127,14 @@ class OptionRule(NamedTuple):
     sentence: str
 
 
-PHASE_OPTIONS = (  # all that says how to train, which a recipe says instead
-    *("epochs", "learning_rate", "fine_tune_epochs", "fine_tune_learning_rate", "unfreeze"),
-    *(name for name in settings_of(Phase) if name not in ("name", "epochs", "learning_rate", "unfreeze")),
-)
-
-
-def _beside_a_recipe(name: str) -> OptionRule:
-    return OptionRule(
-        lambda given: "recipe" in given and name in given,
-        f"{option_name(name)} and --recipe both say how to train: put it into the recipe's file.",
-    )
+OF_ONE_PHASE = ("name", "epochs", "learning_rate", "unfreeze")
+OF_ALL_PHASES = tuple(name for name in settings_of(Phase) if name not in OF_ONE_PHASE)
+OF_FIRST_PHASE = ("epochs", "learning_rate")
+OF_SECOND_PHASE = {  # option: the field of the second phase that it sets
+    "fine_tune_epochs": "epochs",
+    "fine_tune_learning_rate": "learning_rate",
+    "unfreeze": "unfreeze",
+}
 
 
 def _of_a_second_phase(name: str) -> OptionRule:
@@ -150,7 +145,6 @@ def _of_a_second_phase(name: str) -> OptionRule:
 
 
 OPTION_RULES = (
-    *map(_beside_a_recipe, PHASE_OPTIONS),
     OptionRule(
         lambda given: given.get("optimizer") == "lbfgs" and given.get("epochs", 1) != 1,
         "--optimizer lbfgs reaches the optimum in one epoch: leave out --epochs.",

@@ -18,7 +18,6 @@ from PIL import Image
 
 from catdog_cli.cli import run
 from catdog_cli.commands.options import read_config
-from catdog_cli.commands.predict import read_category_names
 from catdog_cli.data.prepare import prepare_dataset
 from catdog_cli.data.prepared import open_prepared
 from catdog_cli.data.scan import scan_dataset
@@ -30,6 +29,7 @@ from catdog_cli.images.read import ImageError, read_image
 from catdog_cli.inference.outputs.row_files import JsonForm, RowFile
 from catdog_cli.recipes import load_recipe
 from catdog_cli.recipes.build import build_settings
+from catdog_cli.runs.category_names import load_category_names
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 
 from .inference.checkpoints import write_checkpoint
@@ -208,7 +208,7 @@ def test_absurd_orientations_leave_the_picture_as_it_is(kind, value):
 
 
 def names(path):
-    return read_category_names(str(path))
+    return load_category_names(path, ["cats", "dogs"])
 
 
 def options(path):

@@ -4,7 +4,7 @@ import pytest
 
 from catdog_cli.errors import SettingsError
 from catdog_cli.recipes import load_recipe, recipe_names
-from catdog_cli.recipes.build import build_settings
+from catdog_cli.recipes.build import MOST_EPOCHS, PATIENCE, build_settings
 
 
 def test_the_shipped_ones_are_described_and_load():
@@ -22,9 +22,45 @@ def test_the_command_line_wins_over_a_recipes_options():
     assert build_settings("pets", {"hidden_layers": (8,)}, "partial").head.hidden_layers == (8,)
 
 
-def test_options_of_phases_are_refused_beside_a_recipe():
-    with pytest.raises(SettingsError, match="--epochs and --recipe both say how to train"):
-        build_settings("pets", {"epochs": 3}, "partial")
+def test_options_change_a_recipe_and_what_they_change_is_said():
+    said = []
+    given = {"epochs": 3, "batch_size": 8, "fine_tune_learning_rate": 0.5, "unfreeze": "all", "dropout": 0.3}
+    before = load_recipe("partial").phases
+    phases = build_settings("pets", given, "partial", said.append).phases
+    assert [(phase.epochs, phase.batch_size) for phase in phases] == [(3, 8), (before[1].epochs, 8)]
+    assert [phase.learning_rate for phase in phases] == [before[0].learning_rate, 0.5]
+    assert [phase.unfreeze for phase in phases] == [0, "all"]
+    assert said == [
+        "Changed in the recipe 'partial': batch size of phase 'head' 32 -> 8, epochs of phase 'head' 5 -> 3, "
+        "batch size of phase 'fine-tune' 32 -> 8, learning rate of phase 'fine-tune' 1e-05 -> 0.5, "
+        "unfreeze of phase 'fine-tune' 20 -> all."
+    ]
+    assert build_settings("pets", {"epochs": 5}, "partial", said.append).phases == before
+    assert len(said) == 1  # nothing differs, so nothing is said
+
+
+def test_a_recipe_of_one_phase_has_no_second_one_to_change():
+    with pytest.raises(
+        SettingsError, match=r"--fine-tune-epochs belongs to a second phase, which the recipe"
+    ):
+        build_settings("pets", {"fine_tune_epochs": 3}, "feature-extraction")
+
+
+def test_the_length_that_a_first_phase_has_by_itself():
+    """On kept features it ends when nothing improves; where each epoch takes its time it is short."""
+
+    def length(**given):
+        phase = build_settings("pets", given).phases[0]
+        return phase.epochs, phase.patience
+
+    assert (
+        length() == length(views=2, augment="light") == length(fine_tune_epochs=2) == (MOST_EPOCHS, PATIENCE)
+    )
+    assert length(cache=False) == length(augment="light") == (5, 0)
+    assert length(weights="none") == (20, 0)
+    assert length(optimizer="lbfgs") == (1, 0)
+    assert length(epochs=7) == (7, 0)
+    assert length(patience=3) == (MOST_EPOCHS, 3)
 
 
 def test_an_own_file_names_its_phases_and_takes_hyphens(tmp_path):

@@ -145,6 +145,7 @@ RUN_ROWS = [
     ("cache", "no", "cache is 'no', but must be true or false"),
     ("cache_limit", -1, "cache limit is -1"),
     ("exclude", None, "exclude is None, but must be a text"),
+    ("category_names", 3, "category names is 3, but must be a text"),
     ("max_bad_fraction", 1.5, "max bad fraction is 1.5, but must be a number from 0 to 1"),
     ("micro_batch_size", -1, "micro batch size is -1"),
     ("micro_batch_size", 1.5, "micro batch size is 1.5, but must be a whole number"),

@@ -16,6 +16,7 @@ from .output.terminal import echo_json, log
 )
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
+@options.category_names_option
 @options.device_options
 @options.precision_option
 @options.json_option
@@ -25,6 +26,7 @@ def compare(
     data: str,
     split: str | None,
     exclude: str | None,
+    category_names: str | None,
     device: str | None,
     precision: str | None,
     as_json: bool,
@@ -48,6 +50,7 @@ def compare(
             data,
             split=split,
             exclude=exclude,
+            category_names=category_names,
             device=device or "auto",
             precision=precision or "auto",
             log=log,

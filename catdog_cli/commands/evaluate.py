@@ -7,6 +7,7 @@ from . import options
 from .distributed import log_memory, several, share_out
 from .output.eval_tables import StepBar, print_evaluation
 from .output.terminal import echo_json, log
+from .predict import log_missing_names
 
 
 @click.command()
@@ -14,6 +15,7 @@ from .output.terminal import echo_json, log
 @click.argument("checkpoint", type=options.PATH)
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
+@options.category_names_option
 @click.option("--output", type=options.PATH, metavar="DIR", help="Write a report with pictures there.")
 @click.option("--uncalibrated", is_flag=True, help="Take probabilities as trained, without temperature.")
 @click.option("--tta", is_flag=True, help="Average each picture with its mirror image; takes twice as long.")
@@ -25,6 +27,7 @@ def evaluate(
     checkpoint: str,
     split: str | None,
     exclude: str | None,
+    category_names: str | None,
     output: str | None,
     uncalibrated: bool,
     tta: bool,
@@ -54,11 +57,13 @@ def evaluate(
                 device=device or "auto",
                 precision=precision or "auto",
                 calibrated=not uncalibrated,
+                category_names=category_names,
                 mirror=tta,
                 group=group,
                 on_shrink=log_memory,
             )
         )
+        log_missing_names(category_names, predictor)
         found = share_out(
             predictor,
             lambda: evaluate_predictor(predictor, checkpoint, data, split, exclude, output, log, bar),

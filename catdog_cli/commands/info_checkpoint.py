@@ -31,6 +31,7 @@ def describe_checkpoint(target: str) -> dict[str, Any]:
         "head": model.head.to_dict(),
         "num_classes": len(model.class_names),
         "class_names": model.class_names,
+        "category_names": model.category_names,
         "input_spec": model.input_spec.to_dict(),
         "temperature": model.temperature,
         "best": _facts(merged, "best"),

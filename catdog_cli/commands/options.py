@@ -17,8 +17,18 @@ from ..recipes.build import (
 from ..runtime.files import expand_home, read_text
 from ..settings import TrainSettings, list_options, option_name
 from ..settings_schema import GROUPS, MACHINE, RUN, Setting, check_kind
+from .output.terminal import log
 
-TRAIN_ALONE = ("recipe", "output", "save_every", "mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
+TRAIN_ALONE = (
+    "recipe",
+    "output",
+    "save_every",
+    "category_names",
+    "mlflow",
+    "mlflow_experiment",
+    "mlflow_model",
+    "tensorboard",
+)
 TRAIN_OPTIONS = list_options()
 TRACKING = "Tracking"
 _TEXT, _FLAG = (str, "a text"), (bool, "true or false")
@@ -134,6 +144,12 @@ device_options = add_options(
     machine_option("--cpu", "device", flag_value="cpu", help="Compute on the CPU."),
 )
 exclude_option = setting_option("exclude")
+category_names_option = click.option(
+    "--category-names",
+    type=PATH,
+    metavar="FILE.json",
+    help="Names to show for classes.  [default: those that the checkpoint keeps]",
+)
 precision_option = setting_option("precision")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 recipe_option = run_option(
@@ -145,7 +161,11 @@ recipe_option = run_option(
 config_option = run_option("--config", type=PATH, help="Options from a TOML file; the command line wins.")
 train_options = add_options(*(setting_option(name) for name in TRAIN_OPTIONS if name != "device"))
 trial_options = add_options(  # of commands that train a little, as `catdog train` would
-    *(setting_option(name) for name in TRAIN_OPTIONS if name not in ("device", "save_every")),
+    *(
+        setting_option(name)
+        for name in TRAIN_OPTIONS
+        if name not in ("device", "save_every", "category_names")
+    ),
     device_options,
     recipe_option,
     config_option,
@@ -208,4 +228,4 @@ def trial_settings(data: str, config: str | None, recipe: str | None, given: dic
     """
     read = read_config(config, {*given, *TRAIN_ALONE})
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-    return build_settings(data, merged, recipe or merged.get("recipe"))
+    return build_settings(data, merged, recipe or merged.get("recipe"), log)

@@ -1,14 +1,12 @@
 """`catdog predict`: parse, call `inference`, print the likeliest classes or write a row for every input."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import SettingsError, UnavailableError, quote
+from ..errors import SettingsError
 from ..runtime.distributed import Group
-from ..runtime.files import read_text
 from . import options
 from .distributed import log_memory, several, share_out
 from .output.terminal import echo, printable
@@ -16,13 +14,11 @@ from .output.terminal import echo, printable
 if TYPE_CHECKING:
     from ..inference.predictor import Predictor
 
-NAMES_SHAPE = 'expected one object such as {"cats": "Cat", "dogs": "Dog"}'
-
 
 @click.command()
 @click.argument("arguments", nargs=-1, type=options.PATH, metavar="IMAGE... CKPT")
 @click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
-@click.option("--category-names", type=options.PATH, metavar="FILE.json", help="Names to show for classes.")
+@options.category_names_option
 @click.option("--plot", type=options.PATH, metavar="FILE", help="Draw the pictures beside their classes.")
 @click.option("--output", type=options.PATH, metavar="FILE", help="Write .csv, .jsonl or .parquet instead.")
 @click.option("--all", "all_classes", is_flag=True, help="Give every class's probability, not the top k.")
@@ -141,7 +137,6 @@ def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> "Pre
         CheckpointError: it cannot be used.
         SettingsError: the device is not there, or the file of names cannot be used.
     """
-    names = read_category_names(given["category_names"])
     from ..inference.predictor import Predictor
 
     predictor = Predictor.load(
@@ -149,60 +144,19 @@ def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> "Pre
         device=given["device"] or "auto",
         precision=given["precision"] or "auto",
         calibrated=not given["uncalibrated"],
-        category_names=names,
+        category_names=given["category_names"],
         mirror=given["tta"],
         group=group,
         on_shrink=log_memory,
     )
-    _report_missing_names(given["category_names"], names, predictor.class_names)
+    log_missing_names(given["category_names"], predictor)
     return predictor
 
 
-def read_category_names(path: str | None) -> dict[str, str]:
-    """Return {class folder: name to show} from a JSON file, nothing without one.
+def log_missing_names(path: str | None, predictor: "Predictor") -> None:
+    """Say which classes a file of names has none for."""
+    from ..runs.category_names import describe_missing
 
-    Raises:
-        SettingsError: the file cannot be read, or is of another shape.
-    """
-    if path is None:
-        return {}
-    try:
-        names = json.loads(read_text(path), object_pairs_hook=_once)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or str(error)[:200]
-        raise UnavailableError(f"Cannot read the names in {path!r} ({reason}): {NAMES_SHAPE}.") from error
-    if not isinstance(names, dict):
-        raise UnavailableError(f"{path!r} holds a {type(names).__name__}, no names: {NAMES_SHAPE}.")
-    for key, name in names.items():
-        if not isinstance(name, str) or not name.strip() or _is_torn(name):
-            raise UnavailableError(
-                f"{path!r} gives {quote(key)} the name {quote(name)}, which is not a text: {NAMES_SHAPE}."
-            )
-    return names
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the pairs of a JSON object, whose reader would take the last of two names without a word."""
-    names = dict(pairs)
-    if len(names) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"it gives {quote(twice)} two names")
-    return names
-
-
-def _is_torn(name: str) -> bool:
-    """Say whether a text holds half a character, which no file can hold."""
-    return any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
-def _report_missing_names(path: str | None, names: dict[str, str], class_names: list[str]) -> None:
-    missing = [name for name in class_names if name not in names]
-    if path is None or not missing:
-        return
-    shown = ", ".join(map(printable, missing[:5])) + (" ..." if len(missing) > 5 else "")
-    echo(
-        f"{path!r} has no name for {len(missing)} of {len(class_names)} classes ({shown}): "
-        "their folder names are shown.",
-        err=True,
-    )
+    missing = describe_missing(path, predictor.category_names, predictor.class_names) if path else None
+    if missing is not None:
+        echo(missing, err=True)

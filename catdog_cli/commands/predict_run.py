@@ -157,7 +157,7 @@ def make_sorter(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str
     from ..inference.outputs.sort_into import Sorter, check_outside
 
     check_outside(given["sort_into"], inputs)
-    return Sorter(given["sort_into"], given["copy"], predictor.class_names)
+    return Sorter(given["sort_into"], given["copy"], predictor.names)
 
 
 def _sort(predictions: Iterable["Prediction"], sorter: "Sorter | None") -> Iterator["Prediction"]:

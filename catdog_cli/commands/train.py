@@ -16,7 +16,7 @@ from ..recipes.build import build_settings
 from ..runtime.distributed import processes
 from . import options
 from .distributed import several
-from .output.terminal import echo_json, echo_lines
+from .output.terminal import echo_json, echo_lines, log
 from .output.train_progress import TrainReport
 
 TOGETHER_S = 2.0  # signals to one of several processes that are this close are one
@@ -102,7 +102,7 @@ def _train(
     read = options.read_config(config, known)
     output = output or read.pop("output", None)
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-    settings = build_settings(data, merged, merged.pop("recipe", None))
+    settings = build_settings(data, merged, merged.pop("recipe", None), log)
     from ..runs.directory import RunDirectory
     from ..training import run
 

@@ -1,7 +1,8 @@
 """`catdog_cli.evaluate` and `catdog_cli.compare`: what checkpoints are worth on labelled images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..inference.predictor import Predictor, describe_shrink
 from ..runs.argument_order import refuse_swapped
@@ -12,6 +13,7 @@ from .evaluate import evaluate_predictor
 from .result import Comparison, Evaluation
 
 Log = Callable[[str], None]
+Names = str | Path | Mapping[str, Any] | None
 
 
 def evaluate(
@@ -23,6 +25,7 @@ def evaluate(
     output: str | Path | None = None,
     calibrated: bool = True,
     tta: bool = False,
+    category_names: Names = None,
     device: str = "auto",
     precision: str = "auto",
     log: Log | None = None,
@@ -41,6 +44,7 @@ def evaluate(
         output: a folder to write report.html and its pictures into.
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image.
+        category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
         log: gets a sentence on what is measured, on each warning and each image that cannot be read.
@@ -52,7 +56,7 @@ def evaluate(
     """
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(checkpoint)], "evaluate({checkpoint!r}, {data!r})")
-    predictor = _load(checkpoint, device, precision, say, calibrated, tta)
+    predictor = _load(checkpoint, device, precision, say, category_names, calibrated, tta)
     with report_progress(on_progress, progress) as report:
         return evaluate_predictor(
             predictor,
@@ -73,6 +77,7 @@ def compare(
     *,
     split: str | None = None,
     exclude: str | Path | None = None,
+    category_names: Names = None,
     device: str = "auto",
     precision: str = "auto",
     log: Log | None = None,
@@ -89,7 +94,7 @@ def compare(
     """
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(first), str(second)], "compare({checkpoint!r}, OTHER, {data!r})")
-    predictors = [_load(path, device, precision, say) for path in (first, second)]
+    predictors = [_load(path, device, precision, say, category_names) for path in (first, second)]
     with report_progress(on_progress, progress) as report:
         return compare_predictors(
             predictors,
@@ -107,6 +112,7 @@ def _load(
     device: str,
     precision: str,
     log: Log,
+    category_names: Names,
     calibrated: bool = True,
     tta: bool = False,
 ) -> Predictor:
@@ -115,6 +121,7 @@ def _load(
         device=device,
         precision=precision,
         calibrated=calibrated,
+        category_names=category_names,
         mirror=tta,
         on_shrink=lambda size: log(describe_shrink(size)),
     )

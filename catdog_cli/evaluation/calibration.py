@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..models.tasks import SINGLE_LABEL, Task
-from .metric_functions import check_scores, reliability
+from .metric_functions import brier_score, check_scores, macro_auc, reliability
 
 LOWEST, HIGHEST = 0.05, 20.0
 GOLDEN = (5**0.5 - 1) / 2
@@ -61,7 +61,8 @@ def _cost(task: Task, log_temperature: float, logits: np.ndarray, labels: np.nda
 def measure_calibration(
     logits: np.ndarray, labels: np.ndarray, folds: int = 5, seed: int = 0, task: Task = SINGLE_LABEL
 ) -> dict[str, Any]:
-    """Return {"temperature", "before", "after"}, the latter two with "loss" and all of `reliability`.
+    """Return {"temperature", "before", "after"}, the latter two with "loss", "brier", "auc" (None
+    where a class has no picture) and all of `reliability`.
 
     Args:
         logits: (N, C), as for `fit_temperature`.
@@ -103,8 +104,17 @@ def describe_calibration(
     }
 
 
+def describe_temperature(temperature: float) -> str:
+    """Return in a sentence what was done to the probabilities."""
+    return f"Calibrated with temperature {temperature:.4f}."
+
+
 def _describe(task: Task, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    complete = len(np.unique(labels)) == probabilities.shape[1] > 1
+    every = np.ones((len(labels), 1))
     return {
         "loss": float(task.log_losses(probabilities, labels).mean()),
+        "brier": brier_score(probabilities, labels),
+        "auc": float(macro_auc(probabilities, labels, every)[0]) if complete else None,
         **reliability(probabilities, labels, task=task),
     }

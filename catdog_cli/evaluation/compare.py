@@ -10,9 +10,10 @@ from ..data.dataset import Dataset, classes_present
 from ..errors import DataError
 from ..inference.predictor import Predictor
 from ..models.tasks import Task
+from ..runs.category_names import tell_apart
 from ..runtime.progress import OnProgress
 from .collect_logits import SplitLogits, collect_logits
-from .eval_split import choose_images, image_path
+from .eval_split import TOO_GOOD, choose_images, count_trained_on, image_path
 from .intervals import wilson_interval
 from .metrics import compare_metrics, quick_metrics
 from .result import Comparison
@@ -36,6 +37,10 @@ def compare_predictors(
     dataset, split = choose_images(data, list(checkpoints), names, split, log, exclude)
     _refuse_unknown(dataset, predictors, checkpoints)
     log(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
+    trained_on = [count_trained_on(dataset, [path]) for path in checkpoints]
+    for number, path in zip(trained_on, checkpoints, strict=True):
+        if number:
+            log(f"Warning: {path!r} trained on {number:,} of these {len(dataset):,} pictures: {TOO_GOOD}")
     found = [collect_logits(predictor, dataset, split, log, on_progress) for predictor in predictors]
     task = predictors[0].task
     both = sorted(set(found[0].indices).intersection(found[1].indices))
@@ -48,11 +53,15 @@ def compare_predictors(
         second=checkpoints[1],
         data=data,
         split=split,
+        num_trained_on_a=trained_on[0],
+        num_trained_on_b=trained_on[1],
         **measured,
         **_describe_each(scores, labels, measured, task),
         num_unreadable=len(unreadable),
         unreadable=list(unreadable.values()),
-        disagreements=_list_disagreements(scores, both, labels, names, dataset, split, task),
+        disagreements=_list_disagreements(
+            scores, both, labels, _names_to_show(predictors, names), dataset, split, task
+        ),
         conclusion=conclude(measured),
     )
 
@@ -66,6 +75,12 @@ def _join_names(predictors: Sequence[Predictor], paths: Pair, log: Callable[[str
             log(f"Warning: only {path!r} knows {alone}.")
     first, second = (predictor.class_names for predictor in predictors)
     return [*first, *(name for name in second if name not in known[0])]
+
+
+def _names_to_show(predictors: Sequence[Predictor], names: list[str]) -> list[str]:
+    """Return how classes are shown: as the first checkpoint that has a name for each."""
+    shown = {**predictors[1].category_names, **predictors[0].category_names}
+    return tell_apart(names, [shown.get(name, name) for name in names])
 
 
 def _refuse_unknown(dataset: Dataset, predictors: Sequence[Predictor], paths: Pair) -> None:

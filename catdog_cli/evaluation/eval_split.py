@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..data.dataset import Dataset, Split
 
 SPLITS = ("train", "val", "test", "all")
+TOO_GOOD = "on such pictures every score is too good."
 Log = Callable[[str], None]
 Sides = dict[str, str]  # a picture's path: train or val
 
@@ -55,7 +56,7 @@ def choose_images(
         dataset = _divide_as_trained(dataset, data, checkpoints, wanted, log)
     name = wanted or next((name for name in ("test", "val") if name in dataset.splits), "all")
     chosen = _take_split(dataset, name, data)
-    _warn_of_scores(dataset, chosen, name, own, log)
+    _warn_of_lacking(dataset, chosen, name, log)
     return chosen, name
 
 
@@ -107,19 +108,49 @@ def read_sides(run: Path) -> Sides:
     Raises:
         DataError: the file cannot be read.
     """
+    return {row["path"]: row["split"] for row in _read_split_rows(run)}
+
+
+def _read_split_rows(run: Path) -> list[dict[str, str]]:
     from ..runs.directory import RunDirectory
 
     path = RunDirectory(run).split
     if not path.exists():
-        return {}
+        return []
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return {row["path"]: row["split"] for row in csv.DictReader(file, strict=True)}
+            rows = list(csv.DictReader(file, strict=True))
+        if rows and not {"path", "split"} <= rows[0].keys():
+            raise KeyError("no columns path and split")
+        return rows
     except (OSError, csv.Error, KeyError) as error:
         raise DataError(
             f"Cannot read {str(path)!r}, which says what the checkpoint was trained on ({error}): "
             "fix it, or choose the pictures with --split all."
         ) from error
+
+
+def count_trained_on(dataset: "Dataset", checkpoints: Iterable[str]) -> int:
+    """Return how many pictures of a dataset were trained on by a checkpoint's run, wherever they lie now.
+
+    Pictures are known by their content, which the run's split.csv holds; 0 where no run lies beside a
+    checkpoint, or one of an older catdog, which did not write it.
+    """
+    from ..data.digests import content_keys
+
+    learnt = {key for run in _list_runs(checkpoints) for key in _trained_keys(run)}
+    if not learnt:
+        return 0
+    return sum(key in learnt for name in dataset.splits for key in content_keys(dataset, name))
+
+
+def _trained_keys(run: Path) -> set[str]:
+    """Return the digests of the pictures that a run trained on, none where its split.csv is damaged."""
+    try:
+        rows = _read_split_rows(run)
+    except DataError:  # said where it decides what is measured
+        return set()
+    return {row["key"] for row in rows if row.get("key") and row["split"] == "train"}
 
 
 def _list_runs(checkpoints: Iterable[str]) -> list[Path]:
@@ -200,16 +231,14 @@ def _join(splits: list["Split"]) -> "Split":
     )
 
 
-def _warn_of_scores(dataset: "Dataset", chosen: "Dataset", name: str, own: set[str], log: Log) -> None:
-    """Say which classes the split lacks, if the data as a whole has them, and where a score flatters."""
+def _warn_of_lacking(dataset: "Dataset", chosen: "Dataset", name: str, log: Log) -> None:
+    """Say which classes the split lacks, if the data as a whole has them."""
     from ..data.dataset import classes_present
 
     present = set(classes_present(chosen))
     lacking = [repr(label) for label in classes_present(dataset) if label not in present]
     if lacking:
         log(f"Warning: {name} has no pictures of {', '.join(lacking)}: they cannot be measured.")
-    if name == "train" or (name == "all" and own & {"train"}):
-        log("Note: on pictures that a network was trained on, its score is too good.")
 
 
 def image_path(dataset: "Dataset", path: str) -> str:

@@ -8,14 +8,17 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..inference.predictor import Predictor
+from ..runs.category_names import tell_apart
 from ..runs.directory import create_folder
 from ..runtime.progress import OnProgress
-from .calibration import describe_calibration
+from .calibration import describe_calibration, describe_temperature
 from .collect_logits import SplitLogits, collect_logits
-from .eval_split import choose_images, image_path
+from .eval_split import TOO_GOOD, choose_images, count_trained_on, image_path
 from .metrics import full_metrics
 from .report import find_mistakes
 from .result import Evaluation
+
+MOST_TRAINED_ON = 0.05  # share of the pictures up to which intervals still say something
 
 
 def evaluate_predictor(
@@ -38,11 +41,15 @@ def evaluate_predictor(
     log(_introduce(predictor, len(dataset), split))
     found = collect_logits(predictor, dataset, split, log, on_progress)
     probabilities = predictor.task.probabilities(found.logits, predictor.temperature)
+    num_trained_on = count_trained_on(dataset, [checkpoint])
+    if num_trained_on:
+        log(f"Warning: {num_trained_on:,} of these {len(dataset):,} pictures were trained on: {TOO_GOOD}")
     result = Evaluation(
         data=data,
         checkpoint=checkpoint,
         split=split,
-        **_measure(predictor, probabilities, found),
+        **_measure(predictor, probabilities, found, num_trained_on),
+        num_trained_on=num_trained_on,
         num_unreadable=len(found.unreadable),
         unreadable=found.list_unreadable(),
         mistakes=_find_mistakes(predictor, dataset, split, probabilities, found),
@@ -61,11 +68,25 @@ def _introduce(predictor: Predictor, number: int, split: str) -> str:
     return f"Measuring {predictor.arch} on {number:,} pictures ({split}){mirrored}; {where}"
 
 
-def _measure(predictor: Predictor, probabilities: np.ndarray, found: SplitLogits) -> dict[str, Any]:
-    """Return all that `full_metrics` says, and what the temperature changes."""
-    metrics = full_metrics(probabilities, found.labels, predictor.class_names, task=predictor.task)
+def _measure(
+    predictor: Predictor, probabilities: np.ndarray, found: SplitLogits, num_trained_on: int
+) -> dict[str, Any]:
+    """Return all that `full_metrics` says, and what the temperature changes.
+
+    Intervals say where the score on other pictures lies: there are none where many were trained on.
+    """
+    names = tell_apart(predictor.class_names, predictor.names)
+    metrics = full_metrics(probabilities, found.labels, names, task=predictor.task)
+    if num_trained_on > MOST_TRAINED_ON * len(found.labels):
+        metrics["intervals"] = dict.fromkeys(metrics["intervals"])
+        metrics["notes"] = {
+            name: text for name, text in metrics["notes"].items() if not name.endswith(" interval")
+        }
+        metrics["notes"]["intervals"] = (
+            f"There are none, for {num_trained_on:,} pictures were trained on: scores on others are lower."
+        )
     if predictor.temperature != 1:
-        metrics["notes"]["probabilities"] = f"Calibrated with temperature {predictor.temperature:.4f}."
+        metrics["notes"]["probabilities"] = describe_temperature(predictor.temperature)
     calibration = describe_calibration(found.logits, found.labels, predictor.temperature, predictor.task)
     return {**metrics, "temperature": predictor.temperature, "calibration": calibration}
 
@@ -75,7 +96,8 @@ def _find_mistakes(
 ) -> list[dict[str, Any]]:
     paths = dataset.splits[split].paths
     shown = [image_path(dataset, paths[index]) for index in found.indices]
-    return find_mistakes(probabilities, found.labels, predictor.class_names, shown, predictor.task)
+    names = tell_apart(predictor.class_names, predictor.names)
+    return find_mistakes(probabilities, found.labels, names, shown, predictor.task)
 
 
 def _write_report(

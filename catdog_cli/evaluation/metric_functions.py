@@ -52,6 +52,16 @@ def macro_auc(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
         return np.nansum(areas, axis=0) / known
 
 
+def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean over pictures of the squared errors of all classes, 0 to 2 (Brier 1950).
+
+    Args:
+        probabilities: (N, C).
+        labels: (N,).
+    """
+    return float(((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(1).mean())
+
+
 def _auc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
     # The Mann-Whitney form: the mean rank of the positives, ties sharing the middle of their ranks.
     # Pairs of two positives add count^2 / 2 to the ranks' sum whatever their order.

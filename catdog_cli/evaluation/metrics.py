@@ -11,6 +11,7 @@ from ..errors import CatdogError, SettingsError
 from ..models.tasks import SINGLE_LABEL, Task
 from .intervals import Statistic, affordable, bootstrap_intervals, mcnemar, wilson_interval
 from .metric_functions import (
+    brier_score,
     check_scores,
     confusion_matrix,
     macro_auc,
@@ -112,7 +113,7 @@ def full_metrics(
         "auc": auc,
         "f1_macro": tables["macro"]["f1"],
         "ece": reliability(probabilities, labels, task=task)["ece"],
-        "brier": float(((probabilities - np.eye(len(class_names))[labels]) ** 2).sum(1).mean()),
+        "brier": brier_score(probabilities, labels),
         "intervals": intervals,
         "resamples": resamples,
         "notes": notes,

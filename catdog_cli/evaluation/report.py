@@ -13,11 +13,17 @@ import numpy as np
 
 from ..errors import CatdogError
 from ..models.tasks import SINGLE_LABEL, Task
-from ..runtime.files import replacing
+from ..runtime.files import write_atomic
 from .report_html import build_page
 
 Row = tuple[str, ...]  # of a table, as text
 MOST_MISTAKES = 20  # listed in report.txt; report.json has all
+OF_PROBABILITIES = {  # what a temperature changes
+    "loss": "loss",
+    "auc": "area under the ROC curve",
+    "brier": "Brier score",
+    "ece": "calibration error (ECE)",
+}
 
 
 def write_report(
@@ -90,12 +96,17 @@ def summarize(metrics: dict[str, Any]) -> str:
     """Return the outcome in plain sentences: how many are right, how sure that is, where it is weakest."""
     number = metrics["num_samples"]
     right, share = round(metrics["accuracy"] * number), show_share(metrics["accuracy"])
-    low, high = metrics["intervals"]["accuracy"]
-    sentences = [
-        f"{right:,} of {number:,} picture{'s' * (number != 1)} ({share}) classified correctly.",
-        f"The accuracy on pictures of this kind lies between {show_share(low)} and {show_share(high)}"
-        " (95 % interval).",
-    ]
+    sentences = [f"{right:,} of {number:,} picture{'s' * (number != 1)} ({share}) classified correctly."]
+    if metrics.get("num_trained_on"):
+        sentences.append(
+            f"{metrics['num_trained_on']:,} of them were trained on: this says little about other pictures."
+        )
+    if metrics["intervals"]["accuracy"] is not None:
+        low, high = metrics["intervals"]["accuracy"]
+        sentences.append(
+            f"The accuracy on pictures of this kind lies between {show_share(low)} and {show_share(high)}"
+            " (95 % interval)."
+        )
     shown = {name: row["recall"] for name, row in metrics["classes"].items() if row["support"]}
     weakest = min(shown, key=shown.__getitem__)
     if shown[weakest] < 1 and len(shown) > 1:
@@ -113,29 +124,28 @@ def show_share(fraction: float | None) -> str:
 
 
 def list_numbers(metrics: dict[str, Any], calibration: dict[str, Any] | None = None) -> list[Row]:
-    """Return (name, value, 95 % interval) rows of what a report shows at its top, as text."""
-    names = {
-        "accuracy": "accuracy",
-        "loss": "loss",
-        "auc": "area under the ROC curve",
-        "f1_macro": "F1, macro",
-    }
-    rows = [
-        (name, _show(metrics[key]), _show_pair(metrics["intervals"].get(key))) for key, name in names.items()
+    """Return (name, value, 95 % interval) rows of what a report shows at its top, as text.
+
+    Where a temperature changes the probabilities, what depends on them stands there twice: calibrated, as
+    `predict` answers, and as trained, as the epochs of a training show it.
+    """
+    before = calibration["before"] if calibration and calibration["after"] else None
+    rows: list[Row] = [
+        ("accuracy", _show(metrics["accuracy"]), _show_pair(metrics["intervals"].get("accuracy")))
     ]
+    for key, name in OF_PROBABILITIES.items():
+        interval = _show_pair(metrics["intervals"].get(key))
+        if before is None:
+            rows.append((name, _show(metrics[key]), interval))
+        else:
+            rows.append((f"{name}, calibrated", _show(metrics[key]), interval))
+            if before[key] is not None:
+                rows.append((f"{name}, as trained", _show(before[key]), ""))
+    rows.append(("F1, macro", _show(metrics["f1_macro"]), _show_pair(metrics["intervals"].get("f1_macro"))))
     rows += [(f"top-{k} accuracy", _show(value), "") for k, value in metrics["top_k"].items()]
-    rows.append(("Brier score", _show(metrics["brier"]), ""))
-    if not calibration or not calibration["after"]:
-        return [*rows, ("calibration error (ECE)", _show(metrics["ece"]), "")]
-    before, after = calibration["before"], calibration["after"]
-    return [
-        *rows,
-        ("calibration error (ECE), as trained", _show(before["ece"]), ""),
-        ("calibration error (ECE), calibrated", _show(after["ece"]), ""),
-        ("loss, as trained", _show(before["loss"]), ""),
-        ("loss, calibrated", _show(after["loss"]), ""),
-        ("temperature", _show(calibration["temperature"]), ""),
-    ]
+    if calibration and before is not None:
+        rows.append(("temperature", _show(calibration["temperature"]), ""))
+    return rows
 
 
 def list_classes(metrics: dict[str, Any]) -> list[Row]:
@@ -221,11 +231,6 @@ def _read_png(path: Path | str) -> bytes:
 
 def _write(path: Path, text: str) -> Path:
     # A path may hold bytes that are no text: they are written as \\udcff, not refused.
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
-            unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        reason = f"{error.strerror}; give another folder"
-        raise CatdogError(f"Cannot write the report {str(path)!r}: {reason}.") from error
+    data = text.encode("utf-8", "backslashreplace")
+    write_atomic(path, data, CatdogError, "give another folder for the report", parents=True)
     return path

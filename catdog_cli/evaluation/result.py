@@ -30,6 +30,7 @@ class Evaluation:
     checkpoint: str
     split: str
     num_samples: int
+    num_trained_on: int  # of the samples, by the checkpoint's run
     accuracy: float
     loss: float  # nats
     top_k: dict[str, float]
@@ -113,6 +114,8 @@ class Comparison:
     data: str
     split: str
     num_samples: int
+    num_trained_on_a: int  # of the samples, by the first checkpoint's run
+    num_trained_on_b: int
     accuracy_a: float
     accuracy_b: float
     accuracy_difference: float
@@ -140,7 +143,16 @@ class Comparison:
     @property
     def summary(self) -> str:
         """The outcome in plain sentences."""
-        return f"{self.num_samples:,} pictures. {self.conclusion}"
+        return " ".join([f"{self.num_samples:,} pictures.", *self._list_learnt(), self.conclusion])
+
+    def _list_learnt(self) -> list[str]:
+        """Return a sentence for each checkpoint that was trained on some of the images."""
+        counts = (("first", self.num_trained_on_a), ("second", self.num_trained_on_b))
+        return [
+            f"The {name} was trained on {number:,} of them, which flatters it."
+            for name, number in counts
+            if number
+        ]
 
     def list_scores(self) -> list[Row]:
         """Return (name, accuracy, interval, loss, interval) rows as text: both, and second minus first."""

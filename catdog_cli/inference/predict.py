@@ -1,8 +1,9 @@
 """Classify images in one call, for Python users."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..runtime.progress import OnProgress, report_progress
 from .batch import iterate_predictions, read_inputs
@@ -19,6 +20,7 @@ def predict(
     top_k: int = 5,
     calibrated: bool = True,
     tta: bool = False,
+    category_names: str | Path | Mapping[str, Any] | None = None,
     device: str = "auto",
     precision: str = "auto",
     on_progress: OnProgress | None = None,
@@ -31,6 +33,7 @@ def predict(
         top_k: how many classes a prediction names, the likeliest first.
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image.
+        category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
         on_progress: called with (step, done, total).
@@ -43,7 +46,12 @@ def predict(
     """
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     predictor = Predictor.load(
-        checkpoint, device=device, precision=precision, calibrated=calibrated, mirror=tta
+        checkpoint,
+        device=device,
+        precision=precision,
+        calibrated=calibrated,
+        category_names=category_names,
+        mirror=tta,
     )
     sources = list(read_inputs(map(str, given), io.BytesIO()))  # "-" would be stdin, which is not read here
     found = Predictions()

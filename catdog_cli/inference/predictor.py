@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -16,6 +16,7 @@ from ..images.read import ImageError
 from ..images.transforms import load_image, normalise
 from ..models.inference_form.inference_form import InferenceForm, form_name
 from ..models.tasks import SINGLE_LABEL, Task
+from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
@@ -132,14 +133,31 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
         calibrated: bool = True,
-        category_names: dict[str, str] | None = None,
+        category_names: str | Path | Mapping[str, Any] | None = None,
         mirror: bool = False,
         group: Group = SOLO,
         on_shrink: Callable[[int], None] = lambda size: None,
     ):
+        """Make a model ready.
+
+        Args:
+            model: what `runs.checkpoint.build_from_checkpoint` returned.
+            device: "auto", "cpu" or "gpu".
+            precision: "auto", "fp32" or "bf16".
+            calibrated: divide the logits by the checkpoint's temperature.
+            category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
+            mirror: average each picture with its mirror image.
+            group: the processes that share the work.
+            on_shrink: called with the number of pictures at once where memory runs out.
+
+        Raises:
+            SettingsError: the device is not there, or the names are none.
+        """
         self.group, self.micro_batch = group, MicroBatch(on_shrink=on_shrink)
         self.class_names, self.input_spec = model.class_names, model.input_spec
-        self.names = [(category_names or {}).get(name, name) for name in self.class_names]
+        kept = model.category_names if category_names is None else {}
+        self.category_names = kept or load_category_names(category_names, self.class_names)
+        self.names = [self.category_names.get(name, name) for name in self.class_names]
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
         self.arch, self.mirror = model.classifier.arch, mirror

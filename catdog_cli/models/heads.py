@@ -6,6 +6,8 @@ from torch import nn
 from ..settings import HeadSpec
 
 GAIN = 0.3  # standard deviation of what the head gets
+NEARLY_CONSTANT = 0.1  # times the mean deviation: what a column's counts as at least
+DEAD = 0.005  # times the largest deviation: a median below says that most columns tell nothing
 
 
 class Standardise(nn.Module):
@@ -26,11 +28,22 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(feature_dim))
 
     @torch.no_grad()
-    def fit(self, features: torch.Tensor) -> None:
-        """Take mean and deviation from `features` (N, D); nearly constant columns are not blown up."""
+    def fit(self, features: torch.Tensor) -> bool:
+        """Take mean and deviation from `features` (N, D); nearly constant columns are not blown up.
+
+        Where most columns are nearly constant, as those of a network that looks at far smaller images than it
+        was trained on, all are divided by the largest deviation: any other one would be of noise, and would
+        make enormous numbers of what the columns become once the network itself trains.
+
+        Returns:
+            Whether most columns are nearly constant.
+        """
         self.mean.copy_(features.mean(0))
         std = features.std(0, correction=0)
-        self.std.copy_(std.clamp_min((0.1 * std.mean()).item() or 1.0) / GAIN)
+        is_dead = bool(std.median() < DEAD * std.max())
+        least = std.max() if is_dead else NEARLY_CONSTANT * std.mean()
+        self.std.copy_(std.clamp_min(least.item() or 1.0) / GAIN)
+        return is_dead
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         # (features - mean) / std in one pass; a step on kept features is little more than such passes

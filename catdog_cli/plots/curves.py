@@ -24,8 +24,12 @@ from .canvas import (
     write_title,
 )
 
+MONITORS = {"f1": "F1", "auc": "AUC"}  # as people write them
 
-def plot_curves(history: list[dict[str, Any]], path: Path | str, best: int | None = None) -> None:
+
+def plot_curves(
+    history: list[dict[str, Any]], path: Path | str, best: int | None = None, chosen_by: str = "accuracy"
+) -> None:
     """Draw loss and accuracy by epoch, with phases as bands and the best epoch as a star.
 
     Args:
@@ -33,6 +37,7 @@ def plot_curves(history: list[dict[str, Any]], path: Path | str, best: int | Non
             val_accuracy (fractions); a missing or non-finite value leaves a gap.
         path: the picture to write.
         best: index of the best row; by default the highest val_accuracy, the lower val_loss among equals.
+        chosen_by: what the best epoch is best in: accuracy, loss, f1 or auc.
 
     Raises:
         CatdogError: there is no row, or `path` cannot be written.
@@ -57,7 +62,10 @@ def plot_curves(history: list[dict[str, Any]], path: Path | str, best: int | Non
         shown = show_percent(value) if kind == "accuracy" else f"{value:.4f}"
         axes.plot(best + 1, value, "*", markersize=15, color=ORANGE, markeredgecolor="white", zorder=5)
         note = "lower is better" if kind == "loss" else "higher is better"
-        note += f"; best epoch {best + 1} (star): {shown}" if np.isfinite(value) else ""
+        if np.isfinite(value):
+            by = MONITORS.get(chosen_by, chosen_by)
+            epoch = f"best epoch {best + 1}" if kind == chosen_by else f"epoch {best + 1}, best by {by}"
+            note += f"; {epoch} (star): {shown}"
         write_title(axes, kind.capitalize(), note, pad=32, lift=17)
         axes.set_xlabel("epoch")
         axes.legend(fontsize=9, framealpha=0.85, edgecolor="none", labelcolor=INK)

@@ -1,23 +1,29 @@
 """Options and recipes become settings: one phase, two, or those of a recipe."""
 
+import dataclasses
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from ..errors import SettingsError, quote
 from ..runtime.files import expand_home
-from ..settings import FineTuneOptions, HeadSpec, Phase, TrainSettings
-from ..settings_rules import UNUSED_BY_LBFGS, check_options
+from ..settings import FineTuneOptions, HeadSpec, Phase, TrainSettings, option_name
+from ..settings_rules import (
+    OF_ALL_PHASES,
+    OF_FIRST_PHASE,
+    OF_SECOND_PHASE,
+    UNUSED_BY_LBFGS,
+    check_options,
+)
 from ..settings_schema import check_range, settings_of
 from . import load_recipe
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
-SCRATCH_EPOCHS, HEAD_EPOCHS = 20, 5
+SCRATCH_EPOCHS, FRESH_EPOCHS = 20, 5
+# A head on kept features trains until it has not improved for so long: an epoch costs hundredths of a second.
+MOST_EPOCHS, PATIENCE = 100, 5
 
-_PHASE_FIELDS = tuple(
-    name for name in settings_of(Phase) if name not in ("name", "epochs", "learning_rate", "unfreeze")
-)
 _RUN_FIELDS = tuple(name for name in settings_of(TrainSettings) if name not in ("data", "head", "phases"))
 
 
@@ -49,8 +55,16 @@ def parse_unfreeze(value: Any) -> int | Literal["all"]:
         raise SettingsError(f"{quote(value)} is neither 'all' nor a number of layers.") from error
 
 
-def build_settings(data: str, given: Mapping[str, Any], recipe: str | None = None) -> TrainSettings:
+def build_settings(
+    data: str,
+    given: Mapping[str, Any],
+    recipe: str | None = None,
+    log: Callable[[str], None] = lambda text: None,
+) -> TrainSettings:
     """Turn options (None where not given) into settings; `recipe` (a name or a file) gives the phases.
+
+    Args:
+        log: gets a sentence on what options change of the recipe.
 
     Raises:
         SettingsError: a value or a combination makes no sense.
@@ -60,12 +74,13 @@ def build_settings(data: str, given: Mapping[str, Any], recipe: str | None = Non
     phases = None
     if recipe is not None:
         loaded = load_recipe(recipe)
-        phases, chosen = loaded.phases, {**loaded.options, **chosen}
+        phases = _change_recipe(recipe, loaded.phases, chosen, log)
+        chosen = {**loaded.options, **chosen}
     from ..models.zoo.registry import default_weights, resolve_arch  # not before: every --help comes by here
 
     chosen["arch"] = resolve_arch(chosen.get("arch", TrainSettings.arch))
     chosen.setdefault("weights", default_weights(chosen["arch"]))
-    for name in ("weights", "exclude"):
+    for name in ("weights", "exclude", "category_names"):
         if isinstance(chosen.get(name), (str, os.PathLike)):
             chosen[name] = expand_home(chosen[name])
     head = {name: chosen[name] for name in settings_of(HeadSpec) if name in chosen}
@@ -88,19 +103,19 @@ def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
     second = FineTuneOptions(
         **{name: chosen[name] for name in settings_of(FineTuneOptions) if name in chosen}
     )
-    common = {name: chosen[name] for name in _PHASE_FIELDS if name in chosen}
+    common = {name: chosen[name] for name in OF_ALL_PHASES if name in chosen}
     scratch = weights == "none"
     solved = common.get("optimizer") == "lbfgs"
-    epochs = chosen.get("epochs", 1 if solved else SCRATCH_EPOCHS if scratch else HEAD_EPOCHS)
     rate = chosen.get("learning_rate", 1e-3)
     used, first_rate = common, rate
     if solved and second.fine_tune_epochs:  # what only the second phase can use
         used = {name: value for name, value in common.items() if name not in UNUSED_BY_LBFGS}
         first_rate = Phase.learning_rate
-    if not second.fine_tune_epochs:
-        check_range("epochs", epochs, 1, whole=True)  # none at all would train nothing
+    if not second.fine_tune_epochs and "epochs" in chosen:
+        check_range("epochs", chosen["epochs"], 1, whole=True)  # none at all would train nothing
+    lasting = {"epochs": chosen["epochs"]} if "epochs" in chosen else _default_length(chosen, scratch, solved)
     name = "scratch" if scratch else "head"
-    first = Phase(name, epochs, first_rate, unfreeze="all" if scratch else 0, **used)
+    first = Phase(name, learning_rate=first_rate, unfreeze="all" if scratch else 0, **{**lasting, **used})
     if not second.fine_tune_epochs:
         return (first,)
     if solved:
@@ -108,3 +123,49 @@ def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
     fine_rate = chosen.get("fine_tune_learning_rate", rate * FINE_TUNE_RATE_SHARE)
     unfreeze = parse_unfreeze(chosen.get("unfreeze", "all"))
     return first, Phase("fine-tune", second.fine_tune_epochs, fine_rate, unfreeze=unfreeze, **common)
+
+
+def _default_length(chosen: dict[str, Any], scratch: bool, solved: bool) -> dict[str, int]:
+    """Return epochs and patience of a first phase whose epochs were not given."""
+    if solved:
+        return {"epochs": 1}
+    if scratch:
+        return {"epochs": SCRATCH_EPOCHS}
+    is_fresh = chosen.get("augment", "none") != "none" and not chosen.get("views")
+    if is_fresh or not chosen.get("cache", True):  # every epoch goes through the whole network
+        return {"epochs": FRESH_EPOCHS}
+    return {"epochs": MOST_EPOCHS, "patience": PATIENCE}
+
+
+def _change_recipe(
+    recipe: str, phases: tuple[Phase, ...], chosen: dict[str, Any], log: Callable[[str], None]
+) -> tuple[Phase, ...]:
+    """Return a recipe's phases with what was given on the command line, and say what that changes.
+
+    Epochs and rate are the first phase's, those of fine-tuning the second's, all else every phase's.
+
+    Raises:
+        SettingsError: the recipe has no second phase to change.
+    """
+    of_second = {field: option for option, field in OF_SECOND_PHASE.items() if option in chosen}
+    if of_second and len(phases) < 2:
+        option = option_name(next(iter(of_second.values())))
+        raise SettingsError(f"{option} belongs to a second phase, which the recipe {recipe!r} does not have.")
+    changed, said = [], []
+    for number, phase in enumerate(phases):
+        values = {name: chosen[name] for name in OF_ALL_PHASES if name in chosen}
+        if number == 0:
+            values |= {name: chosen[name] for name in OF_FIRST_PHASE if name in chosen}
+        if number == 1:
+            values |= {field: chosen[option] for field, option in of_second.items()}
+        if "unfreeze" in values:
+            values["unfreeze"] = parse_unfreeze(values["unfreeze"])
+        changed.append(dataclasses.replace(phase, **values))
+        said += [
+            f"{name.replace('_', ' ')} of phase {phase.name!r} {getattr(phase, name)} -> {value}"
+            for name, value in values.items()
+            if value != getattr(phase, name)
+        ]
+    if said:
+        log(f"Changed in the recipe {recipe!r}: {', '.join(said)}.")
+    return tuple(changed)

@@ -5,7 +5,7 @@
 
 import math
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..models.safe_load import load_plain, say_foreign
 from ..models.zoo.registry import check_arch
 from ..settings import HeadSpec, InputSpec
 from ..settings_schema import check_kind
+from .category_names import match_category_names
 from .directory import BEST, find_checkpoint, write_run_file
 
 FORMAT_VERSION = 1
@@ -59,9 +60,13 @@ def save_checkpoint(content: dict[str, Any], path: Path) -> None:
 
 
 def describe_model(
-    classifier: Classifier, head: HeadSpec, class_names: list[str], spec: InputSpec
+    classifier: Classifier,
+    head: HeadSpec,
+    class_names: list[str],
+    spec: InputSpec,
+    category_names: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Return the part of a checkpoint that predicting needs."""
+    """Return the part of a checkpoint that predicting needs, with the names to show for classes, if any."""
     return {
         "format_version": FORMAT_VERSION,
         "arch": classifier.arch,
@@ -70,6 +75,7 @@ def describe_model(
         "class_to_idx": {name: index for index, name in enumerate(class_names)},
         "input_spec": spec.to_dict(),
         "state_dict": {name: tensor.cpu() for name, tensor in classifier.state_dict().items()},
+        **({"category_names": dict(category_names)} if category_names else {}),
     }
 
 
@@ -143,6 +149,7 @@ class LoadedModel:
     input_spec: InputSpec
     head: HeadSpec
     temperature: float = 1.0
+    category_names: dict[str, str] = field(default_factory=dict)
 
 
 def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedModel:
@@ -162,10 +169,11 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
             classifier = build_classifier(content["arch"], len(class_names), head)
         _assign(classifier, content["state_dict"])
         temperature = _temperature(content)
+        category_names = kept_category_names(content, class_names)
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"The parts of {str(path)!r} do not fit together ({reason}).") from error
-    return LoadedModel(classifier.eval(), class_names, spec, head, temperature)
+    return LoadedModel(classifier.eval(), class_names, spec, head, temperature, category_names)
 
 
 def _class_names(class_to_idx: dict[str, int]) -> list[str]:
@@ -177,6 +185,17 @@ def _class_names(class_to_idx: dict[str, int]) -> list[str]:
     for name in names:
         name.encode("utf-8", "surrogateescape")  # a ValueError: half a character, which no file can hold
     return names
+
+
+def kept_category_names(content: dict[str, Any], class_names: list[str]) -> dict[str, str]:
+    """Return the names to show for classes that a checkpoint has kept; older ones have none.
+
+    Raises:
+        SettingsError: they are no names.
+    """
+    kept = content.get("category_names", {})
+    check_kind("category_names", kept, dict, "names by class")
+    return match_category_names({name: kept[name] for name in class_names if name in kept}, class_names)
 
 
 def _temperature(content: dict[str, Any]) -> float:

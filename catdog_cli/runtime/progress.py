@@ -1,7 +1,7 @@
 """How far a call has come: the callback that reports it, and a bar for Python users.
 
-The commands draw their own bars. This one needs no package: in a notebook it is a piece of HTML, on a
-terminal one line of stderr that is written over. IPython is looked for, never imported.
+The bar needs no package: in a notebook it is a piece of HTML, on a terminal one line of stderr that is
+written over. IPython is looked for, never imported.
 """
 
 import contextlib

@@ -9,9 +9,8 @@ from ..data.scan import describe_scan
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
 from ..runtime.progress import report_progress
-from .events import Event, Listener, RunStarted, Warned, broadcast
+from .events import Event, Listener, RunStarted, Warned, broadcast, report_steps
 from .loop import fit
-from .progress import follow_steps
 from .reports import ReportWriter
 from .result import RunResult
 from .run import Changes, open_run, reopen_run
@@ -51,6 +50,7 @@ def train(
     min_delta: float | None = None,
     monitor: str | None = None,
     exclude: str | None = None,
+    category_names: str | None = None,
     val_fraction: float | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -94,7 +94,7 @@ def train(
         for name, value in locals().items()
         if name not in ("data", "recipe", "output", "listeners", "log", "should_stop", "progress")
     }
-    settings = build_settings(str(data), options, recipe)
+    settings = build_settings(str(data), options, recipe, log or (lambda text: None))
     with (
         _listen(listeners, log, progress) as listener,
         RunDirectory.chosen(output, settings.arch) as directory,
@@ -169,4 +169,4 @@ def _listen(
                 say(text)
 
     with report_progress(None, progress) as report:
-        yield broadcast(ReportWriter(say), warn, follow_steps(report), *listeners)
+        yield broadcast(ReportWriter(say), warn, report_steps(report), *listeners)

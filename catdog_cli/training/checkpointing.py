@@ -11,6 +11,7 @@ import torch
 
 from ..evaluation.calibration import fit_temperature
 from ..models.classifier import Classifier
+from ..models.tasks import Task
 from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
 from ..runtime.distributed import processes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
 MONITOR_MIN = ("loss",)  # the others are better when higher
+FAR_ABOVE_CHANCE = 10  # times the log loss of equal probabilities: such an epoch is never the best
 
 
 @dataclass
@@ -49,16 +51,31 @@ def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_d
     """Say whether a row of the history improves on the best so far by more than `min_delta`.
 
     Of two with the same value, which accuracies on a few hundred pictures often have, the one with the
-    lower loss is better.
+    lower loss is better. A row of an earlier phase, trained by an older catdog, may lack what a later one
+    watches: then accuracies are compared.
     """
     if best is None:
         return True
-    value, old = row[f"val_{monitor}"], best.get(f"val_{monitor}")
-    if old is None or math.isnan(old):
+    if f"val_{monitor}" not in best:
+        monitor = "accuracy"
+    value, old = row[f"val_{monitor}"], best[f"val_{monitor}"]
+    if math.isnan(old):
         return True
     if value == old and not min_delta:
         return row["val_loss"] < best["val_loss"]
     return (old - value if monitor in MONITOR_MIN else value - old) > min_delta
+
+
+def has_failed(train_loss: float, val_loss: float, num_classes: int) -> bool:
+    """Say whether an epoch has gone so wrong that it is never the best.
+
+    Its validation loss (nats) is far above that of equal probabilities; or its training loss is, and on the
+    validation images it is no better than those. An epoch may begin wildly and end well.
+    """
+    chance = math.log(num_classes)
+    return val_loss > FAR_ABOVE_CHANCE * chance or (
+        train_loss > FAR_ABOVE_CHANCE * chance and val_loss > chance
+    )
 
 
 @dataclass(eq=False)
@@ -69,6 +86,7 @@ class RunState:
     settings: TrainSettings
     classifier: Classifier
     class_names: list[str]
+    category_names: dict[str, str]
     input_spec: InputSpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
@@ -92,6 +110,7 @@ class RunState:
             setup.settings,
             setup.classifier,
             setup.dataset.class_names,
+            setup.category_names,
             setup.spec,
             setup.fingerprint,
             progress,
@@ -102,9 +121,16 @@ class RunState:
 
     def model_content(self) -> dict[str, Any]:
         """Return the part of a checkpoint that predicting needs."""
-        return describe_model(self.classifier, self.settings.head, self.class_names, self.input_spec)
+        return describe_model(
+            self.classifier, self.settings.head, self.class_names, self.input_spec, self.category_names
+        )
 
-    def note_best(self, row: dict[str, Any], monitor: str, improved: bool) -> None:
+    @property
+    def monitor(self) -> str:
+        """By what the best epoch of the whole run is chosen: what its last phase watches."""
+        return self.settings.phases[-1].monitor
+
+    def note_best(self, row: dict[str, Any], improved: bool) -> None:
         """Keep the weights if the epoch is the phase's best; they become best.pt if best over all."""
         if not improved:
             return
@@ -115,7 +141,7 @@ class RunState:
             for name, tensor in self.classifier.state_dict().items()
         }
         best = self.progress.best
-        if better(row, best, monitor):
+        if better(row, best, self.monitor):
             self.progress.best = row
             self.unsaved_best = True
 
@@ -161,13 +187,18 @@ class RunState:
         save_checkpoint(content, self.directory.best)
         self.unsaved_best = False
 
-    def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass."""
+    def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor, task: Task) -> None:
+        """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass.
+
+        Args:
+            logits: (N, C) of the validation images, by which it is calibrated.
+            labels: (N,).
+        """
         best = self.progress.phase_best
         if not processes().is_main or best is None:
             return
         content = {**self.model_content(), "state_dict": self.best_state, "best": best}
-        content["temperature"] = fit_temperature(logits.numpy(), labels.numpy())
+        content["temperature"] = fit_temperature(logits.numpy(), labels.numpy(), task)
         save_checkpoint(content, self.directory.phase_best(self.progress.phase, best["phase_name"]))
 
     def resume_content(

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +15,8 @@ from ..models.inference_form.inference_form import InferenceForm
 from ..models.tasks import Task
 from ..runtime.distributed import processes
 from ..runtime.seeds import generator_of
-from .checkpointing import RunState, better
+from ..settings import Phase
+from .checkpointing import Progress, RunState, better, has_failed
 from .hooks import check_logits
 from .phase_run import PhaseRun
 
@@ -97,8 +99,10 @@ def _evaluate_share(
     return parts, list(run.val_source.chosen.bad.values())
 
 
-def measure(run: PhaseRun, state: RunState) -> dict[str, float]:
+def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, float]:
     """Evaluate, with averaged weights where there are any, and keep the weights if they are the best.
+
+    An epoch that has failed, its loss far above that of guessing, is never the best.
 
     Raises:
         CatdogError: the logits are not finite.
@@ -107,21 +111,31 @@ def measure(run: PhaseRun, state: RunState) -> dict[str, float]:
     with run.average.applied() if run.average is not None else contextlib.nullcontext():
         logits, labels = evaluate(run)
         check_logits(run, logits)
-        metrics = processes().from_main(lambda: _score(run.task, logits, labels, monitor))
+        monitors = {monitor, state.monitor}
+        metrics = processes().from_main(lambda: _score(run.task, logits, labels, monitors))
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
-        improved = better(row, progress.phase_best, monitor, run.phase.min_delta)
-        progress.patience = 0 if improved else progress.patience + 1
-        state.note_best(row, monitor, improved)
+        failed = has_failed(train_loss, metrics["val_loss"], logits.shape[1])
+        improved = not failed and better(row, progress.phase_best, monitor, run.phase.min_delta)
+        progress.patience = 0 if improved or falls(row, progress, run.phase) else progress.patience + 1
+        state.note_best(row, improved)
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy(), run.task)
     return metrics
 
 
-def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitor: str) -> dict[str, float]:
+def falls(row: dict[str, Any], progress: Progress, phase: Phase) -> bool:
+    """Say whether the validation loss is lower than in any epoch of the phase before.
+
+    That is a gain, too, by which patience goes on: with few validation images accuracy stands still for
+    epochs in which the network still learns.
+    """
+    before = [past["val_loss"] for past in progress.history if past["phase"] == progress.phase]
+    return not before or min(before) - row["val_loss"] > phase.min_delta
+
+
+def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitors: set[str]) -> dict[str, float]:
     probabilities = task.activate(logits).numpy()
-    metrics = {
-        f"val_{name}": value for name, value in quick_metrics(probabilities, labels.numpy(), task).items()
-    }
-    if f"val_{monitor}" not in metrics:
-        metrics[f"val_{monitor}"] = monitor_value(monitor, probabilities, labels.numpy(), task)
-    return metrics
+    metrics = quick_metrics(probabilities, labels.numpy(), task)
+    for name in sorted(monitors - metrics.keys()):
+        metrics[name] = monitor_value(name, probabilities, labels.numpy(), task)
+    return {f"val_{name}": value for name, value in metrics.items()}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..runtime.progress import OnProgress
+
 if TYPE_CHECKING:
     import torch
 
@@ -130,7 +132,7 @@ class HeadSolved(Event):
 
     kind = "solved"
     l2: float
-    picked: bool  # on held-out folds
+    how: str  # where the strength comes from, in words
     num_features: int
 
 
@@ -203,5 +205,18 @@ def broadcast(*listeners: Listener | None) -> Listener:
     def listen(event: Event) -> None:
         for listener in heard:
             listener(event)
+
+    return listen
+
+
+def report_steps(report: OnProgress) -> Listener:
+    """Return a listener that reports each batch of an epoch, and the features that are computed before."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StepEnded):
+            epoch = f"{event.phase.name} epoch {event.epoch}/{event.phase.epochs}"
+            report(f"{epoch}, loss {event.train_loss:.4f}", event.done, event.total)
+        elif isinstance(event, FeaturesComputed):
+            report(f"features of {event.name}", event.done, event.total)
 
     return listen

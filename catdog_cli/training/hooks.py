@@ -4,21 +4,25 @@ The loop calls them at fixed places; none of them changes what is trained.
 """
 
 import contextlib
+import math
 import shlex
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
 from ..errors import CatdogError, InterruptedRunError, LostProcessError
 from ..features.extractor import ImageSet
 from ..runtime.distributed import processes
-from .checkpointing import RunState
+from .checkpointing import FAR_ABOVE_CHANCE, RunState, has_failed
 from .corrupt_images import check_bad
-from .events import Event, FeaturesComputed, Listener, StoppedEarly
+from .events import Event, FeaturesComputed, Listener, StoppedEarly, Warned
 from .phase_run import PhaseRun
 from .setup import Setup
 
 ShouldStop = Callable[[], bool]
+EPOCHS_OPTIONS = ("--epochs", "--fine-tune-epochs")  # of the first phase, and of a later one on resume
+LEAST_FALL = 0.01  # of the validation loss: less is no improvement that more epochs would be worth
 
 
 def resume_command(state: RunState) -> str:
@@ -89,6 +93,53 @@ def explain_lost_process(state: RunState) -> Iterator[None]:
     except LostProcessError as error:
         saved = "What is done is kept" if processes().is_main else "What the main process saved is there"
         raise LostProcessError(f"{error} {saved}; to resume: {resume_command(state)}") from error
+
+
+def warn_if_far_above_chance(run: PhaseRun, row: dict[str, Any], listener: Listener) -> None:
+    """Say that a loss of an epoch is far above that of guessing, and whether the epoch can be the best."""
+    num_classes = len(run.classifier.head.output.bias)
+    chance, losses = math.log(num_classes), (row["train_loss"], row["val_loss"])
+    if max(losses) <= FAR_ABOVE_CHANCE * chance:
+        return
+    kind = "training" if losses[0] == max(losses) else "validation"
+    end = "; it is not kept as the best" if has_failed(*losses, num_classes) else ""
+    listener(
+        Warned(
+            f"In epoch {row['epoch']} of phase {run.phase.name!r} the {kind} loss was {max(losses):.3g}, far "
+            f"above the {chance:.2g} of guessing{end}. Lower the learning rate "
+            f"({run.phase.learning_rate:g}) or clip gradients."
+        )
+    )
+
+
+def advise_more_epochs(run: PhaseRun, state: RunState, listener: Listener) -> None:
+    """Say that a phase was still improving when its epochs were over, and how to train for longer."""
+    progress, phase = state.progress, run.phase
+    rows = [row for row in progress.history if row["phase"] == progress.phase]
+    best = progress.phase_best
+    if phase.optimizer == "lbfgs" or len(rows) < 2 or best is None or best["epoch"] != rows[-1]["epoch"]:
+        return
+    last, before = rows[-1], rows[:-1]
+    gains = last["val_accuracy"] > max(row["val_accuracy"] for row in before)
+    falls = last["val_loss"] < (1 - LEAST_FALL) * min(row["val_loss"] for row in before)
+    if not (gains or falls) or len(rows) < phase.epochs:  # stopped by patience, or it is over
+        return
+    option = EPOCHS_OPTIONS[min(progress.phase, 1)]
+    if progress.phase == len(state.settings.phases) - 1:
+        how = f"to train for longer: {resume_command(state)} {option} {2 * phase.epochs}"
+    else:
+        how = "give it more epochs in a new run"
+        how += f" ({option} {2 * phase.epochs})" if progress.phase < 2 else ""
+    listener(Warned(f"Phase {phase.name!r} was still improving in its last epoch, {phase.epochs}; {how}"))
+
+
+def refuse_without_best(state: RunState) -> None:
+    """Raise CatdogError where epochs were trained, but none of them can be kept as the best."""
+    if state.progress.history and state.progress.best is None:
+        raise CatdogError(
+            f"No epoch of this run can be used: the loss of each was far above that of guessing, so there is "
+            f"no best checkpoint in {str(state.directory.path)!r}. Start again with a lower --learning-rate."
+        )
 
 
 def check_logits(run: PhaseRun, logits: torch.Tensor) -> None:

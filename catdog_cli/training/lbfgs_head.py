@@ -1,5 +1,8 @@
 """The convex way to train a linear head on kept features: L-BFGS to the optimum, its strength by folds."""
 
+import warnings
+from typing import NamedTuple
+
 import torch
 
 from ..errors import SettingsError
@@ -8,11 +11,23 @@ from ..models.tasks import Task
 from ..runtime.distributed import processes
 from .phase_run import EpochSums, PhaseRun
 
-STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # L2 on the weights, per mean loss
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)  # L2 on the weights, per mean loss; tried first
+WEAKER, STRONGER = (3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5), (3.0, 10.0, 30.0, 100.0)  # tried while they gain
+UNTRIED = 0.1  # where no picture can be held out
 FOLDS = 5
 MAX_ITERATIONS = 500
 TOLERANCE = 1e-5
 ROUGH_TOLERANCE = 1e-3  # enough to rank strengths
+
+
+Parameters = tuple[torch.Tensor, torch.Tensor]  # weight (C, D), bias (C,)
+
+
+class Strength(NamedTuple):
+    """An L2 strength, and in words where it comes from."""
+
+    l2: float
+    how: str
 
 
 def solve_in_main(run: PhaseRun, sums: EpochSums) -> dict:
@@ -27,8 +42,8 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
 
     Minimises mean cross-entropy + l2 / 2 * |W|^2 over the weights W of the only Linear, biases free: one
     optimum, reached by L-BFGS with line search (Nocedal and Wright, Numerical Optimization, ch. 7). The
-    strength is `weight_decay`, or, where that is 0, the one of STRENGTHS with the least log loss on
-    held-out folds of the training set.
+    strength is `weight_decay`, or, where that is 0, the one with the least log loss on held-out folds of the
+    training set.
 
     Raises:
         SettingsError: the head has hidden layers, or a resume with --no-cache keeps no features.
@@ -47,11 +62,11 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     with torch.no_grad():
         features = head.norm(features)
     num_classes = head.output.out_features
-    strength = run.phase.weight_decay or _pick_strength(
-        run, len(run.source.tables), features, labels, num_classes
-    )
+    strength = Strength(run.phase.weight_decay, "as given")
+    if not run.phase.weight_decay:
+        strength = _pick_strength(run, len(run.source.tables), features, labels, num_classes)
     weight, bias = _solve(
-        run.task, features, labels, num_classes, strength, run.class_weights, run.phase.label_smoothing
+        run.task, features, labels, num_classes, strength.l2, run.class_weights, run.phase.label_smoothing
     )
     with torch.no_grad():
         head.output.weight.copy_(weight)
@@ -60,7 +75,7 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     sums.loss += run.task.loss(logits, labels, reduction="sum").item()
     sums.correct += int(run.task.num_correct(logits, labels).item())
     sums.seen += len(labels)
-    return {"l2": strength, "picked": not run.phase.weight_decay, "num_features": features.shape[1]}
+    return {"l2": strength.l2, "how": strength.how, "num_features": features.shape[1]}
 
 
 def _gather(run: PhaseRun, source: KeptFeatures) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,26 +87,69 @@ def _gather(run: PhaseRun, source: KeptFeatures) -> tuple[torch.Tensor, torch.Te
 
 def _pick_strength(
     run: PhaseRun, views: int, features: torch.Tensor, labels: torch.Tensor, num_classes: int
-) -> float:
-    """Return the strength whose held-out log loss, over stratified folds, is least. Views stay together."""
+) -> Strength:
+    """Return the strength whose held-out log loss, over stratified folds, is least. Views stay together.
+
+    STRENGTHS are tried, and while the last one at an end is the best, the next one beyond it.
+    """
+    held = _held_out(labels[: len(labels) // views], run.seed)
+    if not held:
+        return Strength(UNTRIED, "a guess: no class has two pictures, so none could be held out")
+    starts: list[Parameters | None] = [None] * len(held)
+    losses: dict[float, float] = {}
+
+    def measure(strength: float) -> None:
+        loss = 0.0
+        for number, fold in enumerate(held):
+            out = fold.repeat(views).to(labels.device)
+            tolerance = ROUGH_TOLERANCE * min(1, strength / STRENGTHS[0])  # the weaker, the flatter
+            starts[number] = weight, bias = _solve(
+                run.task, features[~out], labels[~out], num_classes, strength, run.class_weights,
+                start=starts[number], tolerance=tolerance,
+            )  # fmt: skip
+            logits = features[out] @ weight.T + bias
+            loss += run.task.loss(logits, labels[out], reduction="sum").item()
+        losses[strength] = loss
+
+    for strength in sorted(STRENGTHS, reverse=True):  # the stronger, the sooner; each starts the next
+        measure(strength)
+    for further in (WEAKER, STRONGER):
+        last = min(STRENGTHS) if further is WEAKER else max(STRENGTHS)
+        for strength in further:
+            if min(losses, key=losses.__getitem__) != last:
+                break
+            measure(strength)
+            last = strength
+    best = min(losses, key=losses.__getitem__)
+    how = f"of {len(losses)} the best on {len(held)} held-out folds"
+    if best in (WEAKER[-1], STRONGER[-1]):
+        end = "weakest" if best == WEAKER[-1] else "strongest"
+        how += f"; it is the {end} that is tried: compare others with --weight-decay"
+    return Strength(best, how)
+
+
+def _held_out(labels: torch.Tensor, seed: int) -> list[torch.Tensor]:
+    """Return which images (N,) each fold holds out; a class's only image is never held out.
+
+    No fold where no class has two images.
+    """
     from sklearn.model_selection import StratifiedKFold
 
-    count = len(labels) // views
-    smallest = torch.bincount(labels[:count]).clamp_min(1).min().item()
-    if smallest < 2:
-        return STRENGTHS[2]
-    folds = StratifiedKFold(min(FOLDS, smallest), shuffle=True, random_state=run.seed % 2**32)
-    losses = dict.fromkeys(STRENGTHS, 0.0)
-    for _, held in folds.split(torch.zeros(count), labels[:count].cpu()):
-        out = torch.zeros(count, dtype=torch.bool)
-        out[torch.from_numpy(held)] = True
-        out = out.repeat(views).to(labels.device)
-        train, start = (run.task, features[~out], labels[~out], num_classes), None
-        for strength in sorted(STRENGTHS, reverse=True):  # the stronger, the sooner; each starts the next
-            start = _solve(*train, strength, run.class_weights, start=start, tolerance=ROUGH_TOLERANCE)
-            logits = features[out] @ start[0].T + start[1]
-            losses[strength] += run.task.loss(logits, labels[out], reduction="sum").item()
-    return min(losses, key=losses.__getitem__)
+    counts = torch.bincount(labels.cpu())
+    folds = min(FOLDS, int(counts.max()))
+    if folds < 2:
+        return []
+    known = counts[labels.cpu()] > 1
+    with warnings.catch_warnings():  # a class with fewer images than there are folds is held out less often
+        warnings.simplefilter("ignore", UserWarning)
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
+        held = [rows for _, rows in splitter.split(torch.zeros(len(labels)), labels.cpu())]
+    found = []
+    for rows in held:
+        out = torch.zeros(len(labels), dtype=torch.bool)
+        out[torch.from_numpy(rows)] = True
+        found.append(out & known)
+    return [out for out in found if out.any()]
 
 
 def _solve(
@@ -102,9 +160,9 @@ def _solve(
     strength: float,
     class_weights: torch.Tensor | None = None,
     label_smoothing: float = 0.0,
-    start: tuple[torch.Tensor, torch.Tensor] | None = None,
+    start: Parameters | None = None,
     tolerance: float = TOLERANCE,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> Parameters:
     """Return the optimum's weight (C, D) and bias (C,), to a largest gradient of `tolerance`."""
     zeros = torch.zeros(num_classes, features.shape[1]), torch.zeros(num_classes)
     weight, bias = (part.clone().to(features.device).requires_grad_() for part in start or zeros)

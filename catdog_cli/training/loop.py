@@ -28,12 +28,15 @@ from .epoch import copy_weights_from_main, evaluate, measure, plan_epoch, step_t
 from .events import EpochEnded, HeadSolved, Listener, PhaseEnded, PhaseStarted, RunEnded, StepEnded
 from .gradients import Share, drop_gradients, join_gradients, read_loss
 from .hooks import (
+    advise_more_epochs,
     explain_lost_process,
     is_out_of_patience,
     not_finite,
+    refuse_without_best,
     save_on_lost_process,
     save_or_stop,
     stop_while_computing_features,
+    warn_if_far_above_chance,
 )
 from .lbfgs_head import solve_in_main
 from .mixup import mix_batch
@@ -62,7 +65,8 @@ def fit(
     Raises:
         InterruptedRunError: `should_stop` said so; last.pt is there to continue from.
         DataError: too many images cannot be read.
-        CatdogError: the loss is not finite, or a checkpoint cannot be written.
+        CatdogError: the loss is not finite, or far above chance in each epoch; or a checkpoint cannot be
+            written.
     """
     began = time.monotonic()
     state = RunState.of(setup, directory, progress or Progress(), resume)
@@ -105,7 +109,8 @@ def fit(
                     check_bad(setup, listener, progress)
                     trained_s = time.monotonic() - epoch_began
 
-                    metrics = measure(run, state)  # evaluate, and keep the weights if they are the best
+                    # evaluate, and keep the weights if they are the best
+                    metrics = measure(run, state, sums.mean()["train_loss"])
                     check_bad(setup, listener, progress)
 
                     row = {
@@ -122,12 +127,15 @@ def fit(
                     progress.history.append(row)
                     progress.epoch, progress.step, progress.sums = epoch + 1, 0, {}
                     listener(EpochEnded(row, phase.epochs, progress.best))
+                    warn_if_far_above_chance(run, row, listener)
                 state.save(run.optimizer, run.average)
+            advise_more_epochs(run, state, listener)
             finish_phase(setup, run, state, listener)
 
     seconds = time.monotonic() - began
     result = RunResult(directory.path, progress.best, progress.history, len(state.class_names), seconds)
     listener(RunEnded(result))
+    refuse_without_best(state)
     return result
 
 
@@ -149,7 +157,7 @@ def start_phase(setup: Setup, state: RunState, listener: Listener, resume: dict[
     source, val_source = choose_sources(setup, phase, progress.phase, split_at, listener)
     check_bad(setup, listener, progress)
     if resume is None and progress.phase == 0 and split_at == len(classifier.blocks):
-        fit_norm(setup, source)
+        fit_norm(setup, source, listener)
     run = open_phase(setup, progress.phase, split_at, source, val_source)
     if resume is not None:
         restore_phase(run, resume, state.directory.last)
@@ -164,7 +172,7 @@ def finish_phase(setup: Setup, run: PhaseRun, state: RunState, listener: Listene
         setup.classifier.load_state_dict(state.best_state)
     logits, labels = evaluate(run)
     if num_phases > 1 and progress.phase_best is not None:
-        state.save_phase_best(logits, labels)
+        state.save_phase_best(logits, labels, run.task)
     indices, last = run.val_source.chosen.good_indices(), progress.phase == num_phases - 1
     ended = PhaseEnded(progress.phase, run.phase, progress.phase_best, logits, labels, indices, last)
     processes().from_main(lambda: listener(ended))  # the others wait for the reports

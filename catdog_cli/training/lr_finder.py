@@ -1,9 +1,11 @@
 """The learning-rate range test: raise the rate batch by batch, watch the loss."""
 
 import copy
+import dataclasses
 import html
 import io
 import math
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,16 @@ import torch
 
 from ..errors import CatdogError, SettingsError
 from ..recipes.build import build_settings
+from ..runs.directory import RunDirectory
 from ..runtime.html import data_uri
 from ..runtime.progress import report_progress
 from ..settings import TrainSettings
 from ..settings_rules import check_phase_number
 from .batch_source import choose_sources
 from .epoch import plan_epoch
-from .events import Listener, StepEnded, broadcast, ignore
-from .loop import train_step
+from .events import Listener, StepEnded, broadcast, ignore, report_steps
+from .loop import fit, train_step
 from .phase_run import EpochSums, PhaseRun
-from .progress import follow_steps
 from .run import read_data
 from .schedule import set_rates
 from .setup import Setup, check_settings, fit_norm, open_phase, prepare_run
@@ -75,7 +77,9 @@ def find_learning_rate(
     progress: bool | None = None,
     **options: Any,
 ) -> RateTest:
-    """Suggest a learning rate for a phase (from 1) of a training that `train` would do; trains nothing.
+    """Suggest a learning rate for a phase (from 1) of a training as `train` does it; leaves no files.
+
+    The phases before it are trained first, so that its rate is that of the network which it would get.
 
     Args:
         listener: called with each event, see `training.events`.
@@ -87,7 +91,7 @@ def find_learning_rate(
     """
     settings = build_settings(str(data), options, recipe)
     with report_progress(None, progress) as report:
-        return measure_rates(settings, phase, broadcast(listener, follow_steps(report)))
+        return measure_rates(settings, phase, broadcast(listener, report_steps(report)))
 
 
 def measure_rates(settings: TrainSettings, phase: int, listener: Listener = ignore) -> RateTest:
@@ -98,7 +102,7 @@ def measure_rates(settings: TrainSettings, phase: int, listener: Listener = igno
 
 
 def find_rate(setup: Setup, index: int, listener: Listener, steps: int = STEPS) -> RateTest:
-    """Run the test for one phase and leave the network as it was.
+    """Run the test for one phase, after training those before it, and leave the network as it was.
 
     The rate rises exponentially from LOWEST until the smoothed loss explodes (Smith, arXiv 1506.01186,
     3.3). Suggested is the rate of the steepest fall, or a tenth of the rate of least loss, where
@@ -113,16 +117,26 @@ def find_rate(setup: Setup, index: int, listener: Listener, steps: int = STEPS) 
         raise SettingsError("Optimizer lbfgs has no rate to find: choose another --optimizer.")
     if not phase.learning_rate:
         raise SettingsError("A rate of 0 cannot be scaled: leave out --learning-rate.")
-    split_at = setup.classifier.unfreeze(phase.unfreeze)
-    source, val_source = choose_sources(setup, phase, index, split_at, listener)
-    if split_at == len(setup.classifier.blocks) and index == 0:
-        fit_norm(setup, source)
     before = copy.deepcopy(setup.classifier.state_dict())
-    run = open_phase(setup, index, split_at, source, val_source)
     try:
+        if index:
+            _train_before(setup, index, listener)
+        split_at = setup.classifier.unfreeze(phase.unfreeze)
+        source, val_source = choose_sources(setup, phase, index, split_at, listener)
+        if split_at == len(setup.classifier.blocks) and index == 0:
+            fit_norm(setup, source, listener)
+        run = open_phase(setup, index, split_at, source, val_source)
         return _suggest(*_raise_rate(run, steps, listener))
     finally:
         setup.classifier.load_state_dict(before)
+
+
+def _train_before(setup: Setup, index: int, listener: Listener) -> None:
+    """Train the phases before `index` as a run would, into a folder that goes away again."""
+    phases = setup.settings.phases[:index]
+    shorter = dataclasses.replace(setup, settings=dataclasses.replace(setup.settings, phases=phases))
+    with tempfile.TemporaryDirectory(prefix="catdog-lr-find-") as folder:
+        fit(shorter, RunDirectory(Path(folder)), listener)
 
 
 def _raise_rate(run: PhaseRun, steps: int, listener: Listener) -> tuple[list[float], list[float]]:

@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CatdogError
-from ..evaluation.calibration import measure_calibration
+from ..evaluation.calibration import (
+    describe_calibration,
+    describe_temperature,
+    measure_calibration,
+)
 from ..evaluation.eval_split import image_path
 from ..evaluation.metrics import full_metrics
 from ..evaluation.report import find_mistakes, summarize
+from ..runs.category_names import tell_apart
 from ..runs.directory import RunDirectory
 from .events import Event, PhaseEnded, RunEnded, RunStarted
 from .result import RunResult
@@ -32,8 +37,8 @@ class ReportWriter:
             self.started = event
         elif isinstance(event, PhaseEnded) and self.started is not None:
             self._write_report(self.started, event)
-        elif isinstance(event, RunEnded) and event.result.history:
-            self._draw_curves(event.result)
+        elif isinstance(event, RunEnded) and event.result.history and self.started is not None:
+            self._draw_curves(event.result, self.started)
 
     def _write_report(self, started: RunStarted, ended: PhaseEnded) -> None:
         try:
@@ -43,11 +48,14 @@ class ReportWriter:
         if sentence:
             self.log(sentence)
 
-    def _draw_curves(self, result: RunResult) -> None:
+    def _draw_curves(self, result: RunResult, started: RunStarted) -> None:
         from ..plots import plot_curves
 
+        names = [(row["phase"], row["epoch"]) for row in result.history]
+        best = result.best and names.index((result.best["phase"], result.best["epoch"]))
+        monitor = started.setup.settings.phases[-1].monitor
         try:
-            plot_curves(result.history, RunDirectory(result.run_dir).curves)
+            plot_curves(result.history, RunDirectory(result.run_dir).curves, best, monitor)
         except CatdogError as error:
             self.log(f"Warning: no curves: {error}")
 
@@ -55,8 +63,9 @@ class ReportWriter:
 def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | None:
     """Write the report of a phase's best epoch into run_dir/reports/N-NAME and return a sentence on it.
 
-    Its numbers are those that training printed: of the validation pictures, as trained. How a temperature
-    would change them is measured on parts of these pictures that did not choose it.
+    Its numbers are those that `catdog evaluate` gives of the checkpoint on the same pictures: calibrated, and
+    beside them as trained, as the epochs showed them. What the temperature is worth on parts of these
+    pictures that did not choose it is a note.
 
     Args:
         ended: has the logits (N, C), labels and indices (N,) of the readable validation images.
@@ -83,13 +92,22 @@ def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | 
 def _measure(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any, Any]]:
     """Return the report's document, and the probabilities (N, C) and labels (N,) that it is about."""
     logits, labels = ended.logits.double().cpu().numpy(), ended.labels.cpu().numpy()
-    names, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
+    own, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
+    names = tell_apart(own, [setup.category_names.get(name, name) for name in own])
     task = setup.task
-    probabilities = task.probabilities(logits)
-    shown = [image_path(setup.dataset, paths[place]) for place in ended.indices.tolist()]
+    held_out = measure_calibration(logits, labels, task=task)
+    temperature = held_out["temperature"]
+    probabilities = task.probabilities(logits, temperature)
+    shown = [image_path(setup.dataset, paths[index]) for index in ended.indices.tolist()]
+    metrics = full_metrics(probabilities, labels, names, task=task)
+    metrics["notes"]["probabilities"] = (
+        f"{describe_temperature(temperature)} It was chosen on these pictures; on parts of them that did not "
+        f"choose it, the loss is {held_out['after']['loss']:.4f}."
+    )
     document = {
-        **full_metrics(probabilities, labels, names, task=task),
-        "calibration": measure_calibration(logits, labels, task=task),
+        **metrics,
+        "temperature": temperature,
+        "calibration": describe_calibration(logits, labels, temperature, task),
         "mistakes": find_mistakes(probabilities, labels, names, shown, task),
     }
     return document, (probabilities, labels)

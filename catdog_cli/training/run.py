@@ -14,7 +14,8 @@ from ..data.splits import split_dataset
 from ..errors import CheckpointError, SettingsError
 from ..models.zoo.registry import resolve_arch
 from ..recipes import load_recipe
-from ..runs.checkpoint import load_checkpoint
+from ..runs.category_names import describe_missing, load_category_names
+from ..runs.checkpoint import kept_category_names, load_checkpoint
 from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import processes
 from ..runtime.files import expand_home
@@ -75,6 +76,7 @@ def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listene
     on_main(directory.create)
     with _held(directory, listener):
         on_main(directory.refuse_old_run)
+        _name_classes(setup, listener)
         _begin(setup, directory, listener)
         yield setup
 
@@ -128,6 +130,17 @@ def _begin(setup: Setup, directory: RunDirectory, listener: Listener) -> None:
     listener(RunStarted(setup, directory.path))
 
 
+def _name_classes(setup: Setup, listener: Listener) -> None:
+    """Read the names to show for the run's classes, once: its checkpoints keep them."""
+    path, class_names = setup.settings.category_names, setup.dataset.class_names
+    if not path:
+        return
+    setup.category_names = processes().from_main(lambda: load_category_names(path, class_names))
+    missing = describe_missing(path, setup.category_names, class_names)
+    if missing is not None:
+        listener(Warned(missing))
+
+
 def read_data(settings: TrainSettings, listener: Listener) -> Dataset:
     """Scan the data folder and split it where it has no val; what the user should know is an event."""
     scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
@@ -164,6 +177,7 @@ def _restart(directory: RunDirectory, changes: Changes, listener: Listener) -> S
     setup = prepare_run(settings, dataset, None, listener)
     accept = changes.accept_changed_data
     on_main(lambda: settle_changes(setup, found, directory, None, accept, listener))
+    _name_classes(setup, listener)
     _begin(setup, directory, listener)
     return setup
 
@@ -187,6 +201,7 @@ def _reopen(
     for warning in dataset.warnings:
         listener(Warned(warning))
     setup = prepare_run(settings, dataset, content["state_dict"], listener)
+    setup.category_names = kept_category_names(content, class_names)
     if "micro_batch_size" not in changes.settings:
         setup.micro_batch.size = _known_size(content, settings)
     processes().gather(lambda: check_progress(content, setup.classifier, checkpoint))
@@ -219,7 +234,10 @@ def _old_settings(content: dict[str, Any], path: Path) -> TrainSettings:
 
 
 def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done: int) -> TrainSettings:
-    """Return the settings to resume with.
+    """Return the settings to resume with; `phase` (from 0) is the one that the run is in.
+
+    --epochs are those of the first phase, --fine-tune-epochs those of the second, or of the phase that a run
+    of more phases is in.
 
     Raises:
         SettingsError: epochs of a phase that is over would change, or fewer are asked than were done, or an
@@ -229,7 +247,7 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     phases, plain = list(old.phases), dict(changes.settings)
     for index, epochs, option in (
         (0, plain.pop("epochs", None), "--epochs"),
-        (1, plain.pop("fine_tune_epochs", None), "--fine-tune-epochs"),
+        (max(1, phase), plain.pop("fine_tune_epochs", None), "--fine-tune-epochs"),
     ):
         if epochs is None:
             continue

@@ -21,13 +21,14 @@ from ..models.meta import check_image_size
 from ..models.tasks import SINGLE_LABEL, Task
 from ..models.weights import load_backbone
 from ..models.zoo.registry import check_arch, source_of
+from ..runs.category_names import read_category_names
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
 from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
 from ..settings import InputSpec, Phase, TrainSettings
 from ..settings_rules import check_combinations
-from .events import Listener, MemoryRanOut, ignore
+from .events import Listener, MemoryRanOut, Warned, ignore
 from .optimizers import WeightAverage, build_optimizer
 from .phase_run import PhaseRun
 
@@ -51,6 +52,7 @@ class Setup:
     forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
     reported_bad: set[str] = field(default_factory=set)
     contents: dict[str, list[str]] = field(default_factory=dict)  # by split: a digest a picture
+    category_names: dict[str, str] = field(default_factory=dict)  # to show, by class, where there are any
 
     def class_weights(self, phase: Phase) -> torch.Tensor | None:
         """Return weights (C,) inverse to the class counts with mean 1 over pictures, or None."""
@@ -88,7 +90,7 @@ def prepare_run(
     processes().gather(lambda: _check_here(dataset))
     contents, digest = processes().from_main(lambda: _read_contents(dataset))
 
-    def shrunk(work: str) -> Callable[[int], None]:
+    def note_shrink(work: str) -> Callable[[int], None]:
         return lambda size: listener(MemoryRanOut(work, size))
 
     sets = {name: image_set(Images(dataset, name, spec), keys) for name, keys in contents.items()}
@@ -101,10 +103,8 @@ def prepare_run(
         dtype,
         sets,
         digest,
-        micro_batch=MicroBatch(
-            settings.micro_batch_size, lambda size: listener(MemoryRanOut("training", size))
-        ),
-        forward_batch=MicroBatch(0, lambda size: listener(MemoryRanOut("looking at pictures", size))),
+        micro_batch=MicroBatch(settings.micro_batch_size, note_shrink("training")),
+        forward_batch=MicroBatch(0, note_shrink("looking at pictures")),
         contents=contents,
     )
 
@@ -181,7 +181,7 @@ def open_phase(
     )
 
 
-def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
+def fit_norm(setup: Setup, source: KeptFeatures | FreshImages, listener: Listener) -> None:
     """Give the head the mean and standard deviation of the training features, from at most NORM_PICTURES.
 
     The choice comes from the seed, the view is the plain one: cached and uncached runs get the same.
@@ -202,14 +202,20 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshImages) -> None:
             parts += part
         parts.sort(key=lambda part: part[0])  # as one process would see them
         features = torch.cat([outputs for _, outputs in parts])
-    setup.classifier.head.norm.fit(features.float().to(setup.device))
+    if setup.classifier.head.norm.fit(features.float().to(setup.device)):
+        listener(
+            Warned(
+                f"At {setup.spec.size} px most features of {setup.settings.arch} are the same for every "
+                f"picture: little can be learnt from them. Give a larger --image-size."
+            )
+        )
 
 
 def _norm_features(
-    source: FreshImages, places: list[int]
+    source: FreshImages, wanted: list[int]
 ) -> tuple[list[tuple[int, torch.Tensor]], list[CorruptImage]]:
-    """Return (first place, features) of this process's batches, and the unreadable pictures."""
-    mine = [place for chunk in processes().chunks(places, source.prefix.batch) for place in chunk]
+    """Return (first index, features) of this process's batches, and the unreadable pictures."""
+    mine = [index for chunk in processes().chunks(wanted, source.prefix.batch) for index in chunk]
     parts, found = [], []
     for indices, outputs, bad in run_prefix(source.prefix, source.chosen, mine, View()):
         found += bad
@@ -221,6 +227,8 @@ def _norm_features(
 def check_settings(settings: TrainSettings) -> None:
     """Raise SettingsError for combinations that cannot work, before anything is read."""
     check_arch(settings.arch)
+    if settings.category_names:
+        read_category_names(settings.category_names)
     check_combinations(settings)
     pick_device(settings.device)
     if settings.image_size:

@@ -16,7 +16,7 @@ from mutate import damage
 from structure import damage_checkpoint
 
 from catdog_cli.commands import info_checkpoint as checkpoint_facts
-from catdog_cli.commands import options, predict
+from catdog_cli.commands import options
 from catdog_cli.commands.output import info_text
 from catdog_cli.data.prepared import open_prepared
 from catdog_cli.data.scan import read_exclude_list, scan_dataset
@@ -31,6 +31,7 @@ from catdog_cli.models import weights
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.zoo.registry import first_class_archs
 from catdog_cli.recipes import load_recipe
+from catdog_cli.runs.category_names import load_category_names
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 from catdog_cli.settings import HeadSpec
 from catdog_cli.training import run
@@ -255,7 +256,7 @@ TARGETS: dict[str, Target] = {
     "run": Target(corpus.write_texts("run"), _run, tokens=CSV + JSON, beside=("split.csv", "settings.json")),
     "data": Target(corpus.write_archives, _data_archive),
     "names": Target(
-        corpus.write_texts("names"), lambda path: predict.read_category_names(str(path)), tokens=JSON
+        corpus.write_texts("names"), lambda path: load_category_names(path, ["cats", "dogs"]), tokens=JSON
     ),
     "options": Target(corpus.write_texts("options"), _options, tokens=TOML),
     "recipe": Target(corpus.write_texts("recipe"), lambda path: load_recipe(str(path)), tokens=TOML),

@@ -111,9 +111,53 @@ def test_the_split_that_is_measured(capsys, tmp_path, trained, folders, options,
     data = write_images(tmp_path / "new", counts)
     code, found, talk = call(capsys, "evaluate", data, trained, *options)
     assert (code, found["split"], found["num_samples"]) == (0, split, number)
-    assert ("its score is too good" in talk) == (
-        split == "train" or (folders[0] == "train" and split == "all")
-    )
+    assert f"({split})" in talk
+
+
+def test_pictures_that_were_trained_on_are_no_evidence(capsys, plain, tmp_path):
+    """Known by their content, whatever split is asked for, and wherever they lie now."""
+    data, run_dir = plain
+    train, val = map(list, list_sides(run_dir))
+    _, found, talk = call(capsys, "evaluate", data, run_dir)
+    assert (found["num_trained_on"], "pictures were trained on:" in talk) == (0, False)
+    assert found["intervals"]["accuracy"] is not None
+    moved = shutil.copytree(data, tmp_path / "moved")
+    for folder, options in (
+        (data, ["--split", "all"]),
+        (data, ["--split", "train"]),
+        (moved, ["--split", "all"]),
+    ):
+        code, found, talk = call(
+            capsys, "evaluate", folder, run_dir, *options, "--output", tmp_path / "report"
+        )
+        assert (code, found["num_trained_on"]) == (0, len(train))
+        assert f"{len(train)} of these {found['num_samples']} pictures were trained on" in talk
+        assert set(found["intervals"].values()) == {None}
+        summary = json.loads((tmp_path / "report" / "report.json").read_text())["summary"]
+        assert f"{len(train)} of them were trained on: this says little about other pictures." in summary
+        assert "95 %" not in summary
+    assert len(val) + len(train) == 40
+
+
+def test_compare_says_which_checkpoint_was_trained_on_the_pictures(capsys, plain, trained, tmp_path):
+    data, run_dir = plain
+    train, _ = map(list, list_sides(run_dir))
+    command = [
+        "compare",
+        str(run_dir),
+        str(trained),
+        "--data",
+        str(data),
+        "--split",
+        "all",
+        "--cpu",
+        "--json",
+    ]
+    assert run(command) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["num_trained_on_a"] == len(train)
+    assert f"trained on {len(train)} of these 40 pictures" in err
 
 
 @pytest.mark.parametrize("moved", [False, True])

@@ -12,7 +12,9 @@ from catdog_cli.settings import HeadSpec, Phase, TrainSettings
 
 FIELDS = [item for kind in (HeadSpec, Phase, TrainSettings) for item in dataclasses.fields(kind)]
 SAID_OTHERWISE = {
+    "category_names",
     "data",
+    "epochs",
     "image_size",
     "unfreeze",
     "workers",
@@ -39,9 +41,7 @@ def default_said(name: str) -> str:
 )
 def test_help_tells_the_default_that_the_settings_have(item):
     said = default_said(item.name)
-    if item.name == "epochs":
-        assert said == "5"
-    elif isinstance(item.default, float | int):
+    if isinstance(item.default, float | int):
         assert float(said) == item.default
     else:
         assert said == (item.default or "none")

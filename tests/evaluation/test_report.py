@@ -146,7 +146,7 @@ def test_all_right_reports_no_mistakes_and_why_intervals_are_missing(tmp_path):
 def test_what_cannot_be_read_or_written_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(
-        CatdogError, match=r"Cannot write the report '.*file/report\.json': (File ex|Not a dir)"
+        CatdogError, match=r"Cannot write '.*file/report\.json' .(File ex|Not a dir).*another folder"
     ):
         write_case(tmp_path / "file")
     with pytest.raises(CatdogError, match=r"Cannot read the picture '.*gone\.png' for the report: No such"):

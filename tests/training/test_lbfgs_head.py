@@ -1,5 +1,7 @@
 """The solved head against scikit-learn, its strength, and what it refuses."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training import lbfgs_head as solve
 from catdog_cli.training import run
 from catdog_cli.training.dry_run import estimate_run
-from catdog_cli.training.lbfgs_head import STRENGTHS
+from catdog_cli.training.lbfgs_head import STRENGTHS, STRONGER, WEAKER
 
 from ..conftest import write_images
 from .runs import Events, resume, settings_for, train
@@ -107,7 +109,7 @@ def test_training_by_lbfgs_gives_sklearns_coefficients(many, tmp_path, resnet_fi
     from catdog_cli.training import run
 
     last, facts = solved(many, tmp_path / "run", resnet_file, weight_decay=0.1)
-    assert facts == {"l2": 0.1, "picked": False, "num_features": 512}
+    assert facts == {"l2": 0.1, "how": "as given", "num_features": 512}
     spec = InputSpec.from_dict(last["input_spec"])
     classifier = build_classifier("resnet18", 2, HeadSpec())
     load_backbone(classifier, resnet_file)
@@ -132,23 +134,54 @@ def by_sklearn_binary(features, labels, strength):
 
 def test_strength_is_picked_by_folds(many, tmp_path, resnet_file):
     last, facts = solved(many, tmp_path / "run", resnet_file)
-    assert facts["picked"]
-    assert facts["l2"] in STRENGTHS
+    assert "the best on 5 held-out folds" in facts["how"]
+    assert facts["l2"] in (*WEAKER, *STRENGTHS, *STRONGER)
     given, _ = solved(many, tmp_path / "given", resnet_file, weight_decay=facts["l2"])
     assert torch.equal(last["state_dict"]["head.output.weight"], given["state_dict"]["head.output.weight"])
     assert last["history"][0]["val_accuracy"] > 0.9
 
 
-@pytest.mark.parametrize(("noise", "low", "high"), [(0.1, 0.01, 0.1), (30.0, 1.0, 1.0)])
+def pick(features, labels, num_classes):
+    """Return what is found on held-out folds, as a run asks it."""
+    run = SimpleNamespace(seed=0, class_weights=None, task=SINGLE_LABEL)
+    return solve._pick_strength(run, 1, features, labels, num_classes)
+
+
+@pytest.mark.parametrize(("noise", "low", "high"), [(0.1, 1e-5, 0.1), (30.0, 1.0, 100.0)])
 def test_noisier_features_get_a_stronger_penalty(noise, low, high):
     """Held-out loss decides: labels that features tell well need little, features of noise need much."""
-    from types import SimpleNamespace
+    assert low <= pick(*problem(2, 60, 30, noise), 2).l2 <= high
 
-    features, labels = problem(2, 60, 30, noise)
-    run = SimpleNamespace(
-        source=SimpleNamespace(tables=[None]), seed=0, class_weights=None, task=SINGLE_LABEL
-    )
-    assert low <= solve._pick_strength(run, 1, features, labels, 2) <= high
+
+def test_the_grid_goes_on_while_its_end_is_the_best_and_says_when_there_is_no_more():
+    noise = torch.randn(60, 30, generator=torch.Generator().manual_seed(1))
+    found = pick(noise, torch.arange(60) % 2, 2)
+    assert found.l2 > max(STRENGTHS)
+    assert found.how.startswith(f"of {len(STRENGTHS) + 1 + STRONGER.index(found.l2) + (found.l2 < 100)} the ")
+    labels = torch.arange(60) % 2
+    clear = torch.nn.functional.one_hot(labels).repeat(1, 5).float() - 0.5
+    found = pick(clear, labels, 2)
+    assert found.l2 == WEAKER[-1]
+    assert found.how.endswith("it is the weakest that is tried: compare others with --weight-decay")
+
+
+def test_classes_of_one_picture_do_not_stop_the_folds():
+    """They are always trained on and never held out; the strength is that of the classes that can be."""
+    features, labels = problem(3, 60)
+    alone = torch.cat([labels, torch.tensor([3, 4])])
+    more = torch.cat([features, torch.randn(2, 20, generator=torch.Generator().manual_seed(2))])
+    held = solve._held_out(alone, 0)
+    assert len(held) == 5
+    assert not any(fold[60:].any() for fold in held)
+    assert sum(fold.sum() for fold in held) == 60
+    assert "5 held-out folds" in pick(more, alone, 5).how
+    few = torch.tensor([0, 0, 1, 1, 1, 2])
+    assert [int(fold.sum()) for fold in solve._held_out(few, 0)] == [2, 2, 1]
+
+
+def test_where_nothing_can_be_held_out_no_folds_are_claimed():
+    found = pick(torch.randn(4, 3), torch.arange(4), 4)
+    assert found == (solve.UNTRIED, "a guess: no class has two pictures, so none could be held out")
 
 
 def test_views_are_all_solved_over(many, tmp_path, resnet_file):

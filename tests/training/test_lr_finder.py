@@ -8,7 +8,7 @@ import torch
 
 from catdog_cli.errors import CatdogError, SettingsError
 from catdog_cli.settings import HeadSpec, Phase
-from catdog_cli.training import run
+from catdog_cli.training import lr_finder, run
 from catdog_cli.training.lr_finder import HIGHEST, LOWEST, _suggest, find_rate
 from catdog_cli.training.setup import prepare_run
 
@@ -120,3 +120,23 @@ def test_batches_of_unreadable_pictures_are_passed_over(few, tmp_path):
     phase = Phase("p", 1, 1e-3, unfreeze="all", batch_size=1, optimizer="sgd")
     found, _, _ = find(settings_for(data, phase, head=HeadSpec((), 0.0)), steps=80)
     assert len(found.losses) > 16
+
+
+def test_a_later_phase_is_measured_on_what_the_earlier_ones_trained(few, tmp_path, monkeypatch):
+    """Not on an untrained head, whose loss would fall at any rate; and nothing of it stays."""
+    first = Phase("first", 3, 0.01, unfreeze="all", batch_size=6)
+    settings = settings_for(few, first, Phase("second", 1, 1e-3, batch_size=6), head=HeadSpec((), 0.0))
+    starts = []
+    raise_rate = lr_finder._raise_rate
+
+    def remember(run, steps, listener):
+        starts.append({name: tensor.clone() for name, tensor in run.classifier.state_dict().items()})
+        return raise_rate(run, steps, listener)
+
+    monkeypatch.setattr(lr_finder, "_raise_rate", remember)
+    monkeypatch.setattr(lr_finder, "_suggest", lambda *curve: curve)
+    _, setup, before = find(settings, 1, 10)
+    trained = train(settings_for(few, first, head=HeadSpec((), 0.0)), tmp_path / "run")
+    best = trained["best_state"]
+    assert all(torch.equal(starts[0][name], best[name]) for name in best)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in setup.classifier.state_dict().items())

@@ -23,7 +23,7 @@ def trained(few, resnet_file, tmp_path_factory):
         "start": (Phase("p", 0),),
         "head": (Phase("head", 1, 1e-2, batch_size=6),),
         "last 3": (Phase("some", 1, 1e-2, unfreeze=3, batch_size=6),),
-        "all": (Phase("all", 1, 1e-2, unfreeze="all", batch_size=6),),
+        "all": (Phase("all", 1, 1e-3, unfreeze="all", batch_size=6),),
     }
     folder = tmp_path_factory.mktemp("trained")
     return {
@@ -78,14 +78,14 @@ def test_more_layers_than_there_are_is_an_error(few, tmp_path):
 
 
 def test_phase_starts_from_the_best_of_the_one_before(few, tmp_path):
-    """A rate that ruins the later epochs: phase two must start from the good first one."""
-    wild = Phase("wild", 3, 30.0, unfreeze="all", optimizer="sgd", batch_size=3, monitor="loss", patience=0)
+    """A rate that ruins the second epoch: phase two must start from the good first one."""
+    wild = Phase("wild", 2, 0.05, unfreeze="all", optimizer="sgd", batch_size=3, monitor="loss", patience=0)
     frozen = Phase("still", 1, 0.0, batch_size=3, monitor="loss")
     last = train(settings_for(few, wild, frozen, head=HeadSpec((), 0.0)), tmp_path / "run")
     rows = last["history"]
-    best = min(rows[:3], key=lambda row: row["val_loss"])
-    assert best is not rows[2], "the third epoch must be a bad one for this test to tell anything"
-    assert rows[3]["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4)
+    best = min(rows[:2], key=lambda row: row["val_loss"])
+    assert best is not rows[1], "the second epoch must be a bad one for this test to tell anything"
+    assert rows[2]["val_loss"] == pytest.approx(best["val_loss"], rel=1e-4)
 
 
 def test_each_phase_has_a_fresh_optimizer_and_its_own_best(few, tmp_path):

@@ -1,6 +1,7 @@
 """The report of each phase: its files, its numbers, and what happens where it cannot be written."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,8 @@ from catdog_cli.settings import Phase, TrainSettings
 from catdog_cli.training.events import PhaseEnded
 from catdog_cli.training.reports import write_phase_report
 from tests.commands.test_evaluate import FILES
-from tests.commands.trained import train_tiny
+from tests.commands.trained import call, train_tiny
+from tests.conftest import write_images
 
 LOGITS = torch.tensor([[2.0, 0.0]] * 6 + [[0.0, 1.0]] * 5 + [[3.0, 0.0]])
 
@@ -35,7 +37,7 @@ def make_facts(**changes):
 
 
 @pytest.mark.plots
-def test_every_phase_gets_a_report_whose_numbers_training_printed(capsys, pets, tmp_path):
+def test_every_phase_gets_a_report_that_has_the_numbers_training_printed(capsys, pets, tmp_path):
     run_dir = train_tiny(pets, tmp_path / "run", "--fine-tune-epochs", "2")
     talk = capsys.readouterr().err
     rows = [json.loads(line) for line in (run_dir / "history.jsonl").read_text().splitlines()]
@@ -47,7 +49,7 @@ def test_every_phase_gets_a_report_whose_numbers_training_printed(capsys, pets, 
         epoch = int(found["title"].split("best epoch ")[1].split(",")[0])
         row = next(row for row in rows if (row["phase"], row["epoch"]) == (phase, epoch))
         assert found["accuracy"] == row["val_accuracy"]
-        assert found["loss"] == pytest.approx(row["val_loss"], abs=1e-5)
+        assert found["calibration"]["before"]["loss"] == pytest.approx(row["val_loss"], abs=1e-5)
         assert f"Phase {row['phase_name']!r}, best epoch {epoch}: {found['summary']}" in talk
         assert str(folder / "report.html") in talk
 
@@ -62,8 +64,35 @@ def test_the_report_knows_the_mistakes_and_where_they_are(setup, tmp_path):
     assert sentence.endswith(f"Report: {folder / 'report.html'}")
     path = setup.dataset.splits["val"].paths[11]
     assert [item["path"] for item in found["mistakes"]] == [str(setup.dataset.root / path)]
-    assert found["loss"] == pytest.approx(torch.nn.functional.cross_entropy(LOGITS, make_facts().labels))
-    assert found["calibration"]["temperature"] != 1
+    calibration, labels = found["calibration"], make_facts().labels
+    assert calibration["before"]["loss"] == pytest.approx(torch.nn.functional.cross_entropy(LOGITS, labels))
+    assert calibration["temperature"] == found["temperature"] != 1
+    calibrated = torch.nn.functional.cross_entropy(LOGITS / found["temperature"], labels)
+    assert found["loss"] == calibration["after"]["loss"] == pytest.approx(calibrated)
+    assert "on parts of them that did not choose it, the loss is" in found["notes"]["probabilities"]
+
+
+def test_the_report_of_training_says_what_evaluate_says(capsys, tmp_path):
+    """Of one checkpoint and the same pictures there is one set of figures: calibrated, and as trained."""
+    counts = {f"{split}/{name}": 9 for split in ("train", "val") for name in ("cats", "dogs", "owls")}
+    data = write_images(tmp_path / "pets", counts)
+    run_dir = train_tiny(data, tmp_path / "run")
+    (report,) = run_dir.glob("reports/*/report.json")
+    written = json.loads(report.read_text())
+    capsys.readouterr()
+    code, found, _ = call(capsys, "evaluate", data, run_dir, "--precision", "fp32")
+    assert code == 0
+    assert written["temperature"] == pytest.approx(found["temperature"], abs=1e-6) != 1
+    for name in ("accuracy", "loss", "auc", "brier", "ece", "f1_macro"):
+        assert written[name] == pytest.approx(found[name], abs=1e-5), name
+    for side in ("before", "after"):
+        for name in ("loss", "auc", "brier", "ece"):
+            pair = [document["calibration"][side][name] for document in (written, found)]
+            assert pair[0] == pytest.approx(pair[1], abs=1e-5), (side, name)
+    text = (report.parent / "report.txt").read_text()
+    for name in ("loss", "area under the ROC curve", "Brier score", r"calibration error \(ECE\)"):
+        assert re.search(rf"^{name}, calibrated ", text, re.MULTILINE)
+        assert re.search(rf"^{name}, as trained ", text, re.MULTILINE)
 
 
 def test_unreadable_pictures_keep_the_others_in_their_places(setup, tmp_path):

@@ -59,6 +59,8 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "network", f"{facts['arch']}, {facts['parameters']:,} parameters"
     yield "head", f"{f'hidden layers {hidden}' if hidden else 'linear'}, dropout {head['dropout']:g}"
     yield "classes", f"{facts['num_classes']}: {', '.join(facts['class_names'])}"
+    if facts["category_names"]:
+        yield "shown as", ", ".join(f"{key}: {name}" for key, name in facts["category_names"].items())
     yield "input", _input(facts["input_spec"])
     yield "temperature", f"{facts['temperature']:g}"
     if facts["best"] is not None:

@@ -20,14 +20,14 @@ class Sorter:
     gets eight digits of its path's digest behind its name.
     """
 
-    def __init__(self, folder: str, copy: bool, class_names: list[str]):
-        """Check the folder's classes.
+    def __init__(self, folder: str, copy: bool, names: list[str]):
+        """Check the names that classes are shown by, which the folders in it get.
 
         Raises:
-            UnavailableError: a class has a name that leads out of the folder.
+            UnavailableError: one leads out of the folder.
         """
         self.folder, self.copy, self.placed = Path(folder), copy, 0
-        for name in class_names:
+        for name in names:
             if name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
                 raise UnavailableError(
                     f"The class {name!r} cannot be a folder's name: leave out --sort-into."
@@ -42,7 +42,7 @@ class Sorter:
         if prediction.error is not None or is_address(prediction.path) or is_stream(prediction.path):
             return False
         source = Path(os.path.abspath(prediction.path))  # noqa: PTH100 - resolve would follow a link
-        folder = self.folder / prediction.predictions[0].class_name
+        folder = self.folder / prediction.predictions[0].name
         try:
             folder.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:8]
