@@ -13,10 +13,13 @@ from PIL import Image
 
 from ..errors import CatdogError, DataError, SettingsError
 from .decode import decode, load_pillow, turn_upright
-from .formats.color_modes import Pixels, to_rgb
+from .formats.color_modes import to_rgb
+from .formats.problem import FormatError
+from .formats.scaling import Pixels
 from .suffixes import image_suffix
 
 MAX_FILE_BYTES = 2**30
+CUT_OFF = ("truncated", "unexpected end", "end of file")  # what decoders say of a file that breaks off
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | Pixels | torch.Tensor
 P = ParamSpec("P")
@@ -85,10 +88,11 @@ def _guard(name: str, read: Callable[P, T], *args: P.args, **options: P.kwargs) 
         return read(*args, **options)
     except CatdogError:
         raise
-    except ValueError as error:
-        raise _refuse(name, str(error)) from error
+    except FormatError as problem:
+        raise _refuse(name, str(problem)) from problem
     except Exception as error:  # on damaged bytes decoders raise anything: SyntaxError, KeyError, ...
-        raise _refuse(name, f"its data are damaged ({error or type(error).__name__})") from error
+        cut_off = any(word in str(error).lower() for word in CUT_OFF)
+        raise _refuse(name, "it is truncated" if cut_off else "its data are damaged") from error
 
 
 def _refuse(name: str, problem: str) -> ImageError:

@@ -100,7 +100,7 @@ def test_16_bit_grey_is_scaled_not_clipped(format):
     ("values", "expected"),
     [
         (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 128, 255]),
-        (np.array([[-3.0, 7.4, 255.0]], np.float32), [0, 7, 255]),
+        (np.array([[-3.0, 7.4, 255.0]], np.float32), [0, 10, 255]),
         (np.array([[np.nan, np.inf, 65535.0]], np.float32), [0, 0, 255]),
         (np.array([[0.0, 50000.0, 100000.0]], np.float32), [0, 128, 255]),
         (np.array([[-5, 257, 65535]], np.int32), [0, 1, 255]),
@@ -243,7 +243,7 @@ def test_bombs_are_refused_before_decoding(header, width, height):
 def test_pictures_between_pillows_limits_and_ours_stay_silent():
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        with pytest.raises(ImageError, match="damaged"):  # 196 megapixels: decoded, and found empty
+        with pytest.raises(ImageError, match="truncated"):  # 196 megapixels: decoded, and found empty
             read_image(png_header(14000, 14000))
         read_image(as_bytes(Image.new("L", (12000, 8000)), "PNG"))
     assert not seen

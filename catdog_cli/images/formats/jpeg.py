@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .problem import FormatError
+
 START = b"\xff\xd8\xff"
 END = b"\xff\xd9"
 EXIF_ORIENTATION = 0x0112
@@ -37,12 +39,12 @@ def scan_jpeg(data: bytes | bytearray) -> JpegHeader:
     """Return what the segments before the first scan of a JPEG say.
 
     Raises:
-        ValueError: the header breaks off, no frame comes before the first scan, or there are too many scans.
+        FormatError: the header breaks off, no frame comes before the first scan, or there are too many scans.
     """
     frame, orientation, plain, end = None, 0, True, 0
     for number, (marker, start, end) in enumerate(_segments(data)):
         if number > MAX_SEGMENTS:
-            raise ValueError(f"it has more than {MAX_SEGMENTS:,} segments in its header")
+            raise FormatError(f"it has more than {MAX_SEGMENTS:,} segments in its header")
         if marker in FRAMES:
             frame = struct.unpack_from(">BHHB", data, start)  # precision, height, width, components
             plain = plain and marker in HUFFMAN_FRAMES and frame[0] == 8 and frame[3] in (1, 3)
@@ -51,9 +53,9 @@ def scan_jpeg(data: bytes | bytearray) -> JpegHeader:
         elif marker in (APP0, APP14):
             plain = plain and not _is_odd(marker, data[start:end])
     if frame is None:
-        raise ValueError("it holds no JPEG frame")
+        raise FormatError("it holds no JPEG frame")
     if data.count(b"\xff\xda", end) >= MAX_SCANS and _count_scans(data, end) > MAX_SCANS:
-        raise ValueError(f"it has more than {MAX_SCANS} scans")
+        raise FormatError(f"it has more than {MAX_SCANS} scans")
     _, height, width, _ = frame
     # Stuffing keeps FF D9 out of the scan's own data, so the last one after its start is the end marker.
     return JpegHeader(width, height, orientation or 1, plain, data.rfind(END, end) >= 0)
@@ -65,14 +67,14 @@ def _segments(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
     while marker != SOS:
         position = data.find(b"\xff", position)  # skips junk between segments, as decoders do
         if position < 0 or position + 4 > len(data):
-            raise ValueError("it breaks off within its header")
+            raise FormatError("it breaks off within its header")
         marker = data[position + 1]
         if marker == 0xFF or marker in BARE_MARKERS:
             position += 1 if marker == 0xFF else 2
             continue
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == EOI or end < position + 4 or end > len(data):
-            raise ValueError("it breaks off within its header")
+            raise FormatError("it breaks off within its header")
         yield marker, position + 4, end
         position = end
 

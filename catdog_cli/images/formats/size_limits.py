@@ -1,13 +1,15 @@
 """How large an image may say that it is: looked at before memory is taken for its pixels."""
 
+from .problem import FormatError
+
 MAX_PIXELS = 300_000_000  # a 200-megapixel telephone passes; RGB pixels stay under 1 GB
 MAX_SIDE_PX = 65_500  # libjpeg's own limit
 
 
 def check_size(width: int, height: int) -> None:
-    """Raise ValueError if a picture of these sides (px) is none, or would fill the memory."""
+    """Raise FormatError if a picture of these sides (px) is none, or would fill the memory."""
     if not width or not height:
-        raise ValueError(f"it declares {width} x {height} px, which is not a picture")
+        raise FormatError(f"it declares {width} x {height} px, which is not a picture")
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
         limits = f"{MAX_PIXELS // 10**6} megapixels or a side of {MAX_SIDE_PX:,} px"
-        raise ValueError(f"it declares {width:,} x {height:,} px, more than {limits}")
+        raise FormatError(f"it declares {width:,} x {height:,} px, more than {limits}")

@@ -6,19 +6,21 @@ lossless one, its pixels), Pillow two copies of the first. 38 bytes can declare 
 Layout: RFC 9649 (the chunks, and the start of a lossless picture); RFC 6386, section 9.1 (of a lossy one).
 """
 
+from .problem import FormatError
+
 MAX_WEBP_PIXELS = 55_000_000  # 16 bytes each: 0.9 GB; a camera of 50 megapixels passes
 START = 12  # of the first chunk: behind "RIFF", the file's size, "WEBP"
 FIRST_BYTES = START + 18  # that hold the size, whatever the kind
 
 
 def check_size(data: bytes | bytearray) -> None:
-    """Raise ValueError if a WebP declares more pixels than fit into a reasonable memory, or no size."""
+    """Raise FormatError if a WebP declares more pixels than fit into a reasonable memory, or no size."""
     size = _read_size(bytes(data[:FIRST_BYTES]))
     if size is None:
-        raise ValueError("its data are damaged (it declares no size)")
+        raise FormatError("its data are damaged (it declares no size)")
     width, height = size
     if width * height > MAX_WEBP_PIXELS:
-        raise ValueError(
+        raise FormatError(
             f"it declares {width:,} x {height:,} px, more than the {MAX_WEBP_PIXELS // 10**6} megapixels of "
             f"a WebP (its decoder takes four times the memory of others'; a JPEG or PNG may have 300)"
         )
