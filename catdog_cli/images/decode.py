@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from ..runtime.vision import torchvision  # noqa: F401 - registers torch.ops.image
-from .formats import heif, tga, tiff, webp
+from .formats import bmp, heif, tga, tiff, webp
 from .formats.color_modes import to_rgb
 from .formats.jpeg import EXIF_ORIENTATION, START, JpegHeader, scan_jpeg
 from .formats.pillow import open_pillow
@@ -114,6 +114,8 @@ def _decode_other(data: bytearray, kind: str, shorter_side: int | None) -> tuple
         with _in_turn(header.width * header.height):
             reduce_by = _choose_reduction(header.width, header.height, shorter_side)
             return read_tiff(data, header, reduce_by), header.orientation
+    if kind == "BMP":
+        return _decode_bmp(data, shorter_side)
     if kind == "WEBP":
         webp.check_size(data)
     with open_image(data, kind) as image:
@@ -121,6 +123,18 @@ def _decode_other(data: bytearray, kind: str, shorter_side: int | None) -> tuple
         heavy = 3 if kind == "WEBP" else 1  # as many times the bytes a pixel
         with _in_turn(heavy * image.width * image.height):
             return load_pillow(image, _choose_reduction(*image.size, shorter_side))
+
+
+def _decode_bmp(data: bytearray, shorter_side: int | None) -> tuple[torch.Tensor, int]:
+    header = bmp.read_header(data)
+    inner = bmp.find_embedded(data, header)
+    if inner is not None:
+        if sniff_image(inner[:SNIFF_BYTES]) != header.compression:
+            raise FormatError(f"its data are damaged (it says that it holds a {header.compression})")
+        return decode(bytearray(inner), "", shorter_side), 1
+    with _in_turn(header.width * header.height):
+        reduce_by = _choose_reduction(header.width, header.height, shorter_side)
+        return bmp.read_bmp(data, header, reduce_by), 1
 
 
 def _choose_reduction(width: int, height: int, shorter_side: int | None) -> int:
