@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from ...errors import DataError
 from ...images.decode import find_format, open_image
-from ...images.formats.jpeg import EXIF_ORIENTATION
+from ...images.formats.exif import EXIF_ORIENTATION
 from ...images.read import ImageError, read_image
 from ...images.suffixes import FORMAT_NAMES, IMAGE_FORMATS, image_suffix
 from ...runtime.text import printable

@@ -3,6 +3,7 @@
 from .problem import FormatError
 
 MAX_PIXELS = 300_000_000  # a 200-megapixel telephone passes; RGB pixels stay under 1 GB
+MAX_HEAVY_PIXELS = 55_000_000  # at 16 bytes each 0.9 GB; a camera of 50 megapixels passes
 MAX_SIDE_PX = 65_500  # libjpeg's own limit
 
 
@@ -13,3 +14,12 @@ def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE_PX:
         limits = f"{MAX_PIXELS // 10**6} megapixels or a side of {MAX_SIDE_PX:,} px"
         raise FormatError(f"it declares {width:,} x {height:,} px, more than {limits}")
+
+
+def check_heavy(width: int, height: int, name: str) -> None:
+    """Raise FormatError where a decoder that needs much for each pixel would fill the memory."""
+    if width * height > MAX_HEAVY_PIXELS:
+        raise FormatError(
+            f"it declares {width:,} x {height:,} px, more than the {MAX_HEAVY_PIXELS // 10**6} megapixels of "
+            f"a {name} (its decoder takes four times the memory of others'; a JPEG or PNG may have 300)"
+        )
