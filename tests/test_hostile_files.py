@@ -162,7 +162,7 @@ REFUSED = {
     **{
         f"16,383 x 16,383 WebP, {kind}": (
             lambda kind=kind: make_webp(16383, kind),
-            "declares 16,383 x 16,383 px, more than the 55 megapixels of a WebP",
+            "declares 16,383 x 16,383 px, more than the 55 megapixels for WebP",
         )
         for kind in ("VP8 ", "VP8L", "VP8X")
     },

@@ -19,7 +19,8 @@ def check_size(width: int, height: int) -> None:
 def check_heavy(width: int, height: int, name: str) -> None:
     """Raise FormatError where a decoder that needs much for each pixel would fill the memory."""
     if width * height > MAX_HEAVY_PIXELS:
+        limit = f"{MAX_HEAVY_PIXELS // 10**6} megapixels"
         raise FormatError(
-            f"it declares {width:,} x {height:,} px, more than the {MAX_HEAVY_PIXELS // 10**6} megapixels of "
-            f"a {name} (its decoder takes four times the memory of others'; a JPEG or PNG may have 300)"
+            f"it declares {width:,} x {height:,} px, more than the {limit} for {name} (its decoder takes "
+            "four times the memory of others'; a JPEG or PNG may have 300)"
         )

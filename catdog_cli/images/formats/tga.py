@@ -14,7 +14,6 @@ FOOTER_BYTES = 26
 COLORS, RUN_LENGTHS = {1, 2, 3}, 8  # picture types: mapped, true colour, grey; this bit: in runs
 DEPTHS = {1: (8,), 2: (16, 24, 32), 3: (8, 16)}  # picture type: bits a pixel that Pillow reads right
 MAP_DEPTHS = (16, 24, 32)
-ALPHA_BITS = 0x0F  # of the flags: how many bits of a pixel are alpha
 
 
 def is_tga(data: bytes | bytearray, suffix: str = "") -> bool:
@@ -43,6 +42,5 @@ def drop_unmeant_alpha(image: Image.Image, data: bytes | bytearray) -> Image.Ima
     """Return a loaded picture without an alpha that nobody meant: 0 everywhere, or a bit without use."""
     if image.mode not in ("RGBA", "LA"):
         return image
-    depth, flags = data[16], data[17]
-    unused = depth == 16 and image.mode == "RGBA" and not flags & ALPHA_BITS
-    return image.convert(image.mode[:-1]) if unused or not image.getextrema()[-1][1] else image
+    one_bit = data[16] == 16 and image.mode == "RGBA"  # of which readers do not agree what it means
+    return image.convert(image.mode[:-1]) if one_bit or not image.getextrema()[-1][1] else image
