@@ -9,7 +9,7 @@ from ..data.scan import describe_scan
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
 from ..runtime.progress import report_progress
-from .events import Event, Listener, RunStarted, Warned, broadcast, report_steps
+from .events import Advised, Event, Listener, RunStarted, Warned, broadcast, report_steps
 from .loop import fit
 from .reports import ReportWriter
 from .result import RunResult
@@ -164,6 +164,8 @@ def _listen(
     def warn(event: Event) -> None:
         if isinstance(event, Warned):
             say(f"Warning: {event.text}")
+        elif isinstance(event, Advised):
+            say(event.text)
         elif isinstance(event, RunStarted):
             for text in describe_scan(event.setup.dataset):
                 say(text)

@@ -42,6 +42,14 @@ class Warned(Event):
 
 
 @dataclass(frozen=True, eq=False)
+class Advised(Event):
+    """What the user could do to get a better result, as a sentence."""
+
+    kind = "advice"
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
 class RunResumed(Event):
     """A run continues from `path` with the settings `new`."""
 

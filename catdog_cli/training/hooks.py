@@ -16,7 +16,7 @@ from ..features.extractor import ImageSet
 from ..runtime.distributed import processes
 from .checkpointing import FAR_ABOVE_CHANCE, RunState, has_failed
 from .corrupt_images import check_bad
-from .events import Event, FeaturesComputed, Listener, StoppedEarly, Warned
+from .events import Advised, Event, FeaturesComputed, Listener, StoppedEarly, Warned
 from .phase_run import PhaseRun
 from .setup import Setup
 
@@ -130,7 +130,7 @@ def advise_more_epochs(run: PhaseRun, state: RunState, listener: Listener) -> No
     else:
         how = "give it more epochs in a new run"
         how += f" ({option} {2 * phase.epochs})" if progress.phase < 2 else ""
-    listener(Warned(f"Phase {phase.name!r} was still improving in its last epoch, {phase.epochs}; {how}"))
+    listener(Advised(f"Phase {phase.name!r} was still improving in its last epoch, {phase.epochs}; {how}"))
 
 
 def refuse_without_best(state: RunState) -> None:

@@ -24,6 +24,10 @@ def warnings_of(events):
     return [facts["text"] for facts in events.of("warning")]
 
 
+def advice_of(events):
+    return [facts["text"] for facts in events.of("advice")]
+
+
 def test_chance_is_that_of_equal_probabilities():
     for num_classes in (2, 120):
         chance = math.log(num_classes)
@@ -86,12 +90,12 @@ def test_whoever_still_improves_in_the_last_epoch_is_told(few, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     falls = rows[-1]["val_loss"] < 0.99 * min(row["val_loss"] for row in rows[:-1])
     gains = rows[-1]["val_accuracy"] > max(row["val_accuracy"] for row in rows[:-1])
-    (said,) = [text for text in warnings_of(events) if "still improving" in text] or [""]
+    (said,) = [text for text in advice_of(events) if "still improving" in text] or [""]
     assert bool(said) is (falls or gains)
     still = dataclasses.replace(slow, learning_rate=0.0)
     events = Events()
     train(settings_for(few, still, head=HeadSpec((), 0.0)), tmp_path / "still", events)
-    assert not [text for text in warnings_of(events) if "still improving" in text]
+    assert not [text for text in advice_of(events) if "still improving" in text]
 
 
 def test_what_to_type_to_train_for_longer(few, tmp_path, monkeypatch):
@@ -107,7 +111,7 @@ def test_what_to_type_to_train_for_longer(few, tmp_path, monkeypatch):
     events, directory = Events(), RunDirectory(tmp_path / "a run")
     with open_run(settings_for(few, *phases), directory, events) as setup:
         fit(setup, directory, events)
-    said = [text for text in warnings_of(events) if "still improving" in text]
+    said = [text for text in advice_of(events) if "still improving" in text]
     assert said[0].endswith("in its last epoch, 2; give it more epochs in a new run (--epochs 4)")
     assert said[1].endswith(f"catdog train --resume '{tmp_path}/a run' --fine-tune-epochs 4")
     assert torch.isfinite(load(tmp_path / "a run")["state_dict"]["head.output.bias"]).all()

@@ -62,6 +62,9 @@ class TrainReport:
     def on_warning(self, text: str) -> None:
         self.log(f"Warning: {text}")
 
+    def on_advice(self, text: str) -> None:
+        self.log(text)
+
     def on_resume(self, path: Any, old: Any, new: Any, progress: Any) -> None:
         phase = new.phases[progress.phase]
         where = f"epoch {progress.epoch} of {phase.epochs}" + (
