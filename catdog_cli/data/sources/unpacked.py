@@ -121,12 +121,17 @@ def fetch_once(address: str) -> tuple[Path, str]:
     return _inner(target), f"{address!r} was downloaded and unpacked in {str(target)!r}, where it stays."
 
 
+def unpacked_bytes() -> int:
+    """Return how much room all takes that archives were unpacked to."""
+    folder = cache_root() / UNPACKED
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 def clear_unpacked() -> int:
     """Delete all that archives were unpacked to; return the number of bytes freed."""
-    folder = cache_root() / UNPACKED
-    freed = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-    shutil.rmtree(folder, ignore_errors=True)
-    return freed
+    before = unpacked_bytes()
+    shutil.rmtree(cache_root() / UNPACKED, ignore_errors=True)
+    return before - unpacked_bytes()
 
 
 def _fill(target: Path, fill: Callable[[Path], None]) -> None:
