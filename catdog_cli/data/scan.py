@@ -56,7 +56,9 @@ def scan_dataset(
     dataset, problems = _read(root)
     dataset = _leave_out(dataset, exclude)
     if not problems and not len(dataset):
-        problems = [f"No pictures under {str(root)!r}: {EXPECTED}."]
+        ignored = describe_ignored(dataset.ignored)
+        there = f" that are read, only {ignored}" if ignored else ""
+        problems = [f"No pictures{there} under {str(root)!r}: {EXPECTED}."]
     elif class_names is None and len(dataset):
         dataset, more = _settle_classes(dataset)
         problems += more

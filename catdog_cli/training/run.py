@@ -69,7 +69,7 @@ def resume(
 def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> Iterator[Setup]:
     """Yield what a new run trains with, and hold its directory for the time of the block."""
     on_main = processes().from_main
-    settings = dataclasses.replace(settings, data=absolute_data(settings.data))
+    settings = _with_full_paths(settings)
     processes().gather(lambda: check_settings(settings))
     dataset = on_main(lambda: _look_first(settings, directory, listener))
     setup = prepare_run(settings, dataset, None, listener)
@@ -79,6 +79,15 @@ def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listene
         _name_classes(setup, listener)
         _begin(setup, directory, listener)
         yield setup
+
+
+def _with_full_paths(settings: TrainSettings) -> TrainSettings:
+    """Return the settings with paths that mean the same from any folder, where the run may be resumed."""
+    exclude, weights = (
+        os.path.abspath(path) if path not in ("", "imagenet", "none") else path  # noqa: PTH100 - keeps links
+        for path in (settings.exclude, settings.weights)
+    )
+    return dataclasses.replace(settings, data=absolute_data(settings.data), exclude=exclude, weights=weights)
 
 
 Reopened = tuple[Setup, RunDirectory, dict[str, Any] | None, Progress | None]

@@ -168,6 +168,16 @@ def test_every_file_that_is_not_read_is_counted_by_suffix(tmp_path):
     assert len(found) + sum(dataset.ignored.values()) == 12
 
 
+def test_a_folder_of_nothing_that_is_read_says_what_it_holds(tmp_path):
+    for name in ("a/1.psd", "a/2.psd", "b/x.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(
+        DataError, match=r"No pictures that are read, only 2 \.psd \(pictures of .*\), 1 \.zip under"
+    ):
+        scan_dataset(tmp_path)
+
+
 def test_suffixes_that_pillow_reads_are_read(tmp_path):
     for number, name in enumerate(("a.jfif", "b.jpe", "c.avif", "d.ppm", "e.pgm", "f.tga", "g.jp2", "h.JIF")):
         folder = tmp_path / TWO[number % 2]

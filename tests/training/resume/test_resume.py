@@ -144,8 +144,7 @@ def test_a_run_goes_on_from_any_folder_and_moves_with_its_data(few, tmp_path, mo
     (tmp_path / "a").rename(tmp_path / "b")
     events = Events()
     resume("../b/checkpoints/run", events, epochs=4)
-    (text,) = [facts["text"] for facts in events.of("warning")]
-    assert "has moved with it, from" in text
+    assert any("has moved with it, from" in facts["text"] for facts in events.of("warning"))
     assert load("../b/checkpoints/run")["settings"]["data"] == str(tmp_path / "b" / "pets")
 
 
