@@ -83,11 +83,17 @@ def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listene
 
 def _with_full_paths(settings: TrainSettings) -> TrainSettings:
     """Return the settings with paths that mean the same from any folder, where the run may be resumed."""
-    exclude, weights = (
-        os.path.abspath(path) if path not in ("", "imagenet", "none") else path  # noqa: PTH100 - keeps links
-        for path in (settings.exclude, settings.weights)
+    return dataclasses.replace(
+        settings,
+        data=absolute_data(settings.data),
+        exclude=_full_path(settings.exclude),
+        weights=_full_path(settings.weights),
     )
-    return dataclasses.replace(settings, data=absolute_data(settings.data), exclude=exclude, weights=weights)
+
+
+def _full_path(value: str) -> str:
+    """Return what --weights or --exclude says, a path in full."""
+    return value if value in ("", "imagenet", "none") else os.path.abspath(expand_home(value))  # noqa: PTH100
 
 
 Reopened = tuple[Setup, RunDirectory, dict[str, Any] | None, Progress | None]
@@ -276,7 +282,7 @@ def _refuse_other(fixed: dict[str, Any], old: TrainSettings) -> None:
     recipe = given.pop("recipe", None)
     if "arch" in given:
         given["arch"] = resolve_arch(given["arch"])
-    refuse_on_resume({name: _expand(value) for name, value in given.items()}, old)
+    refuse_on_resume({name: _as_stored(name, value, old) for name, value in given.items()}, old)
     if recipe is None:
         return
     loaded = load_recipe(recipe)
@@ -293,7 +299,10 @@ def _refuse_other(fixed: dict[str, Any], old: TrainSettings) -> None:
         ) from error
 
 
-def _expand(value: Any) -> Any:
+def _as_stored(name: str, value: Any, old: TrainSettings) -> Any:
+    """Return an option as the run has stored it: paths in full, but for runs of an older catdog."""
+    if name in ("weights", "exclude") and _full_path(value) == getattr(old, name):
+        return getattr(old, name)
     return expand_home(value) if isinstance(value, str) else value
 
 
