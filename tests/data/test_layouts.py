@@ -168,6 +168,19 @@ def test_every_file_that_is_not_read_is_counted_by_suffix(tmp_path):
     assert len(found) + sum(dataset.ignored.values()) == 12
 
 
+@pytest.mark.parametrize(
+    ("names", "hint"), [(("cat", "dog"), True), (("IMG", "DSC"), True), (("x", "x"), False)]
+)
+def test_classes_in_names_of_files_are_asked_about(tmp_path, names, hint):
+    (tmp_path / "train").mkdir()
+    for number in range(6):
+        draw_image(0, number).save(tmp_path / "train" / f"{names[number % 2]}.{number}.jpg")
+    with pytest.raises(DataError, match="without classes") as caught:
+        scan_dataset(tmp_path)
+    shown = ", ".join(map(repr, sorted(names)))
+    assert (f"Are {shown}, with which their names begin, the classes? Move" in str(caught.value)) == hint
+
+
 def test_a_folder_of_nothing_that_is_read_says_what_it_holds(tmp_path):
     for name in ("a/1.psd", "a/2.psd", "b/x.zip"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
