@@ -69,8 +69,8 @@ def resume(
 def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> Iterator[Setup]:
     """Yield what a new run trains with, and hold its directory for the time of the block."""
     on_main = processes().from_main
-    settings = _with_full_paths(settings)
     processes().gather(lambda: check_settings(settings))
+    settings = _with_full_paths(settings)
     dataset = on_main(lambda: _look_first(settings, directory, listener))
     setup = prepare_run(settings, dataset, None, listener)
     on_main(directory.create)

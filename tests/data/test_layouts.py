@@ -343,6 +343,12 @@ class TestCompetitionFolders:
         ):
             scan_dataset(breeds)
 
+    def test_answers_are_no_labels(self, breeds):
+        rows = "".join(f"train/{number}.png,ok,,pug,pug,0.5\n" for number in range(6))
+        (breeds / "labels.csv").write_text(f"path,status,error,class,name,probability\n{rows}")
+        with pytest.raises(DataError, match="without classes"):
+            scan_dataset(breeds)
+
     def test_class_folders_are_not_overruled_by_a_table(self, breeds):
         shutil.rmtree(breeds / "train")
         write_images(breeds, {"train/cats": 6, "train/dogs": 6})
