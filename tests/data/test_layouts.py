@@ -82,6 +82,7 @@ WRONG = [
         "folders 'Bar', 'Foo' of .* all hold the same sub-folders, 'cats', 'dogs': which are the cl",
     ),
     (("outer/train", "outer/test"), r"Or is '.*outer' the data folder"),
+    (("a/b/c/train", "a/b/c/test"), r"Or is '.*a/b/c' the data folder"),
     (
         ("train/train", "val"),
         r"train' holds nothing but another folder 'train': .* or give '.*train/train' as",

@@ -28,6 +28,7 @@ UNPACKED = "unpacked"  # the folder in the cache
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 OTHER_STARTS = {b"7z\xbc\xaf\x27\x1c": ".7z", b"Rar!\x1a\x07": ".rar", b"\x28\xb5\x2f\xfd": ".zst"}
+SPREADSHEETS = (".xlsx", ".xlsm", ".ods", ".numbers")
 LEAST_BYTES = 20 * 10**9  # that any archive may unpack to
 MAX_RATIO = 30  # unpacked bytes for each of a larger archive: images hardly shrink
 MAX_FILES = 5_000_000
@@ -163,6 +164,8 @@ def _unpack(archive: Path, work: Path, report: Callable[[str, int, int], None]) 
 
 def _check_names(path: Path) -> None:
     """Raise DataError where a .zip has no picture in it, such as a checkpoint or a spreadsheet."""
+    if path.suffix.lower() in SPREADSHEETS:
+        raise DataError(f"{str(path)!r} is a spreadsheet: save it as a CSV file with the columns path,class.")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
