@@ -108,12 +108,15 @@ def _describe_recipes() -> dict[str, Any]:
 
 
 def _describe_cache() -> dict[str, Any]:
-    from ..features.store import cache_root, list_stores
+    from ..data.sources.unpacked import unpacked_bytes
+    from ..features.store import list_stores
+    from ..runtime.files import cache_root
 
-    stores = list_stores()
+    stores, unpacked = list_stores(), unpacked_bytes()
     return {
         "root": str(cache_root()),
-        "bytes": sum(store["bytes"] for store in stores),
+        "bytes": sum(store["bytes"] for store in stores) + unpacked,
+        "unpacked_bytes": unpacked,  # of archives that were given as DATA
         "stores": stores[::-1],  # last used first
     }
 

@@ -112,9 +112,10 @@ def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
         raise click.UsageError("Nothing was given: name pictures, then the checkpoint.")
     *inputs, checkpoint = arguments
     suffix = Path(checkpoint).suffix.lower()
+    from ..data.tables import TABLE_SUFFIXES
     from ..images.suffixes import IMAGE_SUFFIXES
 
-    if suffix in (*IMAGE_SUFFIXES, ".txt", ".csv") or checkpoint == "-":
+    if suffix in (*IMAGE_SUFFIXES, ".txt", *TABLE_SUFFIXES) or checkpoint == "-":
         raise click.UsageError(
             f"{printable(checkpoint)!r} is not a checkpoint, and the checkpoint comes last: "
             "catdog predict photo.jpg best.pt"

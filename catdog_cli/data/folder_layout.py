@@ -1,5 +1,7 @@
 """What the shape of class folders says: splits below classes, unknown splits, classes a level deeper."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 from .split_names import split_of
 
 SHOWN = 4  # names in a sentence
+MAX_WORDS = 100  # in front of names: with more, they are no classes
 
 
 @dataclass
@@ -81,6 +84,16 @@ def describe_merged(root: str, classes: list[ClassFolder]) -> list[str]:
             "path,class."
         ]
     return []
+
+
+def describe_prefixes(names: list[str]) -> str:
+    """Return a hint where the names of unsorted images begin with a few words, cat.0.jpg and dog.0.jpg."""
+    words = Counter(found[0] for name in names if (found := re.match(r"[^\W\d_]+(?=[\W\d_])", name)))
+    common = [word for word, count in words.items() if count > 1]
+    if not 2 <= len(common) <= MAX_WORDS or sum(words[word] for word in common) < 0.95 * len(names):
+        return ""
+    shown = _quote(sorted(common))
+    return f" Are {shown}, with which their names begin, the classes? Move them into folders called so."
 
 
 def _count_classes(merged: list[ClassFolder]) -> str:

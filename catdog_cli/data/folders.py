@@ -9,7 +9,7 @@ import numpy as np
 
 from .class_names import class_name, describe_alike, find_alike
 from .dataset import Dataset, Split
-from .folder_layout import ClassFolder, describe_merged, find_doubt
+from .folder_layout import ClassFolder, describe_merged, describe_prefixes, find_doubt
 from .image_files import Listing, count_unread, list_folder, walk_folder
 from .links import TWICE, Links
 from .natural_sort import sort_naturally
@@ -118,12 +118,14 @@ def _find_unnamed_split(walk: _Walk, splits: dict[str, str], others: list[str]) 
 def _list_classes(walk: _Walk, parent: str, split: str, listing: Listing, beside_train: bool = False) -> None:
     """Note each class folder in `parent` (relative to the root), and what is wrong with `parent` itself."""
     walk.files.setdefault(split, {})
-    loose = len(_take(walk, listing))
+    names = _take(walk, listing)
+    loose = len(names)
     if split == "test" and beside_train and _lacks_classes(walk, listing, loose):
         return
     if loose and not listing.folders:
         walk.problems.append(
             f"{loose} pictures lie directly in {listing.path!r}, without classes: {EXPECTED}."
+            + describe_prefixes(names)
         )
     elif loose:
         walk.ignored["loose"] += loose

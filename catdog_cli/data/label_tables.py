@@ -13,6 +13,7 @@ from .tables import TABLE_SUFFIXES, open_table
 
 USUAL = ("labels", "trainlabels", "traininglabels", "train", "training", "annotations")  # a table's name
 NOT_LABELS = re.compile(r"sample|submission|test|split|predictions")
+ANSWERS = frozenset(("status", "probability"))  # columns of what `catdog predict` wrote: no labels
 TRIED_ROWS = 5
 
 
@@ -73,7 +74,7 @@ def _names_images(table: Path, folder: Path) -> bool:
     try:
         with open_table(table) as opened:
             path, label = opened.columns.path, opened.columns.label
-            if path is None or label is None:
+            if path is None or label is None or ANSWERS.intersection(opened.columns.header):
                 return False
             rows = [values for _, values in itertools.islice(opened.rows, TRIED_ROWS)]
             return bool(rows) and all(files.find(row[path], row[label].strip()) for row in rows)

@@ -98,8 +98,10 @@ def read_manifest(path: str | Path) -> Dataset:
     """
     path = Path(path)
     root = manifest_root(path)
-    files, missing, notes = ListedFiles(path, root), [], []
+    files = ListedFiles(path, root)
     rows: list[Row] = []
+    missing: list[str] = []
+    notes: list[str] = []
     with open_table(path) as table:
         _require_columns(path, table)
         for row in _tidy(table, str(path), notes):

@@ -56,7 +56,9 @@ def scan_dataset(
     dataset, problems = _read(root)
     dataset = _leave_out(dataset, exclude)
     if not problems and not len(dataset):
-        problems = [f"No pictures under {str(root)!r}: {EXPECTED}."]
+        ignored = describe_ignored(dataset.ignored)
+        there = f" that are read, only {ignored}" if ignored else ""
+        problems = [f"No pictures{there} under {str(root)!r}: {EXPECTED}."]
     elif class_names is None and len(dataset):
         dataset, more = _settle_classes(dataset)
         problems += more
@@ -191,8 +193,14 @@ def _compare_with_train(dataset: Dataset) -> list[str]:
 
 def _one_class(root: Path, name: str) -> str:
     inner, hint = str(root / name), ""
-    if os.path.isdir(inner) and len(list_folder(inner).folders) > 1:  # noqa: PTH112 - a name from any file
-        hint = f" Or is {inner!r} the data folder?"
+    while os.path.isdir(inner) and not hint:  # noqa: PTH112 - a name from any file
+        below = list_folder(inner)
+        if len(below.folders) > 1:
+            hint = f" Or is {inner!r} the data folder?"
+        elif below.images or not below.folders:
+            break
+        else:
+            inner = os.path.join(inner, below.folders[0])  # noqa: PTH118
     return (
         f"{str(root)!r} has pictures of one class only, {quote(name)}: at least two classes are needed.{hint}"
     )

@@ -56,7 +56,7 @@ def iterate_loader(loader: Any) -> Iterator[Any]:
         RuntimeError: a worker has ended, or does not answer.
     """
     batches = iter(loader)
-    if hasattr(signal, "SIGCHLD"):
+    if loader.num_workers and hasattr(signal, "SIGCHLD"):
         _GUARD.install()
     try:
         while True:

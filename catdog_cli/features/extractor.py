@@ -16,10 +16,11 @@ from ..data.loaders import Batch, CorruptImage, Images, collate, map_in_order, u
 from ..images.transforms import normalise, pixel_versions
 from ..models.inference_form.inference_form import InferenceForm, form_name
 from ..runtime.devices import keep_busy, to_cpu
+from ..runtime.files import cache_root
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import seed_of
 from ..settings import InputSpec
-from .store import KeptRows, cache_root, stored_shape
+from .store import KeptRows, stored_shape
 
 # Pictures at once; the result depends on their number in the last bits at most. 8 to 16 stay in a processor's
 # cache; a GPU would spend more time on being told what to do than on doing it.

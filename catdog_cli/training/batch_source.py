@@ -10,7 +10,7 @@ from ..errors import SettingsError
 from ..features.batches import FreshImages, KeptFeatures, fixed_view
 from ..features.cache_fill import build_feature_table, claim_room, table_bytes
 from ..features.extractor import FrozenPrefix, ImageSet, View
-from ..features.store import cache_root
+from ..runtime.files import cache_root
 from ..settings import Phase, TrainSettings
 from .events import CacheTooSmall, FeaturesComputed, Listener, Warned
 

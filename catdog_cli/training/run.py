@@ -69,8 +69,8 @@ def resume(
 def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> Iterator[Setup]:
     """Yield what a new run trains with, and hold its directory for the time of the block."""
     on_main = processes().from_main
-    settings = dataclasses.replace(settings, data=absolute_data(settings.data))
     processes().gather(lambda: check_settings(settings))
+    settings = _with_full_paths(settings)
     dataset = on_main(lambda: _look_first(settings, directory, listener))
     setup = prepare_run(settings, dataset, None, listener)
     on_main(directory.create)
@@ -79,6 +79,21 @@ def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listene
         _name_classes(setup, listener)
         _begin(setup, directory, listener)
         yield setup
+
+
+def _with_full_paths(settings: TrainSettings) -> TrainSettings:
+    """Return the settings with paths that mean the same from any folder, where the run may be resumed."""
+    return dataclasses.replace(
+        settings,
+        data=absolute_data(settings.data),
+        exclude=_full_path(settings.exclude),
+        weights=_full_path(settings.weights),
+    )
+
+
+def _full_path(value: str) -> str:
+    """Return what --weights or --exclude says, a path in full."""
+    return value if value in ("", "imagenet", "none") else os.path.abspath(expand_home(value))  # noqa: PTH100
 
 
 Reopened = tuple[Setup, RunDirectory, dict[str, Any] | None, Progress | None]
@@ -267,7 +282,7 @@ def _refuse_other(fixed: dict[str, Any], old: TrainSettings) -> None:
     recipe = given.pop("recipe", None)
     if "arch" in given:
         given["arch"] = resolve_arch(given["arch"])
-    refuse_on_resume({name: _expand(value) for name, value in given.items()}, old)
+    refuse_on_resume({name: _as_stored(name, value, old) for name, value in given.items()}, old)
     if recipe is None:
         return
     loaded = load_recipe(recipe)
@@ -284,7 +299,10 @@ def _refuse_other(fixed: dict[str, Any], old: TrainSettings) -> None:
         ) from error
 
 
-def _expand(value: Any) -> Any:
+def _as_stored(name: str, value: Any, old: TrainSettings) -> Any:
+    """Return an option as the run has stored it: paths in full, but for runs of an older catdog."""
+    if name in ("weights", "exclude") and _full_path(value) == getattr(old, name):
+        return getattr(old, name)
     return expand_home(value) if isinstance(value, str) else value
 
 

@@ -329,6 +329,9 @@ def test_the_cache_is_shown(ask):
 def test_the_cache_is_emptied(ask):
     fill_cache()
     (cache_root() / "not-ours").mkdir()
+    (cache_root() / "unpacked" / "pets-0").mkdir(parents=True)
+    (cache_root() / "unpacked" / "pets-0" / "a.png").write_bytes(b"0" * 500)
+    assert "500 bytes of archives" in ask("--cache")[1]
     size = ask_json(ask, "--cache")["bytes"]
     code, out, _ = ask("--clear-cache")
     assert (code, out) == (0, f"{cache_root()}: freed {size} bytes\n")

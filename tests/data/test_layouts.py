@@ -82,6 +82,7 @@ WRONG = [
         "folders 'Bar', 'Foo' of .* all hold the same sub-folders, 'cats', 'dogs': which are the cl",
     ),
     (("outer/train", "outer/test"), r"Or is '.*outer' the data folder"),
+    (("a/b/c/train", "a/b/c/test"), r"Or is '.*a/b/c' the data folder"),
     (
         ("train/train", "val"),
         r"train' holds nothing but another folder 'train': .* or give '.*train/train' as",
@@ -166,6 +167,29 @@ def test_every_file_that_is_not_read_is_counted_by_suffix(tmp_path):
     found = dataset.splits["all"].paths
     assert {"cats/scan", "cats/frame.12", "cats/web.jpg?w=300"} < set(found)
     assert len(found) + sum(dataset.ignored.values()) == 12
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"), [(("cat", "dog"), True), (("IMG", "DSC"), True), (("x", "x"), False)]
+)
+def test_classes_in_names_of_files_are_asked_about(tmp_path, names, hint):
+    (tmp_path / "train").mkdir()
+    for number in range(6):
+        draw_image(0, number).save(tmp_path / "train" / f"{names[number % 2]}.{number}.jpg")
+    with pytest.raises(DataError, match="without classes") as caught:
+        scan_dataset(tmp_path)
+    shown = ", ".join(map(repr, sorted(names)))
+    assert (f"Are {shown}, with which their names begin, the classes? Move" in str(caught.value)) == hint
+
+
+def test_a_folder_of_nothing_that_is_read_says_what_it_holds(tmp_path):
+    for name in ("a/1.psd", "a/2.psd", "b/x.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(
+        DataError, match=r"No pictures that are read, only 2 \.psd \(pictures of .*\), 1 \.zip under"
+    ):
+        scan_dataset(tmp_path)
 
 
 def test_suffixes_that_pillow_reads_are_read(tmp_path):
@@ -318,6 +342,12 @@ class TestCompetitionFolders:
         with pytest.raises(
             DataError, match=r"2 tables that name its pictures, 'a.csv' and 'b.csv': give the one"
         ):
+            scan_dataset(breeds)
+
+    def test_answers_are_no_labels(self, breeds):
+        rows = "".join(f"train/{number}.png,ok,,pug,pug,0.5\n" for number in range(6))
+        (breeds / "labels.csv").write_text(f"path,status,error,class,name,probability\n{rows}")
+        with pytest.raises(DataError, match="without classes"):
             scan_dataset(breeds)
 
     def test_class_folders_are_not_overruled_by_a_table(self, breeds):

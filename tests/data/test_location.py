@@ -203,6 +203,13 @@ def test_data_that_moved_with_its_run_is_found(tmp_path):
     assert find_data("other", run) == "other"
 
 
+def test_a_spreadsheet_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", b"0")
+    with pytest.raises(DataError, match="is a spreadsheet: save it as a CSV file"):
+        scan_dataset(tmp_path / "labels.xlsx")
+
+
 def test_a_text_is_no_archive(tmp_path):
     (tmp_path / "x.zip").write_bytes(io.BytesIO(b"hello").getvalue())
     with pytest.raises(DataError, match="neither a data folder nor a manifest"):

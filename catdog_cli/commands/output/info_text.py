@@ -77,9 +77,11 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def format_cache(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a table of the cache's stores, the one used last first."""
-    yield f"{facts['root']}: {_size(facts['bytes'])} in {counted(len(facts['stores']), 'store')}"
+    unpacked = f", {_size(facts['unpacked_bytes'])} of archives" if facts["unpacked_bytes"] else ""
+    yield f"{facts['root']}: {_size(facts['bytes'])} in {counted(len(facts['stores']), 'store')}{unpacked}"
     if facts["stores"]:
         yield from list_rows(CACHE_COLUMNS, [_store_row(store) for store in facts["stores"]])
+    if facts["bytes"]:
         yield "`catdog info --clear-cache` empties it."
 
 

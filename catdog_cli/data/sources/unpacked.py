@@ -28,6 +28,7 @@ UNPACKED = "unpacked"  # the folder in the cache
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 COMPRESSED_STARTS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 OTHER_STARTS = {b"7z\xbc\xaf\x27\x1c": ".7z", b"Rar!\x1a\x07": ".rar", b"\x28\xb5\x2f\xfd": ".zst"}
+SPREADSHEETS = (".xlsx", ".xlsm", ".ods", ".numbers")
 LEAST_BYTES = 20 * 10**9  # that any archive may unpack to
 MAX_RATIO = 30  # unpacked bytes for each of a larger archive: images hardly shrink
 MAX_FILES = 5_000_000
@@ -121,12 +122,17 @@ def fetch_once(address: str) -> tuple[Path, str]:
     return _inner(target), f"{address!r} was downloaded and unpacked in {str(target)!r}, where it stays."
 
 
+def unpacked_bytes() -> int:
+    """Return how much room all takes that archives were unpacked to."""
+    folder = cache_root() / UNPACKED
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 def clear_unpacked() -> int:
     """Delete all that archives were unpacked to; return the number of bytes freed."""
-    folder = cache_root() / UNPACKED
-    freed = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-    shutil.rmtree(folder, ignore_errors=True)
-    return freed
+    before = unpacked_bytes()
+    shutil.rmtree(cache_root() / UNPACKED, ignore_errors=True)
+    return before - unpacked_bytes()
 
 
 def _fill(target: Path, fill: Callable[[Path], None]) -> None:
@@ -158,6 +164,8 @@ def _unpack(archive: Path, work: Path, report: Callable[[str, int, int], None]) 
 
 def _check_names(path: Path) -> None:
     """Raise DataError where a .zip has no picture in it, such as a checkpoint or a spreadsheet."""
+    if path.suffix.lower() in SPREADSHEETS:
+        raise DataError(f"{str(path)!r} is a spreadsheet: save it as a CSV file with the columns path,class.")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
