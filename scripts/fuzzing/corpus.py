@@ -128,7 +128,7 @@ def _write_tiffs() -> Iterator[bytes]:
     for samples, options in (
         (values.astype(np.float32) / 255, {"photometric": "rgb"}),
         (values.astype(np.uint16) * 257, {"photometric": "rgb", "planarconfig": "separate"}),
-        (values[..., 0].astype(np.int64) * 999, {"compression": "zlib", "predictor": True}),
+        (values[..., 0].astype(np.int32) * 999, {"compression": "zlib", "predictor": True}),
         (values[..., 0].astype(np.float16), {"tile": (16, 16), "compression": "lzw"}),
     ):
         file = io.BytesIO()
