@@ -8,7 +8,7 @@ filter is changed per call: many threads may decode at once.
 import torch
 from PIL import Image
 
-from ..runtime.native_stderr import listen, quiet
+from ..runtime.native_stderr import Quiet, listen_alone
 from .formats import bmp, heif, png, tga, tiff, webp
 from .formats.color_modes import to_rgb
 from .formats.exif import EXIF_ORIENTATION, read_orientation
@@ -20,7 +20,7 @@ from .formats.scaling import SIXTEEN_BITS, Scale
 from .formats.size_limits import check_heavy, check_size
 from .formats.tiff_reader import read_tiff
 from .formats.turns import choose_reduction, in_turn
-from .suffixes import FORMAT_NAMES, SNIFF_BYTES, sniff_image
+from .suffixes import FORMAT_NAMES, SNIFF_BYTES, image_suffix, sniff_image
 
 KNOWN = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000, PPM or TGA"
 HEAVY = ("WEBP", "AVIF", "HEIF", "JPEG2000")  # whose decoders take many times the bytes a pixel
@@ -28,13 +28,13 @@ MAX_LINES = 3  # of what a decoder prints about one picture
 
 
 def decode(
-    data: bytearray, suffix: str, shorter_side: int | None, remarks: list[str] | None = None
+    data: bytearray, name: str, shorter_side: int | None, remarks: list[str] | None = None
 ) -> torch.Tensor:
     """Return the pixels of a file upright: uint8 (3, H, W).
 
     Args:
         data: the whole file; parts of it may be overwritten.
-        suffix: of its name, in lower case; asked only about a format without a mark of its own.
+        name: of the file; asked only about a format without a mark of its own.
         shorter_side: px, as for `read_image`.
         remarks: takes a sentence about each flaw that does no harm.
 
@@ -45,13 +45,13 @@ def decode(
     if not data:
         raise FormatError("it is empty (0 bytes)")
     found: list[str] | None = None if remarks is None else []
-    with quiet() as heard:
-        image, orientation = _decode(data, suffix, shorter_side, found)
+    with Quiet(remarks is not None) as quiet:
+        image, orientation = _decode(data, name, shorter_side, found)
     if remarks is None or found is None:
         return turn_upright(image, orientation)
-    if heard.anything and not found and data.startswith(START):
-        with listen() as lines:  # what was heard may be about another thread's picture
-            _decode(data, suffix, shorter_side, None)
+    if quiet.heard and not found and data.startswith(START):
+        with listen_alone() as lines:  # what was heard may be about another thread's picture
+            _decode(data, name, shorter_side, None)
         found += [f"libjpeg says: {line}" for line in lines[:MAX_LINES]]
     remarks += found
     return turn_upright(image, orientation)
@@ -69,7 +69,7 @@ def open_image(data: bytes | bytearray, kind: str) -> Image.Image:
 
 
 def _decode(
-    data: bytearray, suffix: str, shorter_side: int | None, remarks: list[str] | None
+    data: bytearray, name: str, shorter_side: int | None, remarks: list[str] | None
 ) -> tuple[torch.Tensor, int]:
     """Return a picture's RGB pixels as they lie in the file, and its orientation.
 
@@ -77,7 +77,7 @@ def _decode(
     """
     if data.startswith(START):
         return read_jpeg(data, shorter_side, remarks)
-    kind = find_format(data, suffix)
+    kind = find_format(data, image_suffix(name))
     if kind is None:
         raise FormatError(f"it is not a picture (expected {KNOWN})")
     if kind == "PNG":
@@ -138,7 +138,7 @@ def _uncover(pixels: torch.Tensor, frame: list[int]) -> None:
 
 def convert_pillow(image: Image.Image) -> torch.Tensor:
     """Return a Pillow image upright: RGB, uint8 (3, H, W)."""
-    with quiet():
+    with Quiet():
         check_size(*image.size)
         image.load()
         return turn_upright(to_rgb(image), _find_orientation(image))

@@ -16,7 +16,6 @@ from .decode import convert_pillow, decode
 from .formats.color_modes import to_rgb
 from .formats.problem import FormatError
 from .formats.scaling import Pixels
-from .suffixes import image_suffix
 
 MAX_FILE_BYTES = 2**30
 CUT_OFF = ("truncated", "unexpected end", "end of file")  # what decoders say of a file that breaks off
@@ -61,9 +60,9 @@ def read_image(
     if isinstance(source, np.ndarray):
         return _convert_array(source)
     if isinstance(source, (str, os.PathLike)):
-        name = repr(os.fspath(source))
-        path = Path(os.fsdecode(source))
-        return _guard(name, decode, _read_file(name, path), image_suffix(path.name), shorter_side, remarks)
+        path = os.fspath(source)
+        name = repr(path)
+        return _guard(name, decode, _read_file(name, Path(path)), path, shorter_side, remarks)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _guard("given as bytes", decode, bytearray(source), "", shorter_side, remarks)
     if isinstance(source, Image.Image):

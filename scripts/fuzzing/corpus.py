@@ -1,7 +1,9 @@
 """Whole inputs that the damage starts from: pictures of every format and mode, real checkpoints, lists."""
 
+import importlib
 import io
 import json
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -81,6 +83,12 @@ def _variants() -> Iterator[tuple[Image.Image, str, dict[str, object]]]:
             ):
                 continue  # libtiff would complain on the screen
             yield _converted(mode), "TIFF", {"compression": compression} if compression else {"exif": exif}
+    for mode in ("L", "RGB", "RGBA"):
+        yield _converted(mode), "AVIF", {"exif": exif}
+        yield _converted(mode), "JPEG2000", {}
+        yield _converted(mode), "TGA", {"compression": "tga_rle"} if mode == "RGB" else {}
+    for mode in ("1", "L", "RGB", "I"):
+        yield _converted(mode), "PPM", {}
     yield draw(1), "TIFF", several
     yield draw(1), "TIFF", {"big_tiff": True}
 
@@ -91,6 +99,42 @@ def write_images(folder: Path) -> None:
         data = _saved(image, kind, **options)
         if data is not None:
             (folder / f"{number}-{kind}-{image.mode.replace(';', '')}.jpg").write_bytes(data)
+    for number, data in enumerate((*_write_bmps(), *_write_tiffs())):
+        (folder / f"odd-{number}.jpg").write_bytes(data)
+
+
+def _write_bmps() -> Iterator[bytes]:
+    """Yield BMPs that Pillow does not write: run lengths, bit masks."""
+    palette = bytes(range(64))
+    for depth, method, body in (
+        (8, 1, bytes([4, 1, 0, 3, 1, 2, 3, 0, 0, 2, 1, 1, 2, 5, 0, 1])),
+        (4, 2, bytes([4, 0x12, 0, 5, 0x12, 0x34, 0x50, 0, 0, 2, 1, 1, 2, 0x56, 0, 1])),
+        (16, 3, bytes(range(128))),
+    ):
+        masks = bytes([0, 15, 0, 0, 240, 0, 0, 0, 15, 0, 0, 0])
+        extra = masks if method == 3 else palette
+        info = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, depth, method, 0, 0, 0, 16 if method < 3 else 0, 0)
+        start = 14 + len(info) + len(extra)
+        yield b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + info + extra + body
+
+
+def _write_tiffs() -> Iterator[bytes]:
+    """Yield TIFFs that Pillow does not read, where the package that reads them is installed."""
+    try:
+        tifffile = importlib.import_module("tifffile")
+    except ImportError:
+        return
+    values = np.asarray(draw(1))
+    for samples, options in (
+        (values.astype(np.float32) / 255, {"photometric": "rgb"}),
+        (values.astype(np.uint16) * 257, {"photometric": "rgb", "planarconfig": "separate"}),
+        (values[..., 0].astype(np.int32) * 999, {"compression": "zlib", "predictor": True}),
+        (values[..., 0].astype(np.float16), {"tile": (16, 16), "compression": "lzw"}),
+    ):
+        file = io.BytesIO()
+        planes = np.moveaxis(samples, -1, 0) if "planarconfig" in options else samples
+        tifffile.imwrite(file, planes, **options)
+        yield file.getvalue()
 
 
 def write_checkpoints(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Every kind of TIFF is read right, by whichever reader, or refused in a sentence that says what it is."""
 
+import contextlib
 import io
 import itertools
 
@@ -288,6 +289,8 @@ REFUSED = {
     "no samples": ({"tags": {273: (4, ())}}, "does not say where its pixels are"),
     "beyond the end": ({"tags": {273: (4, (10**6,))}}, r"truncated \(its pixels lie beyond its end"),
     "too few bytes": ({"tags": {279: (4, (40,))}}, "damaged"),
+    "too few strips": ({"rows_per_strip": 4, "tags": {278: (4, (2,))}}, "a strip or tile does not hold"),
+    "no rows in a strip": ({"tags": {278: (4, (0,))}}, "a strip or tile does not hold"),
     "no bytes": ({"tags": {279: (4, (0,))}}, "strips or tiles are missing"),
     "no map": ({"photometric": 3}, "its colour map is missing"),
     "large": ({"tags": {256: (4, (60000,)), 257: (4, (60000,))}}, "declares 60,000 x 60,000 px"),
@@ -341,3 +344,22 @@ def test_plain_samples_that_reach_beyond_the_end_are_never_filled_in(depth, cut)
     place = len(data) - read_header(data).segments[0] + cut
     with pytest.raises(ImageError, match="it is truncated"):
         read_image(write_tiff(noise, depth=depth, tags={273: (4, (place,))}))
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits", "lzma", "zstd"])
+@pytest.mark.parametrize("tile", [None, (16, 16)], ids=["strips", "tiles"])
+def test_compressions_of_deep_samples_whole_and_damaged(compression, tile):
+    tifffile = pytest.importorskip("tifffile", reason="tifffile is not here")
+    noise = np.random.default_rng(0).integers(0, 2**16, (H, W, 3)).astype(np.uint16)
+    file = io.BytesIO()
+    options = {"compression": compression, "tile": tile, "metadata": None, "byteorder": ">"}
+    tifffile.imwrite(file, np.moveaxis(noise, -1, 0), photometric="rgb", planarconfig="separate", **options)
+    data = file.getvalue()
+    assert gap(data, noise / 257) < 0.5
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        damaged = bytearray(data)
+        for at in rng.integers(300, len(data), 5):
+            damaged[at] = rng.integers(256)
+        with contextlib.suppress(ImageError):
+            assert read_image(bytes(damaged)).shape == (H, W, 3)

@@ -244,6 +244,7 @@ def _unpack_runs(data: bytes | bytearray, header: BmpHeader) -> Indices:
     width, height = header.width, header.height
     found = bytearray(width * height * size)
     position, x, y = header.start, 0, 0
+    run: bytes | bytearray
     try:
         while y < height:
             count, value = data[position], data[position + 1]
@@ -252,7 +253,7 @@ def _unpack_runs(data: bytes | bytearray, header: BmpHeader) -> Indices:
                 length = count or value
                 kept = max(0, min(length, width - x))
                 if count:
-                    unit = PAIRS[value] if half else bytes(data[position - 1 : position - 1 + size])
+                    unit = PAIRS[value] if half else data[position - 1 : position - 1 + size]
                     if not half and len(unit) < size:
                         raise IndexError
                     run = unit[:kept] if half else unit * kept

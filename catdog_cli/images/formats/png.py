@@ -201,7 +201,7 @@ def _clear_deep(opened: Image.Image, header: PngHeader, transparent: tuple[int, 
         grey = Image.fromarray(scale_values(values, Scale(*SIXTEEN_BITS)))
         return Image.merge("LA", (grey, Image.fromarray(_to_alpha(values != transparent[0]))))
     with open_pillow(header.clean, "PNG") as again:  # the upper bytes are read, now the lower ones
-        again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # type: ignore[attr-defined]
+        again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]
         lower = np.asarray(again)
     upper = np.asarray(opened)
     visible = np.zeros(upper.shape[:2], bool)

@@ -43,4 +43,5 @@ def drop_unmeant_alpha(image: Image.Image, data: bytes | bytearray) -> Image.Ima
     if image.mode not in ("RGBA", "LA"):
         return image
     one_bit = data[16] == 16 and image.mode == "RGBA"  # of which readers do not agree what it means
-    return image.convert(image.mode[:-1]) if one_bit or not image.getextrema()[-1][1] else image
+    clear = image.getchannel("A").getbbox() is None
+    return image.convert(image.mode[:-1]) if one_bit or clear else image

@@ -16,7 +16,7 @@ COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, INK_SET = 320, 322
 EXTRA_SAMPLES, SAMPLE_FORMAT, SUBSAMPLING, XMP, DEPTH, DNG_VERSION = 338, 339, 530, 700, 32997, 50706
 OLD_JPEG = 513  # the offset of a whole JPEG, where compression is 6
 
-KINDS = {  # type: bytes each, letter of struct; "": holds no whole number
+KINDS = {  # by number: bytes each, letter of struct; "" where it holds no whole number
     1: (1, "B"), 2: (1, ""), 3: (2, "H"), 4: (4, "I"), 5: (8, ""), 6: (1, "b"), 7: (1, ""), 8: (2, "h"),
     9: (4, "i"), 10: (8, ""), 11: (4, ""), 12: (8, ""), 13: (4, "I"), 16: (8, "Q"), 17: (8, "q"),
     18: (8, "Q"),
@@ -46,10 +46,10 @@ FAX = (2, 3, 4)  # compressions of CCITT, where white is 0
 
 
 class Entry(NamedTuple):
-    """A tag's entry: where it lies in the file, and where its `count` values do."""
+    """A tag's entry: where it lies in the file, and where its values do."""
 
     kind: int
-    count: int
+    number: int  # of values
     position: int
     values: int
 
@@ -102,7 +102,7 @@ def read_numbers(data: bytes | bytearray, order: str, entry: Entry) -> tuple[int
         struct.error: they do not lie within the file.
     """
     _, letter = KINDS.get(entry.kind, (0, ""))
-    return struct.unpack_from(f"{order}{entry.count}{letter}", data, entry.values) if letter else ()
+    return struct.unpack_from(f"{order}{entry.number}{letter}", data, entry.values) if letter else ()
 
 
 def _read_entries(data: bytes | bytearray) -> tuple[str, bool, dict[int, Entry]]:

@@ -5,6 +5,7 @@ refused for want of the extra.
 """
 
 import struct
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def pillow_reads(header: TiffHeader) -> bool:
     """Say whether Pillow gives a picture's samples right."""
     depth, photometric, extras = header.bits[0], header.photometric, header.extras
     named = EXTRA_SAMPLES in header.tags
-    tags_fit = not named or header.tags[EXTRA_SAMPLES].count == len(extras)
+    tags_fit = not named or header.tags[EXTRA_SAMPLES].number == len(extras)
     told = PHOTOMETRIC in header.tags or photometric == WHITE_IS_ZERO or header.compression == 6
     big = header.big and header.order == ">"  # which Pillow does not know
     if big or header.compression not in PILLOW_COMPRESSIONS or set(header.bits) != {depth}:
@@ -146,12 +147,12 @@ def _hide_orientation(data: bytearray, header: TiffHeader) -> None:
         struct.pack_into(f"{header.order}H", data, header.tags[XMP].position, XMP + 1)  # a tag of nobody
 
 
-def _decode_by_libtiff(image: ImageFile.ImageFile) -> None:
+def _decode_by_libtiff(image: Any) -> None:
     """Let libtiff convert YCbCr that is not compressed: Pillow itself knows of no subsampling there."""
     size = image.size
-    image._mode = "RGB"  # type: ignore[attr-defined]
-    image.use_load_libtiff = True  # type: ignore[attr-defined]
-    offset = image.tag_v2.offset  # type: ignore[attr-defined]
+    image._mode = "RGB"
+    image.use_load_libtiff = True
+    offset = image.tag_v2.offset
     image.tile = [ImageFile._Tile("libtiff", (0, 0, *size), 0, ("RGBX", False, offset))]
 
 
