@@ -92,10 +92,11 @@ def check(
 ) -> None:
     """Decode every picture of DATA and say what is wrong.
 
-    Nothing in DATA is changed. Found are: empty, truncated and damaged files; wrong suffixes; CMYK, 16-bit,
-    animated, turned, tiny and huge pictures; copies and look-alikes, labelled differently or in several
-    splits; small and large classes. --exclude-list writes what cannot be read, all copies with different
-    labels, the copies in train of what is in another split, and repetitions.
+    Nothing in DATA is changed. Found are: empty, truncated and damaged files, and those of a kind that is not
+    read; flaws that do no harm; wrong suffixes; blank, CMYK, 16-bit, animated, turned, tiny and huge ones;
+    copies and look-alikes, labelled differently or in several splits; small and large classes.
+    --exclude-list writes what cannot be read, all copies with different labels, the copies in train of what
+    is in another split, and repetitions.
 
     With --checkpoint, pictures that are probably in the wrong class are listed too: those whose class a
     linear classifier, fitted to the network's features of the other pictures, does not believe. They never

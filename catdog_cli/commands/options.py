@@ -17,6 +17,7 @@ from ..recipes.build import (
 from ..runtime.files import expand_home, read_text
 from ..settings import TrainSettings, list_options, option_name
 from ..settings_schema import GROUPS, MACHINE, RUN, Setting, check_kind
+from .output.terminal import log
 
 TRAIN_ALONE = (
     "recipe",
@@ -227,4 +228,4 @@ def trial_settings(data: str, config: str | None, recipe: str | None, given: dic
     """
     read = read_config(config, {*given, *TRAIN_ALONE})
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-    return build_settings(data, merged, recipe or merged.get("recipe"))
+    return build_settings(data, merged, recipe or merged.get("recipe"), log)

@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
     """Name what each IMAGE shows, with the checkpoint or run directory CKPT.
 
-    IMAGE is a picture, a folder of pictures, a pattern in quotes, an http(s) or file address, a .txt or .csv
-    list of paths (column `path`), a folder that `catdog data prepare` wrote, or - for stdin: the bytes of a
-    picture, or paths. A shell's <(...) is read as stdin is.
+    IMAGE is a picture, a folder of pictures, a pattern in quotes, an http(s) or file address, a .txt list of
+    paths (from here on), a .csv list (column `path`, counted from the list's own folder, as `catdog train`
+    does), a folder that `catdog data prepare` wrote, or - for stdin: the bytes of a picture, or paths. A
+    shell's <(...) is read as stdin is.
 
     \b
     Examples:

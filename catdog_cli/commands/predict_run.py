@@ -83,6 +83,7 @@ def show_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, 
     if given["summary"]:
         _print_summary(tally, predictor, err=given["as_json"])
     _log_sorted(sorter)
+    _log_ignored(inputs)
     return tally.finish()
 
 
@@ -111,6 +112,7 @@ def write_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str,
         drawing.save()
     _report(tally, predictor, given, kept, time.monotonic() - started)
     _log_sorted(sorter)
+    _log_ignored(inputs)
     return tally.finish()
 
 
@@ -168,6 +170,14 @@ def _log_sorted(sorter: "Sorter | None") -> None:
     if sorter:
         how = "copied" if sorter.copy else "linked"
         echo(f"{counted(sorter.placed, 'picture')} {how} by class: {sorter.folder}", err=True)
+
+
+def _log_ignored(inputs: tuple[str, ...]) -> None:
+    from ..data.image_files import describe_ignored
+    from ..inference.inputs import count_ignored
+
+    if ignored := describe_ignored(count_ignored(inputs)):
+        echo(f"Ignored: {ignored}", err=True)
 
 
 def _top_k(predictor: "Predictor", given: dict[str, Any]) -> int:

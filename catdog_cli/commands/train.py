@@ -16,7 +16,7 @@ from ..recipes.build import build_settings
 from ..runtime.distributed import processes
 from . import options
 from .distributed import several
-from .output.terminal import echo_json, echo_lines
+from .output.terminal import echo_json, echo_lines, log
 from .output.train_progress import TrainReport
 
 TOGETHER_S = 2.0  # signals to one of several processes that are this close are one
@@ -49,6 +49,9 @@ def train(
     data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given: Any
 ) -> None:
     """Train on DATA: a folder with train/ and val/, each with a folder per class, or just those folders.
+
+    DATA may also be a CSV file with the columns path,class (and split), whose paths count from its folder; a
+    folder of pictures beside such a file; or a .zip or .tar of these, or its http(s) address.
 
     \b
     Examples:
@@ -99,7 +102,7 @@ def _train(
     read = options.read_config(config, known)
     output = output or read.pop("output", None)
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-    settings = build_settings(data, merged, merged.pop("recipe", None))
+    settings = build_settings(data, merged, merged.pop("recipe", None), log)
     from ..runs.directory import RunDirectory
     from ..training import run
 

@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from ..errors import quote
+
 LETTER_PAIRS = 3  # as many of A and a are a set of handwritten letters, in which case is the class
 SHOWN = 3  # pairs in a sentence
 
@@ -57,5 +59,5 @@ def _difference(group: list[str]) -> str:
 
 
 def _show(name: str, group: list[str], places: list[str]) -> str:
-    written = ascii(name) if _difference(group) == "how accents are stored" else repr(name)
+    written = ascii(name)[:100] if _difference(group) == "how accents are stored" else quote(name)
     return written + (f" (in {', '.join(places)})" if places else "")

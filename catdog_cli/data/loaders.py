@@ -9,13 +9,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 
+from ..errors import DataError
 from ..images.read import ImageError
 from ..images.transforms import load_image, load_view
 from ..settings import InputSpec
 from .dataset import Dataset
+from .shared_memory import is_short, usable_workers
+from .worker_deaths import iterate_loader
 
+LEAST_TIMEOUT_S = 300.0  # after which a silent worker is given up
+SLOWEST_IMAGE_S = 20.0  # to decode the largest picture that is read
 SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
 T = TypeVar("T")
 R = TypeVar("R")
@@ -111,21 +117,70 @@ def collate(items: list[tuple[int, torch.Tensor | CorruptImage]]) -> Batch:
     )
 
 
+@dataclass(frozen=True)
+class _Packed:
+    """A batch without tensors: it goes through a pipe, where tensors would go through shared memory."""
+
+    images: np.ndarray  # uint8 (B, size, size, 3)
+    indices: np.ndarray  # int64 (B,)
+    bad: list[CorruptImage]
+
+    def unpack(self) -> Batch:
+        """Return the batch, laid out in memory as `collate` does."""
+        return Batch(
+            torch.from_numpy(self.images).permute(0, 3, 1, 2), torch.from_numpy(self.indices), self.bad
+        )
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in memory that a GPU reads by itself."""
+        return self.unpack().pin_memory()
+
+
+def _collate_packed(items: list[tuple[int, torch.Tensor | CorruptImage]]) -> _Packed:
+    batch = collate(items)
+    return _Packed(batch.images.permute(0, 2, 3, 1).numpy(), batch.indices.numpy(), batch.bad)
+
+
 def load_batches(
     images: Images, plan: list[list[tuple[int, int]]], workers: int, pin_memory: bool = False
-) -> Iterable[Batch]:
-    """Load the batches of `plan`, lists of (index, seed), in worker processes; 0 loads in this one.
+) -> Iterator[Batch]:
+    """Yield the batches of `plan`, lists of (index, seed), loaded in worker processes; 0 loads in this one.
 
-    The result does not depend on `workers`: every picture's random numbers come from its seed alone.
+    The result does not depend on `workers`: every picture's random numbers come from its seed alone. Where
+    shared memory is too small for them, workers hand over pictures through pipes.
+
+    Raises:
+        DataError: a worker was killed, or does not answer for longer than any batch can take.
     """
-    return torch.utils.data.DataLoader(
+    largest = max(map(len, plan), default=0)
+    workers = usable_workers(workers)
+    loader = torch.utils.data.DataLoader(
         images,
         batch_sampler=plan,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collate_packed if is_short(workers, largest, images.spec.size) else collate,
         pin_memory=pin_memory,
+        timeout=max(LEAST_TIMEOUT_S, SLOWEST_IMAGE_S * largest) if workers else 0,
         generator=torch.Generator(),  # or the loader would draw from, and move, torch's global one
         worker_init_fn=_keep_socket_paths_short,
+    )
+    try:
+        for batch in iterate_loader(loader):
+            yield batch if isinstance(batch, Batch) else batch.unpack()
+    except RuntimeError as error:
+        if not str(error).startswith(("DataLoader worker", "DataLoader timed out")):
+            raise
+        raise DataError(_describe_loss(str(error), workers)) from error
+
+
+def _describe_loss(said: str, workers: int) -> str:
+    """Return why pictures do not come any more, in a sentence."""
+    silent = "timed out" in said
+    what = "did not answer for minutes" if silent else "was killed"
+    why = " (out of shared memory)" if "Bus error" in said else "" if silent else ", maybe for want of memory"
+    return (
+        f"One of the {workers} processes that load pictures {what}{why}: resume the run with fewer --workers "
+        "(0 loads without any), or give it more memory (in Docker also --shm-size=2g)."
     )
 
 

@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from ..runtime.files import read_text
+from ..runtime.files import expand_home, read_text
 from ..runtime.http import is_address
 from .sources.unpacked import fetch_once, is_archive, unpack_once
 
@@ -23,22 +22,11 @@ def open_data(data: str | Path) -> tuple[Path, list[str]]:
     if is_address(str(data)):
         folder, note = fetch_once(str(data))
         return folder, [note]
-    path = expand_home(data)
+    path = Path(expand_home(data))
     if _exists(path) and path.is_file() and is_archive(path):
         folder, note = unpack_once(path)
         return folder, [note]
     return path, []
-
-
-def expand_home(data: str | Path) -> Path:
-    """Return a path whose ~ is the user's home, unless there is something of that very name."""
-    path = Path(data)
-    if not str(data).startswith("~") or _exists(path):
-        return path
-    try:
-        return path.expanduser()
-    except RuntimeError as error:  # no such user
-        raise DataError(f"{str(data)!r} is in nobody's home: write the path in full.") from error
 
 
 def absolute_data(data: str) -> str:
@@ -55,7 +43,7 @@ def describe_place(data: str, run: Path) -> dict[str, str]:
 
 def find_data(data: str, run: Path) -> str:
     """Return where the data of a run is now: where it was, or where it moved to together with the run."""
-    if is_address(data) or not data or _exists(expand_home(data)):
+    if is_address(data) or not data or _exists(Path(expand_home(data))):
         return data
     place = os.path.abspath(run)  # noqa: PTH100
     moved = [os.path.join(place, from_run)] if (from_run := _read(run).get(FROM_RUN)) else []  # noqa: PTH118

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, quote
 from ..runtime.text import name_some
 from .class_names import find_alike
 from .dataset import Dataset, class_counts, classes_present, match_classes, relabel
@@ -198,11 +198,12 @@ def _compare_with_train(dataset: Dataset) -> list[str]:
 
 
 def _one_class(root: Path, name: str) -> str:
-    inner = root / name
-    hint = ""
-    if len(list_folder(str(inner)).folders) > 1:
-        hint = f" Or is {str(inner)!r} the data folder?"
-    return f"{str(root)!r} has pictures of one class only, {name!r}: at least two classes are needed.{hint}"
+    inner, hint = str(root / name), ""
+    if os.path.isdir(inner) and len(list_folder(inner).folders) > 1:  # noqa: PTH112 - a name from any file
+        hint = f" Or is {inner!r} the data folder?"
+    return (
+        f"{str(root)!r} has pictures of one class only, {quote(name)}: at least two classes are needed.{hint}"
+    )
 
 
 def _warn_of_leaks(dataset: Dataset) -> None:

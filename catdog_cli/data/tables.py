@@ -128,7 +128,8 @@ def find_encoding(start: bytes) -> str:
             return encoding
     even, odd = start[0::2].count(0), start[1::2].count(0)
     if 10 * max(even, odd) > 4 * len(start) and min(even, odd) == 0:
-        return "utf-16-le" if odd > even else "utf-16-be"
+        wide = "utf-16-le" if odd > even else "utf-16-be"
+        return wide if "\n".encode(wide) in start else "utf-8"  # else names that null characters divide
     return "utf-8"
 
 

@@ -5,48 +5,56 @@ so that the same file gives the same pixels in training, evaluation, prediction 
 filter is changed per call: many threads may decode at once.
 """
 
-import contextlib
-import functools
-import os
-import threading
-from collections.abc import Iterator
-
 import torch
 from PIL import Image
 
-from ..runtime.vision import torchvision  # noqa: F401 - registers torch.ops.image
-from .formats import heif, tga, webp
+from ..runtime.native_stderr import listen, quiet
+from .formats import bmp, heif, png, tga, tiff, webp
 from .formats.color_modes import to_rgb
-from .formats.jpeg import EXIF_ORIENTATION, START, JpegHeader, scan_jpeg
+from .formats.exif import EXIF_ORIENTATION, read_orientation
+from .formats.jpeg import START
+from .formats.jpeg_reader import read_jpeg
 from .formats.pillow import open_pillow
-from .formats.size_limits import MAX_SIDE_PX, check_size
-from .formats.tiff import check_pieces
-from .suffixes import SNIFF_BYTES, sniff_image
+from .formats.problem import FormatError
+from .formats.scaling import SIXTEEN_BITS, Scale
+from .formats.size_limits import check_heavy, check_size
+from .formats.tiff_reader import read_tiff
+from .formats.turns import choose_reduction, in_turn
+from .suffixes import FORMAT_NAMES, SNIFF_BYTES, sniff_image
 
-HUGE_PIXELS = 40_000_000  # from here on a process decodes one picture at a time
 KNOWN = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC, JPEG 2000, PPM or TGA"
+HEAVY = ("WEBP", "AVIF", "HEIF", "JPEG2000")  # whose decoders take many times the bytes a pixel
+MAX_LINES = 3  # of what a decoder prints about one picture
 
 
-def decode(data: bytearray, suffix: str, shorter_side: int | None) -> torch.Tensor:
+def decode(
+    data: bytearray, suffix: str, shorter_side: int | None, remarks: list[str] | None = None
+) -> torch.Tensor:
     """Return the pixels of a file upright: uint8 (3, H, W).
 
     Args:
-        data: the whole file.
+        data: the whole file; parts of it may be overwritten.
         suffix: of its name, in lower case; asked only about a format without a mark of its own.
         shorter_side: px, as for `read_image`.
+        remarks: takes a sentence about each flaw that does no harm.
 
     Raises:
-        ValueError: it is empty, too large or of a kind that is not read; the message says so.
+        FormatError: it is empty, too large or of a kind that is not read; the message says so.
         Exception: anything at all, where it is damaged.
     """
     if not data:
-        raise ValueError("it is empty (0 bytes)")
-    if data.startswith(START):
-        return _decode_jpeg(data, scan_jpeg(data), shorter_side)
-    kind = find_format(data, suffix)
-    if kind is None:
-        raise ValueError(f"it is not a picture (expected {KNOWN})")
-    return turn_upright(*_decode_other(data, kind, shorter_side))
+        raise FormatError("it is empty (0 bytes)")
+    found: list[str] | None = None if remarks is None else []
+    with quiet() as heard:
+        image, orientation = _decode(data, suffix, shorter_side, found)
+    if remarks is None or found is None:
+        return turn_upright(image, orientation)
+    if heard.anything and not found and data.startswith(START):
+        with listen() as lines:  # what was heard may be about another thread's picture
+            _decode(data, suffix, shorter_side, None)
+        found += [f"libjpeg says: {line}" for line in lines[:MAX_LINES]]
+    remarks += found
+    return turn_upright(image, orientation)
 
 
 def find_format(data: bytes | bytearray, suffix: str) -> str | None:
@@ -60,75 +68,88 @@ def open_image(data: bytes | bytearray, kind: str) -> Image.Image:
     return heif.open_heif(data) if kind == "HEIF" else open_pillow(data, kind)
 
 
-def _decode_jpeg(data: bytearray, header: JpegHeader, shorter_side: int | None) -> torch.Tensor:
-    """Decode with torchvision, 1.5 times as fast as Pillow with equal pixels, or at a reduced scale."""
-    check_size(header.width, header.height)
-    if not header.complete:
-        raise ValueError("it is truncated (its end marker is missing)")
-    wanted_px = 2 * shorter_side if shorter_side else MAX_SIDE_PX
-    reducible = min(header.width, header.height) >= 2 * wanted_px
-    with _in_turn(header.width * header.height):
-        image = None if reducible or not header.plain else _decode_fast(data)
-        if image is None:
-            with open_pillow(data, "JPEG") as opened:
-                opened.draft("RGB", (wanted_px, wanted_px))
-                image = to_rgb(opened)
-    return turn_upright(image, header.orientation)
-
-
-@contextlib.contextmanager
-def _in_turn(pixels: int) -> Iterator[None]:
-    """Let threads decode at once, but huge pictures one after the other: many would fill the memory."""
-    if pixels < HUGE_PIXELS:
-        yield
-        return
-    with _turnstile(os.getpid()):
-        yield
-
-
-@functools.cache
-def _turnstile(process: int) -> threading.Lock:
-    """Return the lock of a process: a forked one must not inherit it locked."""
-    return threading.Lock()
-
-
-def _decode_fast(data: bytearray) -> torch.Tensor | None:
-    """Return torchvision's RGB pixels, or None where Pillow has to judge."""
-    try:
-        # The operator, because its wrapper in torchvision.io warns since 0.29 that it will go.
-        encoded = torch.frombuffer(data, dtype=torch.uint8)
-        pixels: torch.Tensor = torch.ops.image.decode_jpeg(encoded, 3, False)
-    except (RuntimeError, AttributeError):  # damaged; or a torchvision without the operator
-        return None
-    return pixels
-
-
-def _decode_other(data: bytearray, kind: str, shorter_side: int | None) -> tuple[torch.Tensor, int]:
+def _decode(
+    data: bytearray, suffix: str, shorter_side: int | None, remarks: list[str] | None
+) -> tuple[torch.Tensor, int]:
     """Return a picture's RGB pixels as they lie in the file, and its orientation.
 
     A huge one is reduced by a whole number, its shorter side still at least twice what is wanted.
     """
+    if data.startswith(START):
+        return read_jpeg(data, shorter_side, remarks)
+    kind = find_format(data, suffix)
+    if kind is None:
+        raise FormatError(f"it is not a picture (expected {KNOWN})")
+    if kind == "PNG":
+        picture = png.read_header(data, remarks)
+        with in_turn(picture.width * picture.height):
+            reduce_by = choose_reduction(picture.width, picture.height, shorter_side)
+            return png.read_png(picture, reduce_by), picture.orientation
     if kind == "TIFF":
-        check_pieces(data)
+        tags = tiff.read_header(data)
+        with in_turn(tags.width * tags.height):
+            reduce_by = choose_reduction(tags.width, tags.height, shorter_side)
+            return read_tiff(data, tags, reduce_by), tags.orientation
+    if kind == "BMP":
+        return _decode_bmp(data, shorter_side, remarks)
+    return _decode_by_pillow(data, kind, shorter_side)
+
+
+def _decode_bmp(
+    data: bytearray, shorter_side: int | None, remarks: list[str] | None
+) -> tuple[torch.Tensor, int]:
+    header = bmp.read_header(data)
+    inner = bmp.find_embedded(data, header)
+    if inner is not None:
+        if sniff_image(inner[:SNIFF_BYTES]) != header.compression:
+            raise FormatError(f"its data are damaged (it says that it holds a {header.compression})")
+        return _decode(bytearray(inner), "", shorter_side, remarks)
+    with in_turn(header.width * header.height):
+        reduce_by = choose_reduction(header.width, header.height, shorter_side)
+        return bmp.read_bmp(data, header, reduce_by), 1
+
+
+def _decode_by_pillow(data: bytearray, kind: str, shorter_side: int | None) -> tuple[torch.Tensor, int]:
     if kind == "WEBP":
         webp.check_size(data)
     with open_image(data, kind) as image:
         check_size(*image.size)
-        huge = image.width * image.height >= HUGE_PIXELS
-        reduce_by = max(1, min(image.size) // (2 * shorter_side)) if shorter_side and huge else 1
-        heavy = 3 if kind == "WEBP" else 1  # as many times the bytes a pixel
-        with _in_turn(heavy * image.width * image.height):
-            return load_pillow(image, reduce_by)
+        if kind in HEAVY:
+            check_heavy(*image.size, FORMAT_NAMES.get(kind, kind))
+        frame = image.tile[0].extents if kind == "GIF" else None  # type: ignore[attr-defined]
+        with in_turn(image.width * image.height * (3 if kind in HEAVY else 1)):
+            reduce_by = choose_reduction(*image.size, shorter_side)
+            image.load()
+            if kind == "TGA":
+                image = tga.drop_unmeant_alpha(image, data)
+            scale = Scale(*SIXTEEN_BITS) if kind == "PPM" and image.mode == "I" else None
+            pixels = to_rgb(image, reduce_by, scale)
+        if frame is not None:
+            _uncover(pixels, [side // reduce_by for side in frame])
+        return pixels, read_orientation(image.info.get("exif") or b"")
 
 
-def load_pillow(image: Image.Image, reduce_by: int = 1) -> tuple[torch.Tensor, int]:
-    """Return a Pillow image's RGB pixels, uint8 (3, H, W), and its orientation."""
-    check_size(*image.size)
-    image.load()
-    return to_rgb(image, reduce_by), _orientation(image)  # after load: PNG may tell it last
+def _uncover(pixels: torch.Tensor, frame: list[int]) -> None:
+    """Make white what the first frame of a GIF leaves free of its canvas, as browsers do."""
+    left, top, right, bottom = frame
+    pixels[:, :top], pixels[:, bottom:] = 255, 255
+    pixels[:, :, :left], pixels[:, :, right:] = 255, 255
 
 
-def _orientation(image: Image.Image) -> int:
+def convert_pillow(image: Image.Image) -> torch.Tensor:
+    """Return a Pillow image upright: RGB, uint8 (3, H, W)."""
+    with quiet():
+        check_size(*image.size)
+        image.load()
+        return turn_upright(to_rgb(image), _find_orientation(image))
+
+
+def _find_orientation(image: Image.Image) -> int:
+    """Return what Exif says, not XMP; a TIFF that is loaded was turned by Pillow."""
+    if image.info.get("exif"):
+        return read_orientation(image.info["exif"])
+    if "xmp" in image.info or "XML:com.adobe.xmp" in image.info:
+        return 1
     try:
         orientation: int = image.getexif().get(EXIF_ORIENTATION, 1)
     except Exception:  # damaged metadata is no reason to refuse good pixels, and may raise anything

@@ -12,11 +12,14 @@ import torch
 from PIL import Image
 
 from ..errors import CatdogError, DataError, SettingsError
-from .decode import decode, load_pillow, turn_upright
-from .formats.color_modes import Pixels, to_rgb
+from .decode import convert_pillow, decode
+from .formats.color_modes import to_rgb
+from .formats.problem import FormatError
+from .formats.scaling import Pixels
 from .suffixes import image_suffix
 
 MAX_FILE_BYTES = 2**30
+CUT_OFF = ("truncated", "unexpected end", "end of file")  # what decoders say of a file that breaks off
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | Pixels | torch.Tensor
 P = ParamSpec("P")
@@ -27,12 +30,15 @@ class ImageError(DataError):
     """One picture cannot be read; the message quotes its path and says what is wrong."""
 
 
-def read_image(source: ImageSource, shorter_side: int | None = None) -> torch.Tensor:
-    """Read a picture upright (Exif orientation applied) as RGB.
+def read_image(
+    source: ImageSource, shorter_side: int | None = None, remarks: list[str] | None = None
+) -> torch.Tensor:
+    """Read a picture upright (Exif orientation applied, XMP's ignored) as RGB.
 
-    Alpha and transparent colours are laid over white; 16-bit grey is scaled by 1/257, floats by what
-    their largest value suggests (1, 255 or 65535); of an animation the first frame is taken. A JPEG
-    whose end marker is missing is an error, whichever decoder would read it.
+    Alpha and transparent colours are laid over white. Unsigned samples of 1 to 16 bits are scaled by the
+    range of their depth; signed, 32-bit and floating ones by the lowest and highest value that the picture
+    has. Of an animation the first frame is taken. A JPEG that breaks off is an error, whichever decoder would
+    read it; one that lacks its end marker alone is read.
 
     Args:
         source: a path, the bytes of a file, a PIL image, a uint8 array (H, W), (H, W, 3) or (H, W, 4),
@@ -40,6 +46,8 @@ def read_image(source: ImageSource, shorter_side: int | None = None) -> torch.Te
         shorter_side: px that the caller will resize the shorter side to. A large JPEG is then decoded
             at 1/2, 1/4 or 1/8 of its size, and another picture of 40 megapixels or more is reduced by a
             whole number, its shorter side still at least twice this.
+        remarks: a list that takes a sentence about each flaw of a file that does no harm, such as a missing
+            end marker; looking for them takes some time.
 
     Returns:
         uint8 (3, H, W).
@@ -55,11 +63,11 @@ def read_image(source: ImageSource, shorter_side: int | None = None) -> torch.Te
     if isinstance(source, (str, os.PathLike)):
         name = repr(os.fspath(source))
         path = Path(os.fsdecode(source))
-        return _guard(name, decode, _read_file(name, path), image_suffix(path.name), shorter_side)
+        return _guard(name, decode, _read_file(name, path), image_suffix(path.name), shorter_side, remarks)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _guard("given as bytes", decode, bytearray(source), "", shorter_side)
+        return _guard("given as bytes", decode, bytearray(source), "", shorter_side, remarks)
     if isinstance(source, Image.Image):
-        return turn_upright(*_guard("given as a PIL image", load_pillow, source))
+        return _guard("given as a PIL image", convert_pillow, source)
     raise SettingsError(
         f"A picture was given as {type(source).__name__!r}, but must be a path, bytes, a PIL image, "
         "a uint8 array (H, W, 3) or a uint8 tensor (3, H, W)."
@@ -85,10 +93,11 @@ def _guard(name: str, read: Callable[P, T], *args: P.args, **options: P.kwargs) 
         return read(*args, **options)
     except CatdogError:
         raise
-    except ValueError as error:
-        raise _refuse(name, str(error)) from error
+    except FormatError as problem:
+        raise _refuse(name, str(problem)) from problem
     except Exception as error:  # on damaged bytes decoders raise anything: SyntaxError, KeyError, ...
-        raise _refuse(name, f"its data are damaged ({error or type(error).__name__})") from error
+        cut_off = any(word in str(error).lower() for word in CUT_OFF)
+        raise _refuse(name, "it is truncated" if cut_off else "its data are damaged") from error
 
 
 def _refuse(name: str, problem: str) -> ImageError:

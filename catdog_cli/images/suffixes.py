@@ -46,7 +46,7 @@ MAGIC = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"\xff\x4f\xff\x51", "JPEG2000"),  # its codestream alone
 )
-BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes of the second header: a text may begin with "BM"
+BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # bytes of the second header: a text may begin with "BM"
 NETPBM_START = re.compile(rb"P[1-6][ \t\r\n]+(#|[0-9])")
 HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"))
 AVIF_BRANDS = frozenset((b"avif", b"avis"))

@@ -4,12 +4,16 @@
 turns a batch of them into the network's input on whichever device it runs.
 """
 
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
 import random
+from pathlib import Path
 
 import PIL
 import torch
 
-from .. import __version__
 from ..errors import SettingsError
 from ..runtime.vision import torchvision
 from ..settings import InputSpec
@@ -54,8 +58,32 @@ def load_view(source: ImageSource, spec: InputSpec, augment: str, seed: int) -> 
 
 
 def pixel_versions() -> str:
-    """Return what, beside a file and a spec, its pixels depend on; for whoever keeps something of them."""
-    return f"catdog {__version__} torchvision {torchvision.__version__} Pillow {PIL.__version__}"
+    """Return what, beside a file and a spec, its pixels depend on; for whoever keeps something of them.
+
+    catdog's own part is a digest of the code that makes pixels: a change of it between two releases counts.
+    """
+    libraries = f"torchvision {torchvision.__version__} Pillow {PIL.__version__}"
+    return f"catdog {_digest_sources()} {libraries} {_list_optional()}"
+
+
+@functools.cache
+def _digest_sources() -> str:
+    """Return a digest of every source file of this package; costs some milliseconds, once a process."""
+    folder, digest = Path(__file__).parent, hashlib.blake2b(digest_size=12)
+    for path in sorted(folder.rglob("*.py")):
+        content = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _list_optional() -> str:
+    """Return the versions of the installed packages that read what others do not."""
+    found = []
+    for name in ("tifffile", "imagecodecs", "pillow-heif"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return " ".join(found)
 
 
 def normalise(batch: torch.Tensor, spec: InputSpec, dtype: torch.dtype = torch.float32) -> torch.Tensor:

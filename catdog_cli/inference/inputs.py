@@ -12,6 +12,7 @@ import io
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,12 +191,23 @@ def _or_unusable(inputs: Iterator[str | Unusable], path: str, problem: str) -> I
 
 
 def _walk(folder: str) -> Iterator[str | Unusable]:
-    """Yield the images in a folder, then those in its sub-folders."""
+    """Yield the pictures in a folder, those of a kind that is not read included, then its sub-folders'."""
     for listing in walk_folder(folder):
         if listing.error is not None:
             reason = f"The folder {listing.path!r} cannot be opened ({listing.error.strerror}): check it."
             yield Unusable(listing.path, reason)
-        yield from (os.path.join(listing.path, name) for name in listing.images)  # noqa: PTH118
+        names = sort_naturally([*listing.images, *listing.unread]) if listing.unread else listing.images
+        yield from (os.path.join(listing.path, name) for name in names)  # noqa: PTH118
+
+
+def count_ignored(arguments: Iterable[str]) -> Counter[str]:
+    """Return how many files in the folders among the arguments are no pictures, by suffix or by kind."""
+    counts: Counter[str] = Counter()
+    for folder in map(expand_home, arguments):
+        if os.path.isdir(folder) and not is_prepared(Path(folder)):  # noqa: PTH112
+            for listing in walk_folder(folder):
+                counts.update(listing.ignored)
+    return counts
 
 
 def _expand_pattern(pattern: str) -> Iterator[str | Unusable]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from ..errors import quote
+
 
 def printable(text: str) -> str:
     """Return text that no terminal chokes on: newlines, escapes and undecodable bytes spelled out."""
@@ -19,6 +21,6 @@ def show_percent(fraction: float) -> str:
 
 def name_some(names: Iterable[str], most: int = 5) -> str:
     """Return names as a sentence lists them, quoted, the first `most` of many: 'a', 'b' and 35 more."""
-    quoted = [repr(name) for name in names]
+    quoted = [quote(name) for name in names]
     more = f" and {len(quoted) - most:,} more" if len(quoted) > most else ""
     return ", ".join(quoted[:most]) + more

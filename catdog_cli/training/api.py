@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
+from ..data.scan import describe_scan
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
 from ..runtime.progress import report_progress
-from .events import Event, Listener, Warned, broadcast, report_steps
+from .events import Event, Listener, RunStarted, Warned, broadcast, report_steps
 from .loop import fit
 from .reports import ReportWriter
 from .result import RunResult
@@ -93,7 +94,7 @@ def train(
         for name, value in locals().items()
         if name not in ("data", "recipe", "output", "listeners", "log", "should_stop", "progress")
     }
-    settings = build_settings(str(data), options, recipe)
+    settings = build_settings(str(data), options, recipe, log or (lambda text: None))
     with (
         _listen(listeners, log, progress) as listener,
         RunDirectory.chosen(output, settings.arch) as directory,
@@ -163,6 +164,9 @@ def _listen(
     def warn(event: Event) -> None:
         if isinstance(event, Warned):
             say(f"Warning: {event.text}")
+        elif isinstance(event, RunStarted):
+            for text in describe_scan(event.setup.dataset):
+                say(text)
 
     with report_progress(None, progress) as report:
         yield broadcast(ReportWriter(say), warn, report_steps(report), *listeners)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..data.loaders import usable_cores
+from ..data.shared_memory import describe_shortage
 from ..errors import SettingsError
 from ..features.batches import FreshImages, KeptFeatures, fixed_view
 from ..features.cache_fill import build_feature_table, claim_room, table_bytes
@@ -41,6 +42,9 @@ def choose_sources(
 
     def images(chosen: ImageSet) -> FreshImages:
         workers = pick_workers(setup.settings.workers, setup.device)
+        short = describe_shortage(workers, phase.batch_size, setup.spec.size)
+        if short and chosen is train:
+            listener(Warned(short))
         return FreshImages(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
 
     wanted = [(val, View())] + ([] if fresh else [(train, view) for view in views])

@@ -70,6 +70,7 @@ def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
     return {
         "name": phase.name,
         "epochs": phase.epochs,
+        "patience": phase.patience,
         "trainable_parameters": sum(p.numel() for _, p in setup.classifier.trainable_parameters()),
         "total_parameters": sum(p.numel() for p in setup.classifier.parameters()),
         "features_kept_bytes": needed if kept else 0,

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +15,8 @@ from ..models.inference_form.inference_form import InferenceForm
 from ..models.tasks import Task
 from ..runtime.distributed import processes
 from ..runtime.seeds import generator_of
-from .checkpointing import RunState, better, has_failed
+from ..settings import Phase
+from .checkpointing import Progress, RunState, better, has_failed
 from .hooks import check_logits
 from .phase_run import PhaseRun
 
@@ -114,11 +116,21 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
         failed = has_failed(train_loss, metrics["val_loss"], logits.shape[1])
         improved = not failed and better(row, progress.phase_best, monitor, run.phase.min_delta)
-        progress.patience = 0 if improved else progress.patience + 1
+        progress.patience = 0 if improved or falls(row, progress, run.phase) else progress.patience + 1
         state.note_best(row, improved)
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy(), run.task)
     return metrics
+
+
+def falls(row: dict[str, Any], progress: Progress, phase: Phase) -> bool:
+    """Say whether the validation loss is lower than in any epoch of the phase before.
+
+    That is a gain, too, by which patience goes on: with few validation images accuracy stands still for
+    epochs in which the network still learns.
+    """
+    before = [past["val_loss"] for past in progress.history if past["phase"] == progress.phase]
+    return not before or min(before) - row["val_loss"] > phase.min_delta
 
 
 def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitors: set[str]) -> dict[str, float]:

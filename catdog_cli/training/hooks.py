@@ -21,6 +21,7 @@ from .phase_run import PhaseRun
 from .setup import Setup
 
 ShouldStop = Callable[[], bool]
+EPOCHS_OPTIONS = ("--epochs", "--fine-tune-epochs")  # of the first phase, and of a later one on resume
 LEAST_FALL = 0.01  # of the validation loss: less is no improvement that more epochs would be worth
 
 
@@ -123,11 +124,12 @@ def advise_more_epochs(run: PhaseRun, state: RunState, listener: Listener) -> No
     falls = last["val_loss"] < (1 - LEAST_FALL) * min(row["val_loss"] for row in before)
     if not (gains or falls) or len(rows) < phase.epochs:  # stopped by patience, or it is over
         return
-    option = {0: "--epochs", 1: "--fine-tune-epochs"}.get(progress.phase)
-    if option and progress.phase == len(state.settings.phases) - 1:
+    option = EPOCHS_OPTIONS[min(progress.phase, 1)]
+    if progress.phase == len(state.settings.phases) - 1:
         how = f"to train for longer: {resume_command(state)} {option} {2 * phase.epochs}"
     else:
-        how = f"give it more epochs in a new run{f' ({option} {2 * phase.epochs})' if option else ''}"
+        how = "give it more epochs in a new run"
+        how += f" ({option} {2 * phase.epochs})" if progress.phase < 2 else ""
     listener(Warned(f"Phase {phase.name!r} was still improving in its last epoch, {phase.epochs}; {how}"))
 
 

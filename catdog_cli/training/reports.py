@@ -52,7 +52,7 @@ class ReportWriter:
         from ..plots import plot_curves
 
         names = [(row["phase"], row["epoch"]) for row in result.history]
-        best = result.best and names.index((result.best["phase"], result.best["epoch"]))
+        best = names.index((result.best["phase"], result.best["epoch"])) if result.best else None
         monitor = started.setup.settings.phases[-1].monitor
         try:
             plot_curves(result.history, RunDirectory(result.run_dir).curves, best, monitor)

@@ -234,7 +234,10 @@ def _old_settings(content: dict[str, Any], path: Path) -> TrainSettings:
 
 
 def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done: int) -> TrainSettings:
-    """Return the settings to resume with.
+    """Return the settings to resume with; `phase` (from 0) is the one that the run is in.
+
+    --epochs are those of the first phase, --fine-tune-epochs those of the second, or of the phase that a run
+    of more phases is in.
 
     Raises:
         SettingsError: epochs of a phase that is over would change, or fewer are asked than were done, or an
@@ -244,7 +247,7 @@ def apply_changes(old: TrainSettings, changes: Changes, phase: int, epochs_done:
     phases, plain = list(old.phases), dict(changes.settings)
     for index, epochs, option in (
         (0, plain.pop("epochs", None), "--epochs"),
-        (1, plain.pop("fine_tune_epochs", None), "--fine-tune-epochs"),
+        (max(1, phase), plain.pop("fine_tune_epochs", None), "--fine-tune-epochs"),
     ):
         if epochs is None:
             continue

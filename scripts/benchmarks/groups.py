@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import classes
 import floor
 import gpu
 import growth
@@ -44,6 +45,7 @@ GROUPS = {
     ),
     "start": Group(start.measure, start.rows),
     "growth": Group(growth.measure, growth.rows, by_default=False),
+    "classes": Group(classes.measure, classes.rows, by_default=False),
     **{name: _peer(name) for name in peers.SAID},
     "gpu": Group(gpu.measure, gpu.rows, by_default=False, missing="torch finds no CUDA GPU here."),
 }

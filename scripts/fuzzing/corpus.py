@@ -153,11 +153,18 @@ def write_archives(folder: Path) -> None:
                 archive.addfile(info, io.BytesIO(content))
 
 
-TEXTS: dict[str, dict[str, str]] = {
+TEXTS: dict[str, dict[str, str | bytes]] = {
     "manifest": {
         "split.csv": "path,class,split\r\na.png,cats,train\r\nb.png,dogs,train\r\nc.png,cats,val\r\n"
         "d.png,dogs,val\r\n",
         "other.csv": 'class,path\ncats,"a.png"\ndogs,b.png\n',
+        "excel.csv": 'sep=;\nimage_id;label;subset\na;cats;Training\n"b ";dogs ;train\nc;cats;dev\n;;\n',
+        "wide.csv": "File\tSpecies\r\na.png\tcats\r\nb\td\u00f6gs\r\n".encode("utf-16"),
+    },
+    "labels": {"labels.csv": "id,breed\na,cats\nb,dogs\nc,cats\n"},
+    "run": {
+        "split.csv": "path,class,split,key\na.png,cats,train,00\nb.png,dogs,train,11\nc.png,cats,val,22\n",
+        "settings.json": '{"data": "pets", "data_from_run": "../pets"}',
     },
     "names": {"names.json": json.dumps({"cats": "Cat", "dogs": "Hund \u00e9", "1": "one"})},
     "options": {
@@ -172,7 +179,12 @@ TEXTS: dict[str, dict[str, str]] = {
         "split.csv": "path,class,split\na.png,cats,train\nb.png,dogs,val\n",
         "settings.json": '{"data": "pets"}',
     },
-    "list": {"list.csv": 'id,path\n1,a.png\n2,"b\n.png"\n', "list.txt": "a.png\r\n\nb c.png\n"},
+    "list": {
+        "list.csv": 'id,path\n1,a.png\n2,"b\n.png"\n',
+        "list.txt": "a.png\r\n\nb c.png\n",
+        "list.tsv": "filename\tlabel\na\tcats\n",
+        "wide.txt": "a.png\r\nb.png\r\n".encode("utf-16"),
+    },
     "exclude": {"exclude.txt": 'a.png\r\n"b\\n.png"\n'},
     "rows": {
         "rows.csv": "path,status,error,class,name,probability\na.png,ok,,cats,Cat,0.75\nb.png,error,bad,,,\n",
@@ -187,6 +199,6 @@ def write_texts(target: str) -> Callable[[Path], None]:
 
     def write(folder: Path) -> None:
         for name, text in TEXTS[target].items():
-            (folder / name).write_bytes(text.encode())
+            (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
 
     return write

@@ -1,6 +1,8 @@
 """What is fuzzed: catdog's own readers, each with its corpus, its damage, and what calls it."""
 
 import contextlib
+import io
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,6 +111,38 @@ def _manifest(path: Path) -> None:
     for name in "abcd":
         (path.parent / f"{name}.png").touch()
     scan_dataset(path, leaks=False)
+    list(expand_inputs([str(path)], io.BytesIO()))
+
+
+def _labels(path: Path) -> None:
+    """Read a folder of images beside a table of their labels."""
+    (path.parent / "train").mkdir()
+    for name in "abcd":
+        (path.parent / "train" / f"{name}.png").touch()
+    scan_dataset(path.parent, leaks=False)
+
+
+def _run(path: Path) -> None:
+    """Read what a run says of its images as DATA."""
+    (path.parent / "pets").mkdir()
+    for name in "abcd":
+        (path.parent / "pets" / f"{name}.png").touch()
+    scan_dataset(path.parent / "split.csv", leaks=False)
+
+
+def _data_archive(path: Path) -> None:
+    """Read an archive as DATA; nothing may be written but into the cache."""
+    before = os.environ.get("CATDOG_CACHE")
+    os.environ["CATDOG_CACHE"] = str(path.parent / "cache")
+    try:
+        scan_dataset(path, leaks=False)
+    finally:
+        if before is None:
+            del os.environ["CATDOG_CACHE"]
+        else:
+            os.environ["CATDOG_CACHE"] = before
+    if not {each.name for each in path.parent.iterdir()} <= {path.name, "cache"}:
+        raise AssertionError("something was written outside of the cache")
 
 
 def _options(path: Path) -> None:
@@ -207,7 +241,8 @@ CSV = (
     b"../",
     b"key",
 )
-CSV += (b"x" * 140_000, b"=cmd()", b"\x1b[31m", b'""')
+CSV += (b"x" * 140_000, b"=cmd()", b"\x1b[31m", b'""', b";", b"\t", b"sep=;", b"label", b"\xff\xfe", b"\0\n")
+CSV += (b"x" * 300, b"x/" * 3000, b" ", b"~", b"id")
 
 TARGETS: dict[str, Target] = {
     "picture": Target(corpus.write_images, _picture),
@@ -217,6 +252,9 @@ TARGETS: dict[str, Target] = {
     ),
     "weights": Target(corpus.write_weights, _weights, damage_checkpoint),
     "manifest": Target(corpus.write_texts("manifest"), _manifest, tokens=CSV),
+    "labels": Target(corpus.write_texts("labels"), _labels, tokens=CSV),
+    "run": Target(corpus.write_texts("run"), _run, tokens=CSV + JSON, beside=("split.csv", "settings.json")),
+    "data": Target(corpus.write_archives, _data_archive),
     "names": Target(
         corpus.write_texts("names"), lambda path: load_category_names(path, ["cats", "dogs"]), tokens=JSON
     ),

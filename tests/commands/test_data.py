@@ -155,7 +155,7 @@ def test_check_of_sound_pictures(run, pets):
 def test_long_lists_are_cut(run, pets):
     for number in range(25):
         (pets / "train/cats" / f"bad{number}.jpg").write_bytes(b"%d" % number)
-    assert "... and 5 more: --json and --html have all" in run("check", pets)[1]
+    assert f"... and 5 more; the full list: catdog data check {pets} --json" in run("check", pets)[1]
 
 
 def test_split_writes_a_manifest_that_is_data(run, folders, tmp_path):

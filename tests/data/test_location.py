@@ -185,7 +185,7 @@ def test_the_user_s_home(tmp_path, monkeypatch):
     assert len(scan_dataset("~/pets")) == 6
     assert absolute_data("~/pets") == str(tmp_path / "pets")
     assert absolute_data("http://x/y.zip") == "http://x/y.zip"
-    with pytest.raises(DataError, match="'~nobody-here/pets' is in nobody's home"):
+    with pytest.raises(DataError, match="'~nobody-here/pets' does not exist"):
         scan_dataset("~nobody-here/pets")
     write_images(tmp_path / "pets" / "~", COUNTS)  # a folder of that very name
     assert scan_dataset("~").root.name == "~"

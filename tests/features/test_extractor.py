@@ -1,6 +1,7 @@
 """Features are computed once: what is kept, what makes them anew, and what the fast form gives."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -146,10 +147,27 @@ def test_key_changes_with_whoever_decodes_and_computes(monkeypatch, name):
     assert prefix().key != before
 
 
-def test_key_changes_with_catdog_whose_pixels_may_be_others(monkeypatch):
+def test_key_changes_with_the_code_that_makes_pixels(monkeypatch, tmp_path):
     before = prefix().key
-    monkeypatch.setattr(transforms, "__version__", "0.1")
+    assert prefix().key == before
+    copy = tmp_path / "images"
+    shutil.copytree(Path(transforms.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    transforms._digest_sources.cache_clear()
+    monkeypatch.setattr(transforms, "__file__", str(copy / "transforms.py"))
+    assert prefix().key == before  # the same code elsewhere
+    with (copy / "formats" / "jpeg.py").open("a") as file:
+        file.write("\n")
+    transforms._digest_sources.cache_clear()
     assert prefix().key != before
+    transforms._digest_sources.cache_clear()
+
+
+def test_key_changes_with_a_package_that_reads_some_pictures(monkeypatch):
+    before = prefix().key
+    transforms._list_optional.cache_clear()
+    monkeypatch.setattr(transforms.importlib.metadata, "version", lambda name: "99")
+    assert prefix().key != before
+    transforms._list_optional.cache_clear()
 
 
 def test_key_changes_with_a_single_statistic_of_a_norm():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from catdog_cli.data.natural_sort import sort_naturally
 from catdog_cli.errors import DataError
-from catdog_cli.inference.inputs import Unusable, expand_inputs
+from catdog_cli.inference.inputs import Unusable, count_ignored, expand_inputs
 
 from ..conftest import draw_image
 
@@ -41,6 +41,21 @@ def test_folders_go_down_in_natural_order_without_what_is_no_picture(place):
     assert found[:10] == ["pets/loose.JPG", *(f"{cat}.png" for cat in cats), "pets/cats/7a.jpg"]
     assert found[12] == "pets/cats/10.png"
     assert len(found) == 21
+
+
+def test_every_picture_has_a_row_and_every_other_file_is_counted(place):
+    for name in ("a.heic", "b.psd", "3.svg", "c.txt", "d.TXT", "README", "e.csv"):
+        (place / "pets" / "cats" / name).write_bytes(b"0")
+    draw_image(0, 0).save(place / "pets" / "cats" / "scan", "png")
+    found = [path.removeprefix("pets/cats/") for path in expand("pets/cats")]
+    assert found[3:5] == ["3.png", "3.svg"]
+    assert {"a.heic", "b.psd", "scan"} < set(found)
+    assert count_ignored(["pets/cats", "gone", "pets/dogs"]) == {".txt": 2, ".csv": 1, "without suffix": 1}
+
+
+def test_a_list_that_null_characters_divide_is_no_wide_text(place):
+    (place / "list.txt").write_bytes(b"a\0b\0c\0")
+    assert expand("list.txt") == ["a", "b", "c"]
 
 
 def test_what_training_ignores_is_not_predicted_and_a_bad_file_is_not_hidden(place):

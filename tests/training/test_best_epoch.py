@@ -111,3 +111,18 @@ def test_what_to_type_to_train_for_longer(few, tmp_path, monkeypatch):
     assert said[0].endswith("in its last epoch, 2; give it more epochs in a new run (--epochs 4)")
     assert said[1].endswith(f"catdog train --resume '{tmp_path}/a run' --fine-tune-epochs 4")
     assert torch.isfinite(load(tmp_path / "a run")["state_dict"]["head.output.bias"]).all()
+
+
+def test_patience_goes_on_while_the_loss_falls_although_the_accuracy_stands_still(few, tmp_path, monkeypatch):
+    from catdog_cli.training import epoch
+
+    losses = iter([0.6, 0.5, 0.4, 0.4, 0.41, 0.3])
+
+    def score(task, logits, labels, monitors):
+        return {"val_accuracy": 0.5, "val_loss": next(losses)}
+
+    monkeypatch.setattr(epoch, "_score", score)
+    phase = Phase("one", 9, 1e-3, batch_size=6, patience=2)
+    last = train(settings_for(few, phase), tmp_path / "run")
+    assert len(last["history"]) == 5
+    assert last["best"]["epoch"] == 3

@@ -1,5 +1,6 @@
 """What `catdog data check` prints: counts, each kind of finding, doubtful labels, copies and look-alikes."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ SHOWN = 20  # of each list
 
 def describe_check(report: Any) -> Iterator[str]:
     """Yield the lines of the table that `data check` prints."""
+    from ...data.quality.check import COUNTED
+
     splits = list(report.counts)
     names = next(iter(report.counts.values()))
     rows = [(name, *(report.counts[split][name] for split in splits)) for name in names]
@@ -19,9 +22,12 @@ def describe_check(report: Any) -> Iterator[str]:
     yield from (f"Warning: {warning}" for warning in report.warnings)
     for kind, count in report.count_kinds().items():
         yield ""
+        if kind in COUNTED:
+            yield f"{count:,} {kind}: {COUNTED[kind]}"
+            continue
         yield f"{count:,} {kind}"
         lines = [f"  {_show(found.path)}  {found.detail}" for found in report.findings if found.kind == kind]
-        yield from _shorten(lines)
+        yield from _shorten(lines, report)
     yield from _describe_labels(report)
     yield from _describe_duplicates(report)
 
@@ -37,7 +43,8 @@ def _describe_labels(report: Any) -> Iterator[str]:
             f"  {_show(found.path)}  {_show(found.class_name)}, perhaps {_show(found.suggested)} "
             f"({found.probability:.2f})"
             for found in report.label_errors
-        ]
+        ],
+        report,
     )
 
 
@@ -58,13 +65,14 @@ def _describe_duplicates(report: Any) -> Iterator[str]:
         lines.append(
             f"  {', '.join(marks)}: {', '.join(map(_show, group.paths[:5]))}{' ...' * (len(group.paths) > 5)}"
         )
-    yield from _shorten(lines)
+    yield from _shorten(lines, report)
 
 
-def _shorten(lines: list[str]) -> Iterator[str]:
+def _shorten(lines: list[str], report: Any) -> Iterator[str]:
     yield from lines[:SHOWN]
     if len(lines) > SHOWN:
-        yield f"  ... and {len(lines) - SHOWN:,} more: --json and --html have all"
+        command = shlex.join(["catdog", "data", "check", str(report.root), "--json"])
+        yield f"  ... and {len(lines) - SHOWN:,} more; the full list: {command}"
 
 
 def _show(path: str) -> str:

@@ -48,9 +48,8 @@ class TrainReport:
         )
         self.log(f"Resuming from {str(path)!r}: phase {phase.name!r}, {where} done.")
         if progress.phase == len(new.phases) - 1 and progress.epoch >= phase.epochs:
-            option = {0: "--epochs", 1: "--fine-tune-epochs"}.get(progress.phase)
-            longer = f": {option} N with more than {phase.epochs} makes the run longer" if option else ""
-            self.log(f"  all epochs are done{longer}")
+            option = "--fine-tune-epochs" if progress.phase else "--epochs"
+            self.log(f"  all epochs are done: {option} N with more than {phase.epochs} makes the run longer")
         before, after = old.to_dict(), new.to_dict()
         for name in after:
             if name != "phases" and before[name] != after[name]:
@@ -105,7 +104,7 @@ class TrainReport:
             else (f"the head and the last {phase.unfreeze} layers{f' (from {blocks[0]})' if blocks else ''}")
         )
         self.log(
-            f"Phase {index + 1} {phase.name!r}: {counted(phase.epochs, 'epoch')}, "
+            f"Phase {index + 1} {phase.name!r}: {describe_length(phase.epochs, phase.patience)}, "
             f"rate {phase.learning_rate:g}, trains {what}: {trainable:,} of {total:,} parameters"
         )
         self.bar.show(f"{phase.name}: reading the pictures", 0, None)  # until the first batch is done
@@ -195,17 +194,28 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
         f"on {facts['device']} in {facts['precision']}"
     )
     for number, phase in enumerate(facts["phases"], 1):
+        length = describe_length(phase["epochs"], phase["patience"])
         lines.append(
-            f"Phase {number} {phase['name']!r}: {counted(phase['epochs'], 'epoch')}, trains "
-            f"{phase['trainable_parameters']:,} of {phase['total_parameters']:,} parameters, about "
-            f"{_duration(phase['seconds'])}"
+            f"Phase {number} {phase['name']!r}: {length}, trains "
+            f"{phase['trainable_parameters']:,} of {phase['total_parameters']:,} parameters, "
+            f"{'at most' if phase['patience'] else 'about'} {_duration(phase['seconds'])}"
         )
         if phase["features_kept_bytes"]:
             lines.append(f"  keeps {_size(phase['features_kept_bytes'])} of features in the cache")
     lines += _mlflow_lines(facts.get("mlflow"))
     lines.append(f"Memory about {facts['memory_bytes'] / 1e9:.1f} GB")
-    lines.append(f"Time about {_duration(facts['seconds'])}, measured on a few batches; nothing was written")
+    bound = "at most" if any(phase["patience"] for phase in facts["phases"]) else "about"
+    lines.append(
+        f"Time {bound} {_duration(facts['seconds'])}, measured on a few batches; nothing was written"
+    )
     return lines
+
+
+def describe_length(epochs: int, patience: int) -> str:
+    """Return how long a phase trains, in words."""
+    if not patience:
+        return counted(epochs, "epoch")
+    return f"at most {counted(epochs, 'epoch')}, until {patience} in a row gain nothing"
 
 
 def _mlflow_lines(found: dict[str, Any] | None) -> list[str]:

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
+import torch
 
 from ...errors import DataError
-from ...images.decode import find_format, open_image
-from ...images.formats.jpeg import EXIF_ORIENTATION
+from ...images.decode import find_format
+from ...images.facts import read_facts
 from ...images.read import ImageError, read_image
 from ...images.suffixes import FORMAT_NAMES, IMAGE_FORMATS, image_suffix
 from ...runtime.text import printable
@@ -26,8 +25,12 @@ from .near_duplicates import find_similar, gather_groups, join_pairs, make_thumb
 
 __all__ = ["CheckReport", "Duplicates", "Finding", "check_dataset", "find_label_errors"]
 
-UNREADABLE = ("empty", "truncated", "damaged")
-KINDS = (*UNREADABLE, "misnamed", "cmyk", "16-bit", "animated", "rotated", "tiny", "huge")
+UNREADABLE = ("empty", "truncated", "damaged", "unsupported")
+KINDS = (*UNREADABLE, "flawed", "misnamed", "blank", "cmyk", "16-bit", "animated", "rotated", "tiny", "huge")
+COUNTED = {
+    "rotated": "turned upright when read, as their Exif orientation says"
+}  # there may be many, all well
+BLANK_LEVELS = 6  # between the darkest and the lightest px of a channel
 TINY_PX = 32
 HUGE_FROM_PIXELS = 50_000_000
 BATCH = 512  # pictures between two calls of `report`
@@ -249,14 +252,32 @@ def _look(path: Path) -> _Look:
     digest = file_digest(path)
     if file_size(path) == 0:
         return _Look(None, None, (("empty", "the file has 0 bytes"),))
+    remarks: list[str] = []
     try:
-        image = read_image(path)
+        image = read_image(path, remarks=remarks)
     except ImageError as error:
-        text = str(error)
-        cut_off = "truncated" in text or "breaks off" in text
-        return _Look(digest, None, (("truncated" if cut_off else "damaged", text),))
+        return _Look(digest, None, ((_name_failure(str(error)), str(error)),))
     height, width = image.shape[1:]
-    return _Look(digest, make_thumbnail(image), (*_size_findings(width, height), *_header_findings(path)))
+    findings = [("flawed", f"{remark}; read all the same") for remark in remarks]
+    findings += [("blank", "one colour and nothing else")] if _is_blank(image) else []
+    return _Look(
+        digest, make_thumbnail(image), (*findings, *_size_findings(width, height), *_header_findings(path))
+    )
+
+
+def _name_failure(text: str) -> str:
+    if "truncated" in text or "breaks off" in text:
+        return "truncated"
+    return "unsupported" if "which is not read" in text or "needs catdog[" in text else "damaged"
+
+
+def _is_blank(image: torch.Tensor) -> bool:
+    """Say whether a picture (3, H, W) has one colour, but for what JPEG makes of it."""
+    for part in (image[:, ::16, ::16], image):  # a few px are enough for nearly every picture
+        pixels = part.flatten(1)
+        if int((pixels.amax(1).int() - pixels.amin(1).int()).max()) > BLANK_LEVELS:
+            return False
+    return True
 
 
 def _size_findings(width: int, height: int) -> list[tuple[str, str]]:
@@ -274,27 +295,17 @@ def _header_findings(path: Path) -> list[tuple[str, str]]:
         data = path.read_bytes()
         suffix = image_suffix(path.name)
         kind = find_format(data, suffix) or ""
-        if suffix and kind != IMAGE_FORMATS.get(suffix):
+        if suffix in IMAGE_FORMATS and kind != IMAGE_FORMATS[suffix]:
             found.append(("misnamed", f"a {FORMAT_NAMES.get(kind, kind)} file called {suffix!r}"))
-        with open_image(data, kind) as image:
-            if image.mode == "CMYK":
-                found.append(("cmyk", "printing colours, converted to RGB"))
-            if _is_deep(image, data):
-                found.append(("16-bit", "scaled to 8 bits a channel"))
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                found.append(("animated", f"{frames} frames, of which the first is used"))
-            orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-            if orientation != 1:
-                found.append(("rotated", f"Exif orientation {orientation}, turned upright when read"))
+        facts = read_facts(data, kind)
     except Exception:  # a header that Pillow dislikes hides no pixels: these were read above
         return found
+    if facts.cmyk:
+        found.append(("cmyk", "printing colours, converted to RGB"))
+    if facts.deep:
+        found.append(("16-bit", "scaled to 8 bits a channel"))
+    if facts.num_frames > 1:
+        found.append(("animated", f"{facts.num_frames} frames, of which the first is used"))
+    if facts.orientation != 1:
+        found.append(("rotated", f"Exif orientation {facts.orientation}, turned upright when read"))
     return found
-
-
-def _is_deep(image: Image.Image, data: bytes) -> bool:
-    if image.format == "PNG":
-        return data[24] == 16  # IHDR's bit depth
-    if isinstance(image, TiffImageFile):
-        return bool(max(image.tag_v2.get(258, (8,))) > 8)  # BitsPerSample
-    return False

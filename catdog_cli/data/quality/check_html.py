@@ -8,7 +8,7 @@ from ...errors import DataError
 from ...images.preview import Preview, make_preview
 from ...runtime.files import write_atomic
 from ...runtime.html import render
-from .check import CheckReport
+from .check import COUNTED, CheckReport
 
 THUMBNAIL_PX = 112
 MAX_SHOWN = 200  # of each kind: a page of thousands of pictures opens nowhere
@@ -52,6 +52,7 @@ def build_page(report: CheckReport, page: bool = True) -> str:
         title=f"Check of {os.fsdecode(report.root)}",
         report=report,
         page=page,
+        counted=COUNTED,
         most=MAX_SHOWN if page else MAX_IN_NOTEBOOK,
         thumbnail=thumbnail,
     )

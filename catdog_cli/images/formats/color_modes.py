@@ -5,30 +5,32 @@ floats, 32-bit whole numbers) would hold several times as much, and a file of 5 
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
+from .scaling import SIXTEEN_BITS, Pixels, Scale, find_scale, scale_values
+
 BAND_PIXELS = 2**22
 WHITE = (255, 255, 255, 255)
-Pixels = npt.NDArray[np.uint8]
-Values = npt.NDArray[Any]  # whole numbers or floats, as Pillow has them
 
 
-def to_rgb(image: Image.Image, reduce_by: int = 1) -> torch.Tensor:
+def to_rgb(image: Image.Image, reduce_by: int = 1, scale: Scale | None = None) -> torch.Tensor:
     """Return a decoded image as RGB, uint8 (3, H, W), in memory as (H, W, 3).
 
-    Alpha and transparent colours are laid over white; 16-bit grey is scaled by 1/257, floats by what their
-    largest value suggests (1, 255 or 65535). `reduce_by` takes the mean of so many px in both directions.
+    Alpha and transparent colours are laid over white; 16-bit grey is scaled by 1/257, 32-bit whole numbers
+    and floats by `scale`, without it by their lowest and highest value. `reduce_by` takes the mean of so
+    many px in both directions.
     """
-    largest = _largest(image)
+    if image.mode.startswith("I;16"):
+        scale = Scale(*SIXTEEN_BITS)
+    elif image.mode in ("I", "F") and scale is None:
+        scale = find_scale(np.asarray(band) for _, band in _bands(image))
     height, width = (-(-side // reduce_by) for side in (image.height, image.width))
     pixels = np.empty((height, width, 3), np.uint8)
     for top, band in _bands(image, reduce_by):
-        part = _reduce(_band_to_rgb(band, largest), reduce_by)
+        part = reduce_pixels(_band_to_rgb(band, scale), reduce_by)
         pixels[top // reduce_by : top // reduce_by + len(part)] = part
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
@@ -43,40 +45,16 @@ def _bands(image: Image.Image, multiple: int = 1) -> Iterator[tuple[int, Image.I
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def _reduce(pixels: Pixels, by: int) -> Pixels:
+def reduce_pixels(pixels: Pixels, by: int) -> Pixels:
+    """Return the mean of each square of `by` px a side."""
     return pixels if by == 1 else np.asarray(Image.fromarray(pixels).reduce(by))
 
 
-def _band_to_rgb(band: Image.Image, largest: float) -> Pixels:
-    if band.mode.startswith("I"):
-        band = Image.fromarray(_scale_integers(np.asarray(band), largest))
-    elif band.mode == "F":
-        band = Image.fromarray(_scale_floats(np.asarray(band), largest))
+def _band_to_rgb(band: Image.Image, scale: Scale | None) -> Pixels:
+    if scale is not None and (band.mode.startswith("I") or band.mode == "F"):
+        band = Image.fromarray(scale_values(np.asarray(band), scale))
     elif band.has_transparency_data:
+        band = band.convert("LA") if band.mode == "La" else band  # straight to RGBA, Pillow would drop alpha
         band = band.convert("RGBA")
         band = Image.alpha_composite(Image.new("RGBA", band.size, WHITE), band)
     return np.array(band if band.mode == "RGB" else band.convert("RGB"))
-
-
-def _largest(image: Image.Image) -> float:
-    """Return the largest value of a picture of whole numbers or floats, by which it is scaled; else 0."""
-    if not (image.mode.startswith("I") or image.mode == "F"):
-        return 0
-    return max(_positive(np.asarray(band)).max() for _, band in _bands(image))
-
-
-def _positive(values: Values) -> Values:
-    return np.nan_to_num(values, posinf=0, neginf=0).clip(min=0)
-
-
-def _scale_integers(values: Values, largest: float) -> Pixels:
-    """Scale 16-bit grey to 8 bits; values beyond 16 bits are taken as 31-bit."""
-    values = np.maximum(values, 0).astype(np.uint32)
-    if largest > 65535:
-        return (values >> 23).astype(np.uint8)
-    return ((values * 255 + 32895) >> 16).astype(np.uint8)  # round(value / 257), without floats
-
-
-def _scale_floats(values: Values, largest: float) -> Pixels:
-    top = next((top for top in (1, 255, 65535) if largest <= top), largest)
-    return np.round(_positive(values) * np.float32(255 / top)).astype(np.uint8)

@@ -5,18 +5,19 @@ import io
 from PIL import Image
 
 from ...errors import CatdogError, require
+from .problem import FormatError
 
 
 def open_heif(data: bytes | bytearray) -> Image.Image:
     """Return a HEIC file, opened but not decoded; its pixels will be upright.
 
     Raises:
-        ValueError: pillow-heif is not installed.
+        FormatError: pillow-heif is not installed.
         Exception: anything at all, where the data are damaged.
     """
     try:
         reader = require("pillow_heif", "heic")
     except CatdogError as error:
-        raise ValueError("it is of a kind (HEIC) that needs catdog[heic]") from error
+        raise FormatError("it is of a kind (HEIC) that needs catdog[heic]") from error
     image: Image.Image = reader.HeifImageFile(io.BytesIO(data))
     return image

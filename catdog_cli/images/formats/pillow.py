@@ -12,6 +12,7 @@ import warnings
 from PIL import ImageFile, features
 
 from ..suffixes import FORMAT_NAMES
+from .problem import FormatError
 
 CLASSES = {  # format: module of PIL, class
     "JPEG": ("JpegImagePlugin", "JpegImageFile"),
@@ -33,7 +34,7 @@ def open_pillow(data: bytes | bytearray, kind: str) -> ImageFile.ImageFile:
     """Return a file of a format of CLASSES, opened but not decoded.
 
     Raises:
-        ValueError: this Pillow was built without what the format needs.
+        FormatError: this Pillow was built without what the format needs.
         Exception: anything at all, where the data are damaged.
     """
     _silence()
@@ -44,7 +45,7 @@ def open_pillow(data: bytes | bytearray, kind: str) -> ImageFile.ImageFile:
 def _find_class(kind: str) -> type[ImageFile.ImageFile]:
     if kind in BUILT_IN and not features.check(BUILT_IN[kind]):
         name = FORMAT_NAMES.get(kind, kind)
-        raise ValueError(f"it is a {name}, which this Pillow was built without: reinstall pillow")
+        raise FormatError(f"it is a {name}, which this Pillow was built without: reinstall pillow")
     module, name = CLASSES[kind]
     found: type[ImageFile.ImageFile] = getattr(importlib.import_module(f"PIL.{module}"), name)
     return found

@@ -6,6 +6,8 @@ length), the colour map, the pixels; since version 2 a footer.
 
 import struct
 
+from PIL import Image
+
 HEADER = struct.Struct("<BBBHHBHHHHBB")  # 18 bytes
 FOOTER = b"TRUEVISION-XFILE.\0"
 FOOTER_BYTES = 26
@@ -34,3 +36,11 @@ def is_tga(data: bytes | bytearray, suffix: str = "") -> bool:
         return False
     pixels = HEADER.size + name + map_size * map_depth // 8 * has_map + width * height * depth // 8
     return len(data) == pixels
+
+
+def drop_unmeant_alpha(image: Image.Image, data: bytes | bytearray) -> Image.Image:
+    """Return a loaded picture without an alpha that nobody meant: 0 everywhere, or a bit without use."""
+    if image.mode not in ("RGBA", "LA"):
+        return image
+    one_bit = data[16] == 16 and image.mode == "RGBA"  # of which readers do not agree what it means
+    return image.convert(image.mode[:-1]) if one_bit or not image.getextrema()[-1][1] else image

@@ -6,28 +6,25 @@ lossless one, its pixels), Pillow two copies of the first. 38 bytes can declare 
 Layout: RFC 9649 (the chunks, and the start of a lossless picture); RFC 6386, section 9.1 (of a lossy one).
 """
 
-MAX_WEBP_PIXELS = 55_000_000  # 16 bytes each: 0.9 GB; a camera of 50 megapixels passes
+from .problem import FormatError
+from .size_limits import check_heavy
+
 START = 12  # of the first chunk: behind "RIFF", the file's size, "WEBP"
 FIRST_BYTES = START + 18  # that hold the size, whatever the kind
 
 
 def check_size(data: bytes | bytearray) -> None:
-    """Raise ValueError if a WebP declares more pixels than fit into a reasonable memory, or no size."""
+    """Raise FormatError if a WebP declares more pixels than fit into a reasonable memory, or no size."""
     size = _read_size(bytes(data[:FIRST_BYTES]))
     if size is None:
-        raise ValueError("its data are damaged (it declares no size)")
-    width, height = size
-    if width * height > MAX_WEBP_PIXELS:
-        raise ValueError(
-            f"it declares {width:,} x {height:,} px, more than the {MAX_WEBP_PIXELS // 10**6} megapixels of "
-            f"a WebP (its decoder takes four times the memory of others'; a JPEG or PNG may have 300)"
-        )
+        raise FormatError("its data are damaged (it declares no size)")
+    check_heavy(*size, "WebP")
 
 
 def _read_size(start: bytes) -> tuple[int, int] | None:
     """Return (width, height) in px as the first chunk says; None where it breaks off or is another one."""
     kind, body = start[START : START + 4], start[START + 8 :]
-    if len(body) < 10 or start[8:START] != b"WEBP":
+    if start[8:START] != b"WEBP" or len(body) < {b"VP8X": 10, b"VP8L": 5, b"VP8 ": 10}.get(kind, 10):
         return None
     if kind == b"VP8X":  # flags and reserved, 4 bytes; then the canvas, each side less 1 in 24 bits
         return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")

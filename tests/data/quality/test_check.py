@@ -46,11 +46,18 @@ def spoil(pets):
     exif = Image.Exif()
     exif[0x0112] = 6
     draw_image(0, 10, (64, 48)).save(folder / "turned.jpg", exif=exif)
+    draw_image(0, 12, (64, 48)).save(folder / "no_end.jpg")
+    (folder / "no_end.jpg").write_bytes((folder / "no_end.jpg").read_bytes()[:-2])
+    Image.new("RGB", (64, 48), (90, 10, 200)).save(folder / "blank.jpg")
+    data = bytearray(data)
+    data[data.index(b"\xff\xc0") + 1] = 0xC3
+    (folder / "lossless.jpg").write_bytes(data)
     draw_image(0, 11, (30, 48)).save(folder / "tiny.png")
     return {
         "empty.jpg": "empty", "cut.jpg": "truncated", "text.jpg": "damaged", "png.jpg": "misnamed",
         "cmyk.jpg": "cmyk", "deep.png": "16-bit", "deep.tif": "16-bit", "moving.gif": "animated",
-        "turned.jpg": "rotated", "tiny.png": "tiny",
+        "turned.jpg": "rotated", "tiny.png": "tiny", "no_end.jpg": "flawed", "blank.jpg": "blank",
+        "lossless.jpg": "unsupported",
     }  # fmt: skip
 
 
@@ -62,7 +69,11 @@ def test_each_kind_is_found(pets):
     assert len(report.findings) == len(wanted)
     assert list(report.count_kinds())[:3] == ["empty", "truncated", "damaged"]
     assert report.count_kinds()["16-bit"] == 2
-    assert report.list_excluded() == ["train/cats/cut.jpg", "train/cats/empty.jpg", "train/cats/text.jpg"]
+    excluded = ("cut.jpg", "empty.jpg", "lossless.jpg", "text.jpg")
+    assert report.list_excluded() == [f"train/cats/{name}" for name in excluded]
+    details = {finding.kind: finding.detail for finding in report.findings}
+    assert details["flawed"] == "its end marker is missing; read all the same"
+    assert "is a lossless JPEG, which is not read" in details["unsupported"]
     assert {path: path.read_bytes() for path in pets.rglob("*.*")} == before
 
 
@@ -164,8 +175,8 @@ def test_the_page_holds_everything_and_escapes_it(pets, tmp_path):
     assert "<b>&" not in text
     assert "labelled differently" in text
     assert "in several splits" in text
-    assert text.count('src="data:image/jpeg;base64,') == 9
-    assert text.count("unreadable") == 5
+    assert text.count('src="data:image/jpeg;base64,') == 10  # all but the turned one
+    assert text.count("unreadable") == 6
     assert "http" not in text
 
 
@@ -177,7 +188,7 @@ def test_a_page_of_nothing(tmp_path):
 def test_a_report_is_plain(pets):
     spoil(pets)
     report = check_dataset(scan_dataset(pets)).to_dict()
-    assert report["num_pictures"] == 47
+    assert report["num_pictures"] == 50
     assert report["kinds"]["rotated"] == 1
     assert {"path", "split", "class_name", "kind", "detail"} == set(report["findings"][0])
 

@@ -173,6 +173,16 @@ def test_what_cannot_change(run_dir, changes, match):
         resume(run_dir, **changes)
 
 
+def test_a_finished_run_of_three_phases_can_be_made_longer(few, tmp_path):
+    phases = [Phase(name, 1, 1e-2, batch_size=3) for name in ("one", "two", "three")]
+    longer = [*phases[:2], dataclasses.replace(phases[2], epochs=3)]
+    straight = train(settings_for(few, *longer), tmp_path / "straight")
+    train(settings_for(few, *phases), tmp_path / "run")
+    resumed = resume(tmp_path / "run", fine_tune_epochs=3)
+    assert [row["phase_name"] for row in resumed["history"]] == ["one", "two", "three", "three", "three"]
+    assert differences(straight, resumed) == []
+
+
 def test_earlier_phase_cannot_be_extended(few, tmp_path):
     train(settings_for(few, *RECIPES["two phases"]), tmp_path / "run")
     with pytest.raises(CatdogError, match="is over and a later one built on it"):

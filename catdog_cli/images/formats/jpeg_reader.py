@@ -1,0 +1,81 @@
+"""Read a JPEG: by torchvision where it is plain, else by Pillow, with equal pixels."""
+
+import torch
+
+from ...runtime.vision import torchvision  # noqa: F401 - registers torch.ops.image
+from .color_modes import to_rgb
+from .jpeg import END, JpegHeader, has_all_scans, scan_jpeg
+from .pillow import open_pillow
+from .problem import FormatError
+from .size_limits import MAX_SIDE_PX, check_size
+from .turns import in_turn
+
+FILLINGS = (b"\x55" * 64, b"\xb6" * 64, b"\x2d" * 64)  # bits of a scan, in the place of what may be missing
+FILLED_UP = bytes(8)  # of a file whose end was never written
+
+
+def read_jpeg(
+    data: bytearray, shorter_side: int | None, remarks: list[str] | None = None
+) -> tuple[torch.Tensor, int]:
+    """Return the pixels of a JPEG as they lie in the file, and its orientation.
+
+    Args:
+        data: the file.
+        shorter_side: px, as for `read_image`.
+        remarks: takes a sentence about each flaw that does no harm.
+
+    Raises:
+        FormatError: it is truncated, too large or of a kind that is not read.
+        Exception: anything at all, where the data are damaged.
+    """
+    header = scan_jpeg(data)
+    check_size(header.width, header.height)
+    wanted_px = 2 * shorter_side if shorter_side else MAX_SIDE_PX
+    with in_turn(header.width * header.height):
+        if not header.complete:
+            data = _add_end(data, header)
+            if remarks is not None:
+                remarks.append("its end marker is missing")
+        return _decode(data, header, wanted_px), header.orientation
+
+
+def _decode(data: bytearray, header: JpegHeader, wanted_px: int) -> torch.Tensor:
+    """Decode with torchvision, 1.5 times as fast as Pillow with equal pixels, or at a reduced scale."""
+    reducible = min(header.width, header.height) >= 2 * wanted_px
+    image = None if reducible or not header.plain else _decode_fast(data)
+    if image is None:
+        with open_pillow(data, "JPEG") as opened:
+            opened.draft("RGB", (wanted_px, wanted_px))
+            image = to_rgb(opened)
+    return image
+
+
+def _decode_fast(data: bytearray) -> torch.Tensor | None:
+    """Return torchvision's RGB pixels, or None where Pillow has to judge."""
+    try:
+        # The operator, because its wrapper in torchvision.io warns since 0.29 that it will go.
+        encoded = torch.frombuffer(data, dtype=torch.uint8)
+        pixels: torch.Tensor = torch.ops.image.decode_jpeg(encoded, 3, False)
+    except (RuntimeError, AttributeError):  # damaged; or a torchvision without the operator
+        return None
+    return pixels
+
+
+def _add_end(data: bytearray, header: JpegHeader) -> bytearray:
+    """Return a JPEG with the end marker that it lacks, if nothing else is missing.
+
+    Decoders make up what a scan lacks. They do not need what follows a whole one: with other bits in the
+    place of the end, its pixels stay the same.
+
+    Raises:
+        FormatError: more is missing.
+    """
+    cut = data[:-1] if data.endswith(b"\xff") else data  # half of the marker
+    if not cut.endswith(FILLED_UP) and has_all_scans(data):
+        whole = cut + END
+        pixels = _decode(whole, header, MAX_SIDE_PX)
+        if all(
+            torch.equal(_decode(cut + filling + END, header, MAX_SIDE_PX), pixels) for filling in FILLINGS
+        ):
+            return whole
+    raise FormatError("it is truncated (its end is missing)")
