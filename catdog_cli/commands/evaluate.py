@@ -17,6 +17,7 @@ from .predict import log_missing_names
 @options.exclude_option
 @options.category_names_option
 @click.option("--output", type=options.PATH, metavar="DIR", help="Write a report with pictures there.")
+@click.option("--all-classes", is_flag=True, help="List all classes, not only the weakest of many.")
 @click.option("--uncalibrated", is_flag=True, help="Take probabilities as trained, without temperature.")
 @click.option("--tta", is_flag=True, help="Average each picture with its mirror image; takes twice as long.")
 @options.device_options
@@ -29,6 +30,7 @@ def evaluate(
     exclude: str | None,
     category_names: str | None,
     output: str | None,
+    all_classes: bool,
     uncalibrated: bool,
     tta: bool,
     device: str | None,
@@ -69,4 +71,4 @@ def evaluate(
             lambda: evaluate_predictor(predictor, checkpoint, data, split, exclude, output, log, bar),
         )
         if found is not None:  # the main process
-            echo_json(found.to_dict()) if as_json else print_evaluation(found)
+            echo_json(found.to_dict()) if as_json else print_evaluation(found, all_classes)

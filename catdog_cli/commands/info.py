@@ -48,7 +48,7 @@ def info(
         _print(_describe_recipes(), as_json, info_text.format_recipes)
     elif target is None:
         _print(_describe_archs(all_archs), as_json, info_text.format_archs)
-    elif _is_arch(target):
+    elif _is_arch(target := _resolve(target)):
         _print(_describe_arch(target), as_json, info_text.format_arch)
     else:
         from .info_checkpoint import describe_checkpoint
@@ -62,6 +62,13 @@ def _print(facts: dict[str, Any], as_json: bool, describe: Callable[[dict[str, A
     else:
         for line in describe(facts):
             echo(line)
+
+
+def _resolve(target: str) -> str:
+    """Return a network's name as its source spells it, where the target is not the path of something."""
+    from ..models.zoo.registry import resolve_arch
+
+    return target if os.sep in target or os.path.lexists(target) else resolve_arch(target)
 
 
 def _is_arch(target: str) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InterruptedRunError, LostProcessError
+from .output.bars import Pace, TaskBar
 from .output.predict_output import MOST_DRAWN, Drawing, Tally, print_json, print_text
-from .output.terminal import counted, echo, echo_json, make_console, printable
+from .output.terminal import counted, echo, echo_json, printable
 
 if TYPE_CHECKING:
     from ..inference.outputs.predictions_file import Output
@@ -23,17 +24,13 @@ class Bar:
         self.bar = None
         if not (show and sys.stderr.isatty()):
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        speed = TextColumn("{task.fields[speed]:.0f} pictures/s")
-        columns = (BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
-        self.bar = Progress(*columns, console=make_console(err=True), transient=True)
-        self.task = self.bar.add_task("", total=_count(inputs), speed=0.0)
-        self.started, self.done = time.monotonic(), 0
+        self.bar, self.pace, self.total = TaskBar(), Pace(), _count(inputs)
+        self.done = self.kept = 0
 
     def __enter__(self) -> "Bar":
         if self.bar:
-            self.bar.start()
+            self.bar.__enter__()
+            self.bar.show("predicting", 0, self.total)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -44,13 +41,14 @@ class Bar:
         """Count one picture; one that was there already counts for the bar, not for the speed."""
         if self.bar:
             self.done += fresh
-            speed = self.done / max(time.monotonic() - self.started, 1e-9)
-            self.bar.update(self.task, advance=1, speed=speed)
+            self.kept += not fresh
+            rate = self.pace.describe(self.done) if self.done else ""
+            self.bar.show("predicting", self.done + self.kept, self.total, [rate])
 
     def log(self, text: str) -> None:
         """Print a line on stderr, above the bar."""
         if self.bar:
-            self.bar.console.print(printable(text))
+            self.bar.log(text)
         else:
             echo(text, err=True)
 

@@ -90,6 +90,7 @@ def split_data(
         DataError: the manifest exists, or the data has such sides already.
         SettingsError: the fractions make no sense.
     """
+    check_range("seed", seed, 0, 2**63 - 1, whole=True)
     check_range("val fraction", val_fraction, 0.001, 0.99)
     check_range("test fraction", test_fraction, 0, 0.99)
     check_range("val and test fraction together", val_fraction + test_fraction, 0, 0.99)

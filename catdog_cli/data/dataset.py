@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..runtime.text import name_some
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +99,10 @@ def match_classes(dataset: Dataset, class_names: list[str]) -> Dataset:
     missing = [name for name in class_names if name not in set(present)]
     matched = relabel(dataset, class_names)
     if missing:
-        names = ", ".join(repr(name) for name in missing)
-        warning = f"{str(dataset.root)!r} has no pictures of {names}: they cannot be measured."
+        count = f"{len(missing)} classes, " if len(missing) > 5 else ""
+        warning = (
+            f"{str(dataset.root)!r} has no pictures of {count}{name_some(missing)}: they cannot be measured."
+        )
         matched.warnings = [*dataset.warnings, warning]
     return matched
 
@@ -118,7 +121,7 @@ def class_counts(dataset: Dataset, split: str) -> np.ndarray:
 
 
 def _unknown_classes(root: Path, unknown: list[str], known: list[str]) -> str:
-    names = ", ".join(repr(name) for name in unknown)
+    names = name_some(unknown)
     close = difflib.get_close_matches(unknown[0].casefold(), [name.casefold() for name in known], 1)
     hint = next((name for name in known if close and name.casefold() == close[0]), None)
     shown = ", ".join(repr(name) for name in known[:10]) + (" ..." if len(known) > 10 else "")

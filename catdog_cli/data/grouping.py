@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from ..errors import DataError
+from ..errors import DataError, SettingsError
 from .dataset import Dataset
 from .digests import content_keys
 from .quality.check import look_at_all, pair_similar
@@ -23,7 +23,8 @@ def group_images(
     after its content, so that adding other pictures does not move it; a picture that joins it may.
 
     Raises:
-        DataError: `pattern` is not a regular expression, or no path matches it.
+        SettingsError: `pattern` is not a regular expression.
+        DataError: no path matches it.
     """
     found = _match_paths(dataset.splits[split].paths, pattern) if pattern is not None else []
     only = Dataset(dataset.root, dataset.class_names, {split: dataset.splits[split]}, images=dataset.images)
@@ -43,7 +44,7 @@ def _match_paths(paths: list[str], pattern: str) -> list[str | None]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise DataError(
+        raise SettingsError(
             f"--group-by {pattern!r} is not a regular expression ({error}): try for example '(\\d+)_'."
         ) from error
     matches = [expression.search(path) for path in paths]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, quote
+from ..runtime.text import name_some
 from .class_names import find_alike
 from .dataset import Dataset, class_counts, classes_present, match_classes, relabel
 from .digests import find_leaks
@@ -165,12 +166,19 @@ def _settle_classes(dataset: Dataset) -> tuple[Dataset, list[str]]:
     kept = classes_present(dataset)
     problems, warnings = _compare_with_train(dataset), list(dataset.warnings)
     empty = [name for name in dataset.class_names if name not in set(kept)]
-    warnings += [f"The class folder {name!r} holds no pictures: the class is left out." for name in empty]
+    if len(empty) == 1:
+        warnings.append(f"The class folder {empty[0]!r} holds no pictures: the class is left out.")
+    elif empty:
+        warnings.append(f"{len(empty)} class folders hold no pictures and are left out: {name_some(empty)}.")
     if "train" in dataset.splits and "val" in dataset.splits and len(dataset.splits["val"]):
-        counts = zip(class_counts(dataset, "train"), class_counts(dataset, "val"), strict=True)
-        for name, (train, val) in zip(dataset.class_names, counts, strict=True):
-            if train and not val:
-                warnings.append(f"The class {name!r} has no pictures in val: it cannot be measured.")
+        lacking = (class_counts(dataset, "train") > 0) & (class_counts(dataset, "val") == 0)
+        names = [name for name, is_so in zip(dataset.class_names, lacking, strict=True) if is_so]
+        if len(names) == 1:
+            warnings.append(f"The class {names[0]!r} has no pictures in val: it cannot be measured.")
+        elif names:
+            warnings.append(
+                f"{len(names)} classes have no pictures in val and cannot be measured: {name_some(names)}."
+            )
     if len(kept) < 2:
         problems.append(_one_class(dataset.root, kept[0]))
     return relabel(dataclasses.replace(dataset, warnings=warnings), kept), problems
@@ -186,7 +194,7 @@ def _compare_with_train(dataset: Dataset) -> list[str]:
         lacking = np.array(dataset.class_names, dtype=object)[(in_train == 0) & (counts > 0)]
         lacking = [name for name in lacking if name not in alike]
         if lacking:
-            names = ", ".join(map(quote, lacking))
+            names = name_some(lacking, 20)
             problems.append(f"{split} holds {names}, without pictures in train: add some, or remove it.")
     return problems
 

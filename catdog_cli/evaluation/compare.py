@@ -12,6 +12,7 @@ from ..inference.predictor import Predictor
 from ..models.tasks import Task
 from ..runs.category_names import tell_apart
 from ..runtime.progress import OnProgress
+from ..runtime.text import name_some
 from .collect_logits import SplitLogits, collect_logits
 from .eval_split import TOO_GOOD, choose_images, count_trained_on, image_path
 from .intervals import wilson_interval
@@ -70,7 +71,7 @@ def _join_names(predictors: Sequence[Predictor], paths: Pair, log: Callable[[str
     """Return the classes that either checkpoint knows, the first one's in front; say which only one knows."""
     known = [set(predictor.class_names) for predictor in predictors]
     for own, other, path in ((known[0], known[1], paths[0]), (known[1], known[0], paths[1])):
-        alone = ", ".join(repr(name) for name in sorted(own - other))
+        alone = name_some(sorted(own - other))
         if alone:
             log(f"Warning: only {path!r} knows {alone}.")
     first, second = (predictor.class_names for predictor in predictors)
@@ -89,7 +90,7 @@ def _refuse_unknown(dataset: Dataset, predictors: Sequence[Predictor], paths: Pa
         unknown = [name for name in classes_present(dataset) if name not in set(predictor.class_names)]
         if unknown:
             raise DataError(
-                f"{str(dataset.root)!r} holds {', '.join(map(repr, unknown))}, which {path!r} does not know: "
+                f"{str(dataset.root)!r} holds {name_some(unknown)}, which {path!r} does not know: "
                 "compare on pictures of classes that both know."
             )
 

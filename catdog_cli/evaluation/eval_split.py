@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CatdogError, DataError
 from ..runtime.files import read_text
+from ..runtime.text import name_some
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset, Split
@@ -236,9 +237,10 @@ def _warn_of_lacking(dataset: "Dataset", chosen: "Dataset", name: str, log: Log)
     from ..data.dataset import classes_present
 
     present = set(classes_present(chosen))
-    lacking = [repr(label) for label in classes_present(dataset) if label not in present]
+    lacking = [label for label in classes_present(dataset) if label not in present]
     if lacking:
-        log(f"Warning: {name} has no pictures of {', '.join(lacking)}: they cannot be measured.")
+        count = f"{len(lacking)} classes, " if len(lacking) > 5 else ""
+        log(f"Warning: {name} has no pictures of {count}{name_some(lacking)}: they cannot be measured.")
 
 
 def image_path(dataset: "Dataset", path: str) -> str:

@@ -15,6 +15,7 @@ from ..errors import CatdogError
 from ..models.tasks import SINGLE_LABEL, Task
 from ..runtime.files import write_atomic
 from .report_html import build_page
+from .weak_classes import PAIRS, WORST, find_weakest, list_confused, list_worst, recall_interval
 
 Row = tuple[str, ...]  # of a table, as text
 MOST_MISTAKES = 20  # listed in report.txt; report.json has all
@@ -107,11 +108,12 @@ def summarize(metrics: dict[str, Any]) -> str:
             f"The accuracy on pictures of this kind lies between {show_share(low)} and {show_share(high)}"
             " (95 % interval)."
         )
-    shown = {name: row["recall"] for name, row in metrics["classes"].items() if row["support"]}
-    weakest = min(shown, key=shown.__getitem__)
-    if shown[weakest] < 1 and len(shown) > 1:
+    weakest = find_weakest(metrics["classes"])
+    if weakest is not None:
+        row = metrics["classes"][weakest]
         sentences.append(
-            f"The weakest class is {weakest!r}: {show_share(shown[weakest])} of its pictures are found."
+            f"The weakest class is {weakest!r}: {show_share(row['recall'])} of its "
+            f"{row['support']:,} pictures are found."
         )
     if number < 100:
         sentences.append("So few pictures say little: measure on a few hundred.")
@@ -157,6 +159,28 @@ def list_classes(metrics: dict[str, Any]) -> list[Row]:
     ]
     columns = ("precision", "recall", "f1")
     return [(name, *(_show(row[key]) for key in columns), f"{row['support']:,}") for name, row in rows]
+
+
+def list_worst_classes(metrics: dict[str, Any], count: int = WORST) -> list[Row]:
+    """Return (name, recall, its interval, precision, F1, number of pictures) rows of the weakest classes."""
+    rows = list_worst(metrics["classes"], count)
+    return [
+        (
+            name,
+            _show(row["recall"]),
+            _show_pair(recall_interval(row)),
+            _show(row["precision"]),
+            _show(row["f1"]),
+            f"{row['support']:,}",
+        )
+        for name, row in rows
+    ]
+
+
+def list_confused_pairs(metrics: dict[str, Any], count: int = PAIRS) -> list[Row]:
+    """Return (class, taken for, pictures, share of the class) rows of what is mixed up most often."""
+    pairs = list_confused(metrics["confusion"], metrics["class_names"], count)
+    return [(true, taken, f"{number:,}", show_share(share)) for true, taken, number, share in pairs]
 
 
 def list_notes(metrics: dict[str, Any]) -> list[str]:

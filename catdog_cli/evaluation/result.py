@@ -7,12 +7,24 @@ from typing import Any
 
 from ..runtime.html import data_uri, render
 from ..runtime.text import printable
-from .report import Row, align, list_classes, list_notes, list_numbers, summarize
+from .report import (
+    Row,
+    align,
+    list_classes,
+    list_confused_pairs,
+    list_notes,
+    list_numbers,
+    list_worst_classes,
+    summarize,
+)
+from .weak_classes import PAIRS, WORST
 
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_CLASSES = 20  # as text; to_dict() has all
 NUMBERS = ("", "value", "95 % interval")
 CLASSES = ("class", "precision", "recall", "F1", "pictures")
+WORST_CLASSES = ("weakest classes", "recall", "95 % interval", "precision", "F1", "pictures")
+CONFUSED = ("class", "taken for", "pictures", "of the class")
 SCORES = ("", "accuracy, %", "95 % interval", "loss", "95 % interval")
 COUNTS = ("of the pictures", "number")
 
@@ -71,16 +83,27 @@ class Evaluation:
         """Return (name, precision, recall, F1, number of images) rows as text: each class, then the means."""
         return list_classes(self.to_dict())
 
+    def list_worst_classes(self, count: int = WORST) -> list[Row]:
+        """Return rows as text of the classes that may be weakest: by where their recall's interval begins."""
+        return list_worst_classes(self.to_dict(), count)
+
+    def list_confused_pairs(self, count: int = PAIRS) -> list[Row]:
+        """Return rows as text of the pairs of classes that are mixed up most often."""
+        return list_confused_pairs(self.to_dict(), count)
+
     def list_notes(self) -> list[str]:
         """Return what the numbers leave open, as sentences."""
         left_out = [_left_out(self.num_unreadable)] if self.num_unreadable else []
         return [*list_notes(self.to_dict()), *left_out]
 
     def __str__(self) -> str:
+        lines = [self._title(), self.summary, "", *align([NUMBERS, *self.list_numbers()]), ""]
         classes = self.list_classes()
-        shown = classes if len(self.class_names) <= MOST_CLASSES else classes[-2:]  # the means
-        lines = [self._title(), self.summary, "", *align([NUMBERS, *self.list_numbers()])]
-        return "\n".join(map(printable, [*lines, "", *align([CLASSES, *shown]), *self.list_notes()]))
+        if len(self.class_names) > MOST_CLASSES:
+            lines += [*align([WORST_CLASSES, *self.list_worst_classes()]), ""]
+            lines += [*align([CONFUSED, *self.list_confused_pairs()]), ""]
+            classes = classes[-2:]  # the means
+        return "\n".join(map(printable, [*lines, *align([CLASSES, *classes]), *self.list_notes()]))
 
     def _repr_html_(self) -> str:
         """Return the summary, the tables and the confusion matrix, for a notebook."""

@@ -197,9 +197,7 @@ class Predictor:
             ImageError: one cannot be read; `predict` goes on after it.
         """
         if isinstance(source, (list, tuple)):
-            return [
-                self.rank(answer.probabilities, top_k) for answer in self.predict(source, raise_errors=True)
-            ]
+            return [answer.top_k(top_k) for answer in self.predict(source, raise_errors=True)]
         _, logits = next(self._run([source], self._logits, None, True))
         return self.rank(self._probabilities(logits)[0], top_k)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 HEAD_BYTES = 4096
 PICKLE_BYTES = 1 << 20  # of an archive's pickle, in which the names of classes are looked for
-OTHER = "catdog predicts with .pt files that `catdog train` wrote"
+OTHER = "give a checkpoint of `catdog train`, or to --weights a state_dict that torch.save wrote"
 AS_WEIGHTS = "train with it: `catdog train DATA --arch ARCH --weights FILE`"
 NEVER = "holds code, which catdog never runs"
 
 KERAS = f"is a Keras model, not a PyTorch one: {OTHER}"
-ONNX = f"is an ONNX model, whose classes and preprocessing are not in it: {OTHER}"
+ONNX = f"is an ONNX model, not a PyTorch one: {OTHER}"
 TENSORFLOW = f"is a TensorFlow model, not a PyTorch one: {OTHER}"
 TFLITE = f"is a TensorFlow Lite model, not a PyTorch one: {OTHER}"
 SAFETENSORS = (

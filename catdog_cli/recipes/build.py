@@ -16,7 +16,7 @@ from ..settings_rules import (
     UNUSED_BY_LBFGS,
     check_options,
 )
-from ..settings_schema import check_range, settings_of
+from ..settings_schema import check_range, check_value, settings_of
 from . import load_recipe
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
@@ -107,6 +107,7 @@ def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
     scratch = weights == "none"
     solved = common.get("optimizer") == "lbfgs"
     rate = chosen.get("learning_rate", 1e-3)
+    check_value(settings_of(Phase)["learning_rate"], rate)  # the first phase may not see it
     used, first_rate = common, rate
     if solved and second.fine_tune_epochs:  # what only the second phase can use
         used = {name: value for name, value in common.items() if name not in UNUSED_BY_LBFGS}

@@ -8,7 +8,19 @@ from pathlib import Path
 from ..errors import SettingsError
 from .directory import BEST, LAST, SETTINGS, SPLIT
 
-SUFFIXES = (".pt", ".pth", ".ckpt")
+SUFFIXES = (
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".onnx",
+    ".safetensors",
+    ".h5",
+    ".keras",
+    ".tflite",
+    ".pb",
+    ".pkl",
+    ".pickle",
+)
 
 
 def is_like_checkpoint(path: str | os.PathLike[str]) -> bool:

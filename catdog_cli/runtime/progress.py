@@ -6,6 +6,7 @@ written over. IPython is looked for, never imported.
 
 import contextlib
 import html
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +106,7 @@ class _TerminalLine:
 
     def _write(self, text: str) -> None:
         encoding = sys.stderr.encoding or "ascii"
+        text = text[: shutil.get_terminal_size().columns - 1]  # a line that breaks is not written over
         sys.stderr.write("\r" + f"{text:<{self.width}}".encode(encoding, "backslashreplace").decode(encoding))
         sys.stderr.flush()
         self.width = len(text)

@@ -71,7 +71,7 @@ def test_download_asks_on_a_terminal(run, tmp_path, monkeypatch, answer, code):
 
 def test_an_unknown_download_is_one_sentence(run, tmp_path):
     code, out, err = run("download", "birds", tmp_path / "p", "--yes")
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert "no pictures called 'birds': known are cats-vs-dogs" in err
 
 
@@ -205,11 +205,12 @@ def test_split_keeps_groups_and_look_alikes_together(run, folders, tmp_path):
         (["--val-fraction", "1.5"], "val fraction is 1.5"),
         (["--val-fraction", "0.6", "--test-fraction", "0.6"], "val and test fraction together is 1.2"),
         (["--group-by", "("], "not a regular expression"),
+        (["--seed", "-1"], "seed is -1, but must be a whole number from 0"),
     ],
 )
 def test_split_refuses(run, folders, tmp_path, options, message):
     code, out, err = run("split", folders, tmp_path / "split.csv", *options)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2, "")
     assert message in err
     assert not (tmp_path / "split.csv").exists()
 

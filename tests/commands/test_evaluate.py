@@ -310,7 +310,7 @@ def test_names_are_printed_as_they_are(capsys, tmp_path):
         (["nowhere", "RUN"], 1, "The data folder 'nowhere' does not exist"),
         (["PETS", "nowhere.pt"], 1, r"No checkpoint at 'nowhere\.pt'"),
         (["PETS", "PETS"], 1, r"No best\.pt in "),
-        (["PETS", "PICTURE"], 1, r"'.*0\.png' is not a checkpoint that can be loaded safely"),
+        (["PETS", "PICTURE"], 1, r"'.*0\.png' is a picture, not a model"),
         (["EMPTY", "RUN"], 1, "No pictures under '.*empty'"),
         (["PETS", "RUN", "--split", "test"], 1, "has no split 'test', only train, val: choose another"),
         (["PETS", "RUN", "--split", "best"], 2, "'best' is not one of 'train', 'val', 'test', 'all'"),

@@ -118,7 +118,7 @@ def test_mistakes_come_surest_first():
             r"^492 of 500 pictures \(98\.4 %\) classified correctly\. .* between 96\.9 % and 99\.2 % \(95",
         ),
         (500, 500, r"^500 of 500 pictures \(100\.0 %\) .* between 99\.2 % and 100\.0 %[^']*$"),
-        (492, 500, r"The weakest class is 'cats': 96\.8 % of its pictures are found\.$"),
+        (492, 500, r"The weakest class is 'cats': 96\.8 % of its 250 pictures are found\.$"),
         (1, 1, r"^1 of 1 picture \(.* So few pictures say little"),
     ],
 )

@@ -199,8 +199,8 @@ def test_a_truncated_checkpoint_is_refused(saved, tmp_path, share):
     ("content", "match"),
     [
         (b"", "is empty: the copy or the download went wrong"),
-        (b"some text", "is a text, not a model: catdog predicts with"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(99), "is a picture, not a model: catdog predicts with"),
+        (b"some text", "is a text, not a model: give a checkpoint"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(99), "is a picture, not a model: give a checkpoint"),
     ],
     ids=["empty", "text", "png"],
 )

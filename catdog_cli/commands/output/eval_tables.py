@@ -1,25 +1,29 @@
 """What `catdog evaluate` and `catdog compare` print: tables, notes and a sentence; and their bar."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .terminal import echo, make_console, printable
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
     from rich.table import Table
 
     from ...evaluation.result import Comparison, Evaluation
+    from .bars import Pace, TaskBar
 
-MOST_CLASSES = 12  # with more, the confusion matrix is left to the picture
+MOST_IN_MATRIX = 12  # classes; with more, the confusion matrix is left to the picture
+LONGEST_WORD = 24
+Row = tuple[str, ...]
+TRUE_CLASS = "true class \\ answer"
 
 
 class StepBar:
     """A bar on stderr for each step of a call, if that is a terminal."""
 
     def __init__(self) -> None:
-        self.console = make_console(err=True)
-        self.bar: Progress | None = None
+        self.bar: TaskBar | None = None
+        self.pace: Pace | None = None
 
     def __enter__(self) -> "StepBar":
         return self
@@ -29,21 +33,13 @@ class StepBar:
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show how far a step has come; the bar goes when it is done."""
-        if not self.console.is_terminal:
-            return
-        if self.bar is None:
-            self.bar = self._start(step, total)
-        self.bar.update(self.bar.task_ids[0], completed=done)
+        from .bars import Pace, TaskBar
+
+        if self.bar is None or self.pace is None:
+            self.bar, self.pace = TaskBar().__enter__(), Pace()
+        self.bar.show(step, done, total, [self.pace.describe(done)])
         if done == total:
             self._stop()
-
-    def _start(self, step: str, total: int) -> "Progress":
-        from rich.progress import Progress
-
-        bar = Progress(console=self.console, transient=True)
-        bar.add_task(printable(step), total=total)
-        bar.start()
-        return bar
 
     def _stop(self) -> None:
         if self.bar is not None:
@@ -51,17 +47,24 @@ class StepBar:
             self.bar = None
 
 
-def print_evaluation(found: "Evaluation") -> None:
-    """Print the numbers, the classes and, for few of them, which was taken for which."""
-    from ...evaluation.result import CLASSES, NUMBERS
+def print_evaluation(found: "Evaluation", all_classes: bool = False) -> None:
+    """Print the numbers, the classes (of many the weakest, unless all are asked for), what was mixed up."""
+    from ...evaluation.result import CLASSES, CONFUSED, MOST_CLASSES, NUMBERS, WORST_CLASSES
 
-    console = make_console()
-    console.print(build_table(NUMBERS, found.list_numbers()))
-    console.print(build_table(CLASSES, found.list_classes()))
-    names = found.class_names
-    if len(names) <= MOST_CLASSES:
-        rows = [(name, *map(str, row)) for name, row in zip(names, found.confusion, strict=True)]
-        console.print(build_table(("true class \\ answer", *names), rows))
+    _print_table(NUMBERS, found.list_numbers())
+    names, classes = found.class_names, found.list_classes()
+    if all_classes or len(names) <= MOST_CLASSES:
+        _print_table(CLASSES, classes)
+    else:
+        worst = found.list_worst_classes()
+        _print_table(WORST_CLASSES, worst, spare=("precision", "F1"))
+        _print_table(CLASSES, classes[-2:])  # the means
+        echo(f"{len(names) - len(worst):,} more classes: --all-classes lists them.")
+    rows = [(name, *map(str, row)) for name, row in zip(names, found.confusion, strict=True)]
+    if len(names) > MOST_IN_MATRIX or not _print_table((TRUE_CLASS, *names), rows, whole=True):
+        pairs = found.list_confused_pairs()
+        if pairs:
+            _print_table(CONFUSED, pairs)
     _print_end(found)
 
 
@@ -69,25 +72,68 @@ def print_comparison(found: "Comparison") -> None:
     """Print both checkpoints' numbers, their differences (second minus first), counts and the conclusion."""
     from ...evaluation.result import COUNTS, SCORES
 
-    console = make_console()
-    console.print(build_table(SCORES, found.list_scores()))
-    console.print(build_table(COUNTS, found.list_counts()))
+    _print_table(SCORES, found.list_scores())
+    _print_table(COUNTS, found.list_counts())
     _print_end(found)
 
 
 def _print_end(found: "Evaluation | Comparison") -> None:
     for note in found.list_notes():
-        echo(note)
-    echo(found.summary)
+        echo(note, wrap=True)
+    echo(found.summary, wrap=True)
 
 
-def build_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> "Table":
-    """Return a table whose first column is text and whose others are numbers."""
+def _print_table(header: Row, rows: Iterable[Row], spare: Row = (), whole: bool = False) -> bool:
+    """Print a table as wide as the terminal; return whether it was printed.
+
+    Names break between words. Where that is not enough, the columns of `spare` are left out, the last first;
+    where even that is not, the terminal breaks lines. A table that has to be `whole` is not printed then.
+    """
+    console = make_console()
+    cells = [header, *rows]
+    for name in ("", *reversed(spare)):
+        kept = [place for place, column in enumerate(cells[0]) if column != name or not name]
+        cells = [tuple(row[place] for place in kept) for row in cells]
+        if not console.is_terminal or _least_width(cells) <= console.width:
+            break
+    width = _least_width(cells)
+    if whole and console.is_terminal and width > console.width:
+        return False
+    table = build_table(cells[0], cells[1:])
+    console.print(table, width=max(console.width, width), crop=False, soft_wrap=True)
+    return True
+
+
+def _least_width(cells: Sequence[Row]) -> int:
+    """Return how wide a table is at least if no word breaks."""
+    return 1 + sum(3 + _column_width(column) for column in zip(*cells, strict=True))
+
+
+def _column_width(column: Sequence[str]) -> int:
+    """Return how wide a column is at least: numbers stay whole, names break at blanks, long words within."""
+    header, *cells = column
+    words = [word for cell in cells for word in ([cell] if _is_number(cell) else cell.split())]
+    return max(min(LONGEST_WORD, max(map(len, part), default=0)) for part in (words, header.split()))
+
+
+def _is_number(cell: str) -> bool:
+    return re.match(r"[-+<> ]*[\d-]", cell) is not None
+
+
+def build_table(header: Row, rows: Iterable[Row]) -> "Table":
+    """Return a table: names to the left, numbers to the right and unbroken."""
     from rich.table import Table
 
+    cells = [tuple(map(printable, row)) for row in (header, *rows)]
     table = Table()
-    for place, name in enumerate(header):
-        table.add_column(printable(name), justify="right" if place else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(printable, row))
+    for place, column in enumerate(zip(*cells, strict=True)):
+        is_text = place == 0 or not all(map(_is_number, filter(None, column[1:])))
+        table.add_column(
+            column[0],
+            justify="left" if is_text else "right",
+            overflow="fold",
+            min_width=_column_width(column),
+        )
+    for row in cells[1:]:
+        table.add_row(*row)
     return table

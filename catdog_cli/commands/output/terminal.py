@@ -86,7 +86,12 @@ def wrap_words(line: str, stream: IO[str]) -> str:
     What is no terminal gets it whole; a word that is longer than the terminal is wide stays whole, too.
     """
     width = _width(stream)
-    if width is None or len(line) <= width:
+    return line if width is None else wrap_words_to(line, width)
+
+
+def wrap_words_to(line: str, width: int) -> str:
+    """Return a line broken between words so that no part is longer than `width`, unless it is one word."""
+    if len(line) <= width:
         return line
     indent = line[: len(line) - len(line.lstrip())]
     how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "replace_whitespace": False}

@@ -1,12 +1,10 @@
 """What training says while it works: a live bar on a terminal, plain lines elsewhere; all on stderr."""
 
 import shlex
-import time
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-from .terminal import counted, echo, make_console, printable
+from .bars import Pace, TaskBar
+from .terminal import counted, echo
 
 if TYPE_CHECKING:
     from ...settings import Phase
@@ -16,22 +14,12 @@ class TrainReport:
     """A listener of training that prints: a method `on_KIND` for each kind of event."""
 
     def __init__(self) -> None:
-        self.console = make_console(err=True)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} {task.fields[facts]}", markup=False),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self.task: TaskID | None = None
-        self._features_started = 0.0
-        self._batches_started, self._batches_before = 0.0, 0
+        self.bar = TaskBar()
+        self._pace: Pace | None = None  # of the features, or of the epoch
 
     def __enter__(self) -> "TrainReport":
-        self.bar.start()
+        self.bar.__enter__()
+        self.bar.show("reading the pictures", 0, None)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -42,22 +30,13 @@ class TrainReport:
         if handler is not None:
             handler(**vars(event))
 
-    def log(self, text: str) -> None:
+    def log(self, text: str, wrap: bool = True) -> None:
         """Print a line above the bar."""
-        self.console.print(printable(text))
-
-    def _show(self, description: str, done: int, total: int, facts: str) -> None:
-        if self.bar.disable:
-            return
-        description = printable(description)
-        if self.task is None:
-            self.task = self.bar.add_task(description, total=total, facts=facts)
-        self.bar.update(self.task, description=description, completed=done, total=total, facts=facts)
+        self.bar.log(text, wrap)
 
     def _hide(self) -> None:
-        if self.task is not None:
-            self.bar.remove_task(self.task)
-            self.task = None
+        self.bar.hide()
+        self._pace = None
 
     def on_warning(self, text: str) -> None:
         self.log(f"Warning: {text}")
@@ -131,16 +110,13 @@ class TrainReport:
             f"Phase {index + 1} {phase.name!r}: {describe_length(phase.epochs, phase.patience)}, "
             f"rate {phase.learning_rate:g}, trains {what}: {trainable:,} of {total:,} parameters"
         )
+        self.bar.show(f"{phase.name}: reading the pictures", 0, None)  # until the first batch is done
 
     def on_features(self, name: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._features_started == 0.0 or self.task is None:
-            self._features_started = self._features_started or now
-        rate = done / max(now - self._features_started, 1e-9)
-        self._show(f"features of {name}", done, total, f"{rate:.0f} pictures/s")
+        self._pace = self._pace or Pace()
+        self.bar.show(f"features of {name}", done, total, [self._pace.describe(done)])
         if done >= total:
             self._hide()
-            self._features_started = 0.0
 
     def on_memory(self, what: str, size: int) -> None:
         rest = "; a batch still counts as a whole" if what == "training" else ""
@@ -164,14 +140,15 @@ class TrainReport:
     def on_batch(
         self, done: int, total: int, phase: "Phase", epoch: int, train_loss: float, train_accuracy: float
     ) -> None:
-        if self.bar.disable:
+        if not self.bar.is_shown:
             return
-        if self.task is None:
-            self._batches_started, self._batches_before = time.monotonic(), done - 1
-        passed_s = max(time.monotonic() - self._batches_started, 1e-9)
-        rate = (done - self._batches_before) * phase.batch_size / passed_s
-        facts = f"loss {train_loss:.4f} accuracy {100 * train_accuracy:.1f} % {rate:.0f} pictures/s"
-        self._show(f"{phase.name} epoch {epoch}/{phase.epochs}", done, total, facts)
+        self._pace = self._pace or Pace()
+        facts = [
+            f"loss {train_loss:.4f}",
+            f"accuracy {100 * train_accuracy:.1f} %",
+            self._pace.describe(done, phase.batch_size),
+        ]
+        self.bar.show(f"{phase.name} epoch {epoch}/{phase.epochs}", done, total, facts)
 
     def on_epoch(self, row: dict, epochs: int, best: dict) -> None:
         self._hide()
@@ -200,7 +177,7 @@ class TrainReport:
                 f"{result.seconds:.1f} s in all"
             )
             self.log(f"Checkpoint: {directory.best}")
-            self.log(f"Predict:    catdog predict PICTURE {shlex.quote(str(result.run_dir))}")
+            self.log(f"Predict:    catdog predict PICTURE {shlex.quote(str(result.run_dir))}", wrap=False)
 
     def show_plan(self, facts: dict[str, Any]) -> None:
         """Print what a dry run found, to stdout."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
+from ...errors import DataError, SettingsError
 from .archives import unpack_archive
 from .fetch import RemoteFile, fetch_file
 
@@ -71,10 +71,10 @@ def describe_public(name: str) -> PublicDataset:
     """Return title, size and licence of a set of pictures.
 
     Raises:
-        DataError: there is no such set.
+        SettingsError: there is no such set.
     """
     if name not in PUBLIC_DATASETS:
-        raise DataError(f"There are no pictures called {name!r}: known are {', '.join(PUBLIC_DATASETS)}.")
+        raise SettingsError(f"There are no pictures called {name!r}: known are {', '.join(PUBLIC_DATASETS)}.")
     return PUBLIC_DATASETS[name]
 
 

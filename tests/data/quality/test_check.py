@@ -15,7 +15,7 @@ from catdog_cli.data.quality.check_html import build_page, write_exclude_list, w
 from catdog_cli.data.quality.near_duplicates import find_similar
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.splits import split_dataset
-from catdog_cli.errors import DataError
+from catdog_cli.errors import CatdogError, DataError
 from tests.conftest import draw_image, write_images
 
 
@@ -220,7 +220,7 @@ def test_groups_of_a_split(tmp_path):
 
 @pytest.mark.parametrize(("pattern", "message"), [("(", "not a regular expression"), ("xyz", "matches none")])
 def test_bad_patterns(pets, pattern, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(CatdogError, match=message):
         group_images(scan_dataset(pets), "train", pattern)
 
 

@@ -19,7 +19,7 @@ from catdog_cli.data.sources import download
 from catdog_cli.data.sources.archives import unpack_archive
 from catdog_cli.data.sources.download import describe_public, download_dataset
 from catdog_cli.data.sources.fetch import RemoteFile, fetch_file
-from catdog_cli.errors import DataError
+from catdog_cli.errors import DataError, SettingsError
 
 BODY = bytes(range(256)) * 40  # 10,240 bytes
 
@@ -368,7 +368,7 @@ def test_flowers(server, tmp_path, monkeypatch):
 
 
 def test_places_and_names_that_are_refused(petimages, tmp_path):
-    with pytest.raises(DataError, match="no pictures called 'birds': known are cats-vs-dogs, "):
+    with pytest.raises(SettingsError, match="no pictures called 'birds': known are cats-vs-dogs, "):
         describe_public("birds")
     with pytest.raises(DataError, match="'flowers102' has no breeds"):
         download_dataset("flowers102", tmp_path / "p", breeds=True)
