@@ -95,6 +95,8 @@ def _guard(name: str, read: Callable[P, T], *args: P.args, **options: P.kwargs) 
     except FormatError as problem:
         raise _refuse(name, str(problem)) from problem
     except Exception as error:  # on damaged bytes decoders raise anything: SyntaxError, KeyError, ...
+        if isinstance(error, Image.DecompressionBombError):
+            raise _refuse(name, "it declares more pixels than Pillow reads of its format") from error
         cut_off = any(word in str(error).lower() for word in CUT_OFF)
         raise _refuse(name, "it is truncated" if cut_off else "its data are damaged") from error
 

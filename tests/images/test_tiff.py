@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import catdog_cli.images.read
 from catdog_cli import read_image
 from catdog_cli.images.formats import tiff_samples
 from catdog_cli.images.formats.tiff import read_header
@@ -285,6 +286,12 @@ REFUSED = {
         {"tags": {259: (3, (7,))}},
         "10-bit unsigned samples compressed by JPEG, which is not read",
     ),
+    "WebP": ({"tags": {259: (3, (50001,))}}, "compressed by WebP, which is not read"),
+    "large tiles": (
+        {"tile": 16, "tags": {322: (4, (60000,)), 323: (4, (60000,))}},
+        "its samples take 7,200,000,000 bytes, more than 2,147,483,648",
+    ),
+    "many numbers": ({"tags": {65000: (4, (7,) * (2**23 + 1))}}, "its tags hold 33,554,4.* bytes of numbers"),
     "unknown method": ({"tags": {259: (3, (4711,))}}, "compressed by method 4711, which is not read"),
     "no samples": ({"tags": {273: (4, ())}}, "does not say where its pixels are"),
     "beyond the end": ({"tags": {273: (4, (10**6,))}}, r"truncated \(its pixels lie beyond its end"),
@@ -363,3 +370,10 @@ def test_compressions_of_deep_samples_whole_and_damaged(compression, tile):
             damaged[at] = rng.integers(256)
         with contextlib.suppress(ImageError):
             assert read_image(bytes(damaged)).shape == (H, W, 3)
+
+
+def test_a_tiff_between_pillows_limit_and_ours_is_read_in_silence(recwarn):
+    file = io.BytesIO()
+    Image.new("1", (14000, 14000), 1).save(file, "TIFF", compression="group4")
+    assert catdog_cli.images.read.read_image(file.getvalue(), 20).min() > 250
+    assert not recwarn.list

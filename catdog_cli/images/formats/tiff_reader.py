@@ -39,7 +39,7 @@ from .tiff_colors import Samples, samples_to_rgb
 from .tiff_samples import read_samples
 
 JPEG_COMPRESSIONS = (6, 7)
-PILLOW_COMPRESSIONS = {1, *FAX, 5, *JPEG_COMPRESSIONS, 8, 32773, 32809, 32946, 34925, 50000, 50001}
+PILLOW_COMPRESSIONS = {1, *FAX, 5, *JPEG_COMPRESSIONS, 8, 32773, 32809, 32946, 34925, 50000}
 
 
 def read_tiff(data: bytearray, header: TiffHeader, reduce_by: int = 1) -> torch.Tensor:
@@ -65,6 +65,8 @@ def read_tiff(data: bytearray, header: TiffHeader, reduce_by: int = 1) -> torch.
             _decode_by_libtiff(image)
         if color_map is not None:
             image.palette = ImagePalette.raw("RGB;L", color_map.T.tobytes())
+        if header.width * header.height > (Image.MAX_IMAGE_PIXELS or 0):
+            image.im = Image.core.new(image.mode, image.size)  # Pillow refuses to make one so large itself
         image.load()
         if image.mode[0] not in "IF":
             return to_rgb(image, reduce_by)

@@ -30,7 +30,7 @@ COMPRESSIONS = {1, 5, *DEFLATE, 32773, 34925, 50000}  # those whose data cannot 
 COMPRESSION_NAMES = {
     2: "CCITT", 3: "CCITT", 4: "CCITT", 7: "JPEG", 22610: "JPEG XR", 33003: "JPEG 2000", 33005: "JPEG 2000",
     33007: "JPEG", 34676: "LogLuv", 34677: "LogLuv", 34712: "JPEG 2000", 34887: "LERC", 34892: "JPEG",
-    50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
+    34933: "PNG", 34934: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
 DEPTHS = {UNSIGNED: (*range(1, 33), 64), SIGNED: (8, 16, 32, 64), FLOAT: (16, 24, 32, 64)}
 FORMAT_NAMES = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating"}
