@@ -62,7 +62,8 @@ FIRST_BYTES: tuple[tuple[bytes, str], ...] = (  # a pattern of the beginning, an
 ONNX_START = re.compile(rb"\x08[\x01-\x1f](?:\x12.[\w./ -]|\x1a|\x22|\x3a|\x42)", re.DOTALL)
 GRAPH_START = re.compile(rb"\x0a.{1,3}\x0a.{1,2}[\w./-]+", re.DOTALL)
 PICKLE_START = re.compile(rb"\x80[\x02-\x05]|\([dl]p\d")
-PLAIN_MODULES = (
+# of which a state_dict is made
+PLAIN_MODULES = ("torch", "collections", "numpy", "_codecs", "__builtin__", "builtins")
     "torch",
     "collections",
     "numpy",
