@@ -64,13 +64,6 @@ GRAPH_START = re.compile(rb"\x0a.{1,3}\x0a.{1,2}[\w./-]+", re.DOTALL)
 PICKLE_START = re.compile(rb"\x80[\x02-\x05]|\([dl]p\d")
 # of which a state_dict is made
 PLAIN_MODULES = ("torch", "collections", "numpy", "_codecs", "__builtin__", "builtins")
-    "torch",
-    "collections",
-    "numpy",
-    "_codecs",
-    "__builtin__",
-    "builtins",
-)  # of which a state_dict is made
 TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # before torch 1.6
 
 
