@@ -130,7 +130,7 @@ def _click_type(setting: Setting) -> Any:
     special = {"hidden layers": Layers(), "unfreeze": Unfreeze()}
     if setting.label in special:
         return special[setting.label]
-    return click.Choice(setting.choices) if setting.choices else setting.kind
+    return click.Choice(setting.choices, case_sensitive=False) if setting.choices else setting.kind
 
 
 run_option = functools.partial(click.option, cls=GroupedOption, group=RUN)

@@ -14,6 +14,7 @@ AS_WEIGHTS = "train with it: `catdog train DATA --arch ARCH --weights FILE`"
 NEVER = "holds code, which catdog never runs"
 
 KERAS = f"is a Keras model, not a PyTorch one: {OTHER}"
+CORE_ML = f"is a Core ML model, not a PyTorch one: {OTHER}"
 ONNX = f"is an ONNX model, not a PyTorch one: {OTHER}"
 TENSORFLOW = f"is a TensorFlow model, not a PyTorch one: {OTHER}"
 TFLITE = f"is a TensorFlow Lite model, not a PyTorch one: {OTHER}"
@@ -48,10 +49,8 @@ FIRST_BYTES: tuple[tuple[bytes, str], ...] = (  # a pattern of the beginning, an
     (rb".{4}TFL3", TFLITE),
     (rb"GGUF", f"is a GGUF language model: {OTHER}"),
     (rb"version https://git-lfs", "is a pointer of Git LFS, not the file itself: run `git lfs pull` first"),
-    (
-        rb"\s*<(?:!doctype html|html|\?xml)",
-        WEB_PAGE,
-    ),
+    (rb"\s*<\?xml.{0,300}<net\b", f"is an OpenVINO model, not a PyTorch one: {OTHER}"),
+    (rb"\s*<(?:!doctype html|html)", WEB_PAGE),
     (rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|RIFF.{4}WEBP", f"is a picture, not a model: {OTHER}"),
     (
         rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|.{257}ustar",
@@ -63,6 +62,8 @@ FIRST_BYTES: tuple[tuple[bytes, str], ...] = (  # a pattern of the beginning, an
 ONNX_START = re.compile(rb"\x08[\x01-\x1f](?:\x12.[\w./ -]|\x1a|\x22|\x3a|\x42)", re.DOTALL)
 GRAPH_START = re.compile(rb"\x0a.{1,3}\x0a.{1,2}[\w./-]+", re.DOTALL)
 PICKLE_START = re.compile(rb"\x80[\x02-\x05]|\([dl]p\d")
+# of which a state_dict is made
+PLAIN_MODULES = ("torch", "collections", "numpy", "_codecs", "__builtin__", "builtins")
 TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19"  # before torch 1.6
 
 
@@ -93,7 +94,7 @@ def _describe_bytes(head: bytes, path: Path) -> str | None:
         with path.open("rb") as file:
             return _describe_pickle(file.read(PICKLE_BYTES), head.startswith(TORCH_LEGACY))
     if ONNX_START.match(head):
-        return ONNX
+        return CORE_ML if path.suffix == ".mlmodel" else ONNX
     if path.suffix == ".pb" and GRAPH_START.match(head):
         return TENSORFLOW
     return f"is a text, not a model: {OTHER}" if _is_text(head) else None
@@ -142,10 +143,16 @@ def _describe_pickle(content: bytes, of_torch: bool) -> str | None:
         return YOLO
     if b"fastai" in content or b"fastcore" in content:
         return FASTAI
-    modules = set(re.findall(rb"c([A-Za-z_][\w.]*)\n\w+\n", content))
-    if of_torch and not any(re.match(rb"torch\.nn|torchvision|timm|__main__|models?\b", m) for m in modules):
-        return None  # a truncated or damaged one, or one that would do harm
-    return WHOLE_MODEL if of_torch else PICKLE
+    if not of_torch:
+        return PICKLE
+    modules = {each.decode() for each in re.findall(rb"c([A-Za-z_][\w.]*)\n\w+\n", content)}
+    if any(re.match(r"torch\.nn\b|torchvision|timm\b|__main__|models?\b", each) for each in modules):
+        return WHOLE_MODEL
+    foreign = sorted(each for each in modules if each.partition(".")[0] not in PLAIN_MODULES)
+    if not foreign:  # a truncated or damaged one
+        return None
+    named = ", ".join(each[:40] for each in foreign[:3])
+    return f"holds objects of {named} and {NEVER}: give another file, or save its state_dict alone"
 
 
 def describe_content(content: Any) -> str | None:

@@ -186,6 +186,7 @@ def test_a_run_directory_says_all(ask, tmp_path):
         "head": {"hidden_layers": [6], "dropout": 0.1},
         "num_classes": 2,
         "class_names": ["cats", "dogs"],
+        "category_names": {},
         "input_spec": InputSpec(32, 36).to_dict(),
         "temperature": 1.25,
         "best": BEST,
@@ -259,14 +260,14 @@ def test_a_checkpoint_of_training_is_understood(ask, pets, tmp_path):
         ("missing.pt", "No checkpoint at 'missing.pt'"),
         (".", "No best.pt in '.'"),
         ("x" * 300 + ".pt", "Cannot look for 'xxx"),
-        ("text.pt", "is not a checkpoint that can be loaded safely"),
+        ("text.pt", "'text.pt' is a text, not a model"),
     ],
 )
 def test_what_is_neither_is_refused(ask, tmp_path, monkeypatch, target, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.pt").write_text("hello")
     code, out, err = ask(target)
-    assert (code, out) == (1, "")
+    assert (code, out) == (2 if target in ("resnet19", "squeezenet1_0") else 1, "")
     assert message in err
     assert err.count("\n") == 1
 

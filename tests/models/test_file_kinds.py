@@ -79,6 +79,12 @@ FILES = {
         lambda path: torch.save(nn.Linear(2, 2), path),
         "is a whole pickled PyTorch model",
     ),
+    "timm.pth": (write_object_of("argparse_like"), "holds objects of argparse_like and holds code"),
+    "net.xml": (
+        lambda path: path.write_text('<?xml version="1.0"?>\n<net name="x">'),
+        "is an OpenVINO",
+    ),
+    "net.mlmodel": (write_onnx, "is a Core ML model"),
     "saved.zip": (write_zip("m/saved_model.pb", "m/variables/x"), "is a TensorFlow model"),
     "model.tflite": (lambda path: path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(40)), "is a TensorFlow Lite"),
     "frozen.pb": (
