@@ -45,7 +45,7 @@ def check_data(
     dataset = scan_dataset(data, leaks=False)
     with report_progress(on_progress, progress) as report:
         found = check_dataset(dataset, lambda done, total: report("checking", done, total))
-        found = replace(found, warnings=[*describe_scan(dataset), *found.warnings])
+        found = replace(found, notes=describe_scan(dataset))
         return found if features is None else _doubt_labels(found, dataset, features, report)
 
 

@@ -56,7 +56,7 @@ def test_a_picture_that_needs_an_extra_is_counted_with_its_name(capsys, mixed, m
     (data / "cats" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     monkeypatch.setattr(suffixes, "_is_installed", lambda package: False)
     assert run(["data", "check", str(data)]) == 0
-    assert "Ignored: 1 .heic (install catdog[heic])" in capsys.readouterr().out
+    assert "\nIgnored: 1 .heic (install catdog[heic])" in capsys.readouterr().out
     assert run(["predict", str(data / "cats"), str(mixed[1]), "--json"]) == 1
     rows = json.loads(capsys.readouterr().out)
     assert [row["path"] for row in rows if row["status"] == "error"] == [str(data / "cats" / "phone.HEIC")]

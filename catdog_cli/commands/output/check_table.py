@@ -19,6 +19,7 @@ def describe_check(report: Any) -> Iterator[str]:
     yield from list_rows(("class", *splits), rows)
     yield ""
     yield f"{report.num_pictures:,} pictures; largest class to smallest: {report.imbalance:.2f} to 1"
+    yield from report.notes
     yield from (f"Warning: {warning}" for warning in report.warnings)
     for kind, count in report.count_kinds().items():
         yield ""

@@ -77,6 +77,7 @@ class CheckReport:
     findings: list[Finding] = field(default_factory=list)
     duplicates: list[Duplicates] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # how the data was understood, and what was ignored
     label_errors: list[LabelError] | None = None  # None: not looked for, for want of a checkpoint
 
     @property
@@ -124,6 +125,7 @@ class CheckReport:
             ),
             "excluded": self.list_excluded(),
             "warnings": self.warnings,
+            "notes": self.notes,
         }
 
     def __str__(self) -> str:
@@ -135,6 +137,7 @@ class CheckReport:
             f"{self.root}: {self.num_pictures:,} pictures in {len(self._class_names())} classes, the largest "
             f"{self.imbalance:.1f} times as large as the smallest"
         )
+        yield from self.notes
         yield from (f"Warning: {warning}" for warning in self.warnings)
         yield from (f"{count:,} {kind}" for kind, count in self.count_kinds().items())
         if self.label_errors:
