@@ -68,12 +68,18 @@ MASK_SETS = {
 }
 
 
-@pytest.mark.parametrize("header", [40, 52, 56, 108, 124])
-@pytest.mark.parametrize(("depth", "masks"), MASK_SETS.values(), ids=MASK_SETS)
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        (name, header)
+        for name in MASK_SETS
+        for header in (40, 52, 56, 108, 124)
+        if len(MASK_SETS[name][1]) == 3 or header != 52  # which has no room for alpha
+    ],
+)
 @pytest.mark.parametrize("height", [H, -H], ids=["bottom up", "top down"])
-def test_bit_masks(depth, masks, header, height):
-    if len(masks) == 4 and header == 52:
-        pytest.skip("no room for alpha")
+def test_bit_masks(name, header, height):
+    depth, masks = MASK_SETS[name]
     stored, shown = np.zeros((H, W), np.uint64), []
     for place, mask in enumerate(masks):
         bits = mask.bit_count()
@@ -99,12 +105,12 @@ def test_alpha_that_is_zero_everywhere_was_left_out(header):
     assert (read_image(write_bmp(rows, 32, header=header)) == colors).all()
 
 
-@pytest.mark.parametrize("height", [H, -H], ids=["bottom up", "top down"])
-@pytest.mark.parametrize("header", [12, 16, 40, 52, 56, 64, 108, 124])
+@pytest.mark.parametrize(
+    ("header", "height"),
+    [(12, H), *((header, height) for header in (16, 40, 52, 56, 64, 108, 124) for height in (H, -H))],
+)
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 def test_palettes_even_grey_ones(depth, header, height):
-    if header == 12 and height < 0:
-        pytest.skip("OS/2 1 knows no negative height")
     count = 2**depth
     values = np.round(RAMP * (count - 1)).astype(np.uint8)
     bits = (values[..., None] >> np.arange(depth - 1, -1, -1)) & 1

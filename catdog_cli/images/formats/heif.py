@@ -18,6 +18,7 @@ def open_heif(data: bytes | bytearray) -> Image.Image:
     try:
         reader = require("pillow_heif", "heic")
     except CatdogError as error:
-        raise FormatError("it is of a kind (HEIC) that needs catdog[heic]") from error
+        how = "pip install 'catdog[heic]'"
+        raise FormatError(f"it is of a kind (HEIC) that needs catdog[heic] ({how})") from error
     image: Image.Image = reader.HeifImageFile(io.BytesIO(data))
     return image

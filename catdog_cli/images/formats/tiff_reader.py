@@ -66,7 +66,7 @@ def read_tiff(data: bytearray, header: TiffHeader, reduce_by: int = 1) -> torch.
         if color_map is not None:
             image.palette = ImagePalette.raw("RGB;L", color_map.T.tobytes())
         if header.width * header.height > (Image.MAX_IMAGE_PIXELS or 0):
-            image.im = Image.core.new(image.mode, image.size)  # Pillow refuses to make one so large itself
+            image.im = Image.new(image.mode, image.size).im  # Pillow refuses to make one so large itself
         image.load()
         if image.mode[0] not in "IF":
             return to_rgb(image, reduce_by)

@@ -50,7 +50,8 @@ def read_samples(data: bytes | bytearray, header: TiffHeader) -> npt.NDArray[Any
         tifffile = require("tifffile", "tiff")
         require("imagecodecs", "tiff")
     except CatdogError as error:
-        raise FormatError("it is a TIFF of a kind that needs catdog[tiff]") from error
+        how = "pip install 'catdog[tiff]'"
+        raise FormatError(f"it is a TIFF of a kind that needs catdog[tiff] ({how})") from error
     logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
