@@ -519,10 +519,9 @@ def test_a_member_outside_of_the_archive_is_damage(tmp_path):
         unpack_archive(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_a_tar_of_folders_alone_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr("catdog_cli.data.sources.archives.MAX_FILES", 10)
+def test_a_tar_of_folders_alone_ends(tmp_path):
     folder = tarfile.TarInfo("x")
     folder.type = tarfile.DIRTYPE
     write_tar(tmp_path / "a.tar.gz", *[(folder, b"")] * 30)
     with pytest.raises(DataError, match="is one of too many"):
-        unpack_archive(tmp_path / "a.tar.gz", tmp_path / "out")
+        unpack_archive(tmp_path / "a.tar.gz", tmp_path / "out", max_files=10)
