@@ -20,6 +20,8 @@ from .checkpointing import Progress, RunState, better, has_failed
 from .hooks import check_logits
 from .phase_run import PhaseRun
 
+LEAST_FALL = 1e-3  # of the validation loss, as a share of it, that counts as a gain
+
 
 def plan_epoch(run: PhaseRun, epoch: int) -> list[torch.Tensor]:
     """Return the epoch's batches: places in the split, shuffled, or drawn so that classes are equal.
@@ -116,21 +118,24 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
         failed = has_failed(train_loss, metrics["val_loss"], logits.shape[1])
         improved = not failed and better(row, progress.phase_best, monitor, run.phase.min_delta)
-        progress.patience = 0 if improved or falls(row, progress, run.phase) else progress.patience + 1
+        progress.patience = 0 if gains(row, improved, progress, run.phase) else progress.patience + 1
         state.note_best(row, improved)
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy(), run.task)
     return metrics
 
 
-def falls(row: dict[str, Any], progress: Progress, phase: Phase) -> bool:
-    """Say whether the validation loss is lower than in any epoch of the phase before.
+def gains(row: dict[str, Any], improved: bool, progress: Progress, phase: Phase) -> bool:
+    """Say whether an epoch is one by which patience goes on: what is watched improved, or the loss fell.
 
-    That is a gain, too, by which patience goes on: with few validation images accuracy stands still for
-    epochs in which the network still learns.
+    The loss counts, too, because with few validation images the accuracy stands still for epochs in which the
+    network still learns; by a thousandth at least, or it would creep on for ever.
     """
+    best, name = progress.phase_best, f"val_{phase.monitor}"
+    if best is None or (improved and row[name] != best[name]):
+        return True
     before = [past["val_loss"] for past in progress.history if past["phase"] == progress.phase]
-    return not before or min(before) - row["val_loss"] > phase.min_delta
+    return row["val_loss"] < (1 - LEAST_FALL) * min(before) - phase.min_delta
 
 
 def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitors: set[str]) -> dict[str, float]:
