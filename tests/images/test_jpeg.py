@@ -40,10 +40,6 @@ def test_a_missing_end_marker_alone_is_a_remark(cut, options, image):
         assert torch.equal(read_image(whole[:-cut], hint), read_image(whole, hint))
 
 
-def repr_start(filling: bytes) -> str:
-    return repr(filling[:4])
-
-
 @pytest.mark.parametrize("options", [*KINDS, {"restart_marker_rows": 2}], ids=str)
 @pytest.mark.parametrize("cut", [8, 40, 600, 3000])
 @pytest.mark.parametrize(
