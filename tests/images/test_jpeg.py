@@ -42,9 +42,11 @@ def test_a_missing_end_marker_alone_is_a_remark(cut, options, image):
 
 @pytest.mark.parametrize("options", [*KINDS, {"restart_marker_rows": 2}], ids=str)
 @pytest.mark.parametrize("cut", [8, 40, 600, 3000])
-@pytest.mark.parametrize("zeros", [0, 512])
-def test_a_jpeg_that_breaks_off_is_truncated_for_both_decoders(cut, options, zeros):
-    data = as_jpeg(PHOTO, **options)[:-cut] + bytes(zeros)
+@pytest.mark.parametrize(
+    "filling", [b"", bytes(512), b"SEFT" * 999, b"\xaa" * 9000], ids=["", "0", "text", "bits"]
+)
+def test_a_jpeg_that_breaks_off_is_truncated_for_both_decoders(cut, options, filling):
+    data = as_jpeg(PHOTO, **options)[:-cut] + filling
     for hint in (None, 20):
         with pytest.raises(ImageError, match="it is truncated"):
             read_image(data, hint)
