@@ -1,7 +1,6 @@
 """The whole way on real photographs: train, go on, evaluate, predict."""
 
 import json
-import shutil
 import subprocess
 
 import pytest
@@ -39,7 +38,7 @@ def trained(shared, cache, tmp_path_factory):
 
 def test_frozen_network_and_a_head_reach_98_point_8_percent(trained):
     rows = [json.loads(line) for line in (trained / "history.jsonl").read_text().splitlines()]
-    assert len(rows) == 5
+    assert 5 < len(rows) < 100  # it ends when nothing improves any more
     assert max(row["val_accuracy"] for row in rows) >= 0.988
     assert rows[-1]["num_bad"] == 0
 
@@ -91,11 +90,14 @@ def test_predict_names_photographs(capsys, shared, trained):
     assert sum(row["predictions"][0]["probability"] > 0.9 for row in found) >= len(found) - 2
 
 
-def test_resume_extends_the_run_from_kept_features(capsys, trained, cache, tmp_path, monkeypatch):
-    run_dir = shutil.copytree(trained, tmp_path / "run")
+def test_resume_extends_a_run_from_kept_features(capsys, shared, trained, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("CATDOG_CACHE", str(cache))
     stored = list_stores()
     assert sum(store["rows"] for store in stored) == 2500
+    run_dir = tmp_path / "run"
+    weights = shared / "weights" / "mobilenet_v2-imagenet.pth"
+    network = ["--arch", "mobilenet_v2", "--weights", weights, "--cpu", "--epochs", 5]
+    assert call(capsys, "train", shared / "data" / "cats_dogs", *network, "--output", run_dir)[0] == 0
     code, found, talk = call(capsys, "train", "--resume", run_dir, "--epochs", 6)
     assert code == 0
     assert found["best"]["accuracy"] >= 0.988

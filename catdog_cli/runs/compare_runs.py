@@ -7,19 +7,22 @@ from typing import Any
 
 import torch
 
+from ..data.location import FROM_RUN
 from ..errors import CatdogError
 from ..runtime.files import HISTORY
 from .checkpoint import load_checkpoint
 from .directory import LAST, SPLIT
 
 TIMES = frozenset(("seconds", "pictures_per_s"))  # no two runs take the same time
+LEFT_OUT = TIMES | {FROM_RUN}  # nor need they lie at the same place, seen from their data
 
 
 def compare_runs(first: Path, second: Path) -> list[str]:
     """Return where two finished runs differ, [] if nowhere; times are left out.
 
     Compared are the names of all files, every checkpoint with all that it holds, the history, the split and
-    the settings: tensors by their bits, numbers by all their digits.
+    the settings: tensors by their bits, numbers by all their digits. Where the data lies, seen from the run,
+    is left out, too.
 
     Raises:
         CheckpointError: a checkpoint cannot be loaded.
@@ -53,7 +56,7 @@ def find_differences(first: Any, second: Any, place: str = "") -> Iterator[str]:
         if not _same_bits(first, second):
             yield place
     elif isinstance(first, dict) and isinstance(second, dict):
-        for key in {**first, **second}.keys() - TIMES:
+        for key in {**first, **second}.keys() - LEFT_OUT:
             inner = f"{place}.{key}" if place else str(key)
             if key in first and key in second:
                 yield from find_differences(first[key], second[key], inner)

@@ -287,9 +287,9 @@ def test_sorting_never_replaces_and_stays_outside(place, capsys):
     assert "--sort-into 'pets/sorted' lies in the input 'pets'" in capsys.readouterr().err
     with pytest.raises(SettingsError, match=r"'\.\./up' cannot be a folder's name"):
         Sorter("sorted", False, ["cats", "../up"])
-    sorter = Sorter("sorted", True, ["cats"])
+    sorter = Sorter("sorted", True, ["Cat"])
     row = Prediction("pets/cats/0.png", None, (ClassProbability("cats", "Cat", 0.9),))
-    target = place / "sorted" / "cats" / "0.png"
+    target = place / "sorted" / "Cat" / "0.png"  # the folder is called as the class is shown
     target.parent.mkdir(parents=True)
     target.write_bytes(b"mine")
     assert sorter.place(row)

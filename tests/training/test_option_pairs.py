@@ -54,7 +54,7 @@ OTHERS = [("optimizer", "lbfgs"), ("scheduler", "one-cycle"), ("scheduler", "ste
 # What says where a run is, how it is computed or when it ends: need not, or must not, change what is trained.
 NOT_THE_RESULT = {
     *("arch", "weights", "exclude", "max_bad_fraction", "device", "precision", "workers"),
-    *("micro_batch_size", "compile", "deterministic", "cache", "cache_limit", "save_every"),
+    *("category_names", "micro_batch_size", "compile", "deterministic", "cache", "cache_limit", "save_every"),
     *("patience", "min_delta"),  # depend on how the run goes
 }
 CHOICES = [*VALUES.items(), *OTHERS]

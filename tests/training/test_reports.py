@@ -27,7 +27,8 @@ LOGITS = torch.tensor([[2.0, 0.0]] * 6 + [[0.0, 1.0]] * 5 + [[3.0, 0.0]])
 def setup(pets):
     """Return the parts of a training's setup that a report looks at."""
     dataset = scan_dataset(pets)
-    return SimpleNamespace(settings=TrainSettings(str(pets)), dataset=dataset, task=SINGLE_LABEL)
+    settings = TrainSettings(str(pets))
+    return SimpleNamespace(settings=settings, dataset=dataset, task=SINGLE_LABEL, category_names={})
 
 
 def make_facts(**changes):
