@@ -228,4 +228,5 @@ def test_what_breaks_off_is_refused_in_a_sentence_without_numbers(kind, share, t
         ImageError, match=r"picture '.*cut\.jpg': (it|its) [a-z ]+(\(.*\))?; replace it"
     ) as caught:
         read_image(path)
-    assert not any(odd in str(caught.value) for odd in ("b'", "-2", "KeyError", "Error"))
+    said = str(caught.value).replace(repr(str(path)), "")  # a folder of the path may be called pytest-29
+    assert not any(odd in said for odd in ("b'", "-2", "KeyError", "Error"))
