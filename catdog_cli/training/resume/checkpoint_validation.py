@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ...errors import CheckpointError
+from ...errors import CheckpointError, quote
 from ...models.classifier import Classifier
 from ..phase_run import EpochSums, PhaseRun
 
@@ -94,7 +94,10 @@ def _wrong_row(row: Any) -> str:
     if not isinstance(row, dict):
         return "an epoch is not a row of numbers"
     wrong = [key for key, kind in ROW.items() if not isinstance(row.get(key), kind)]
-    return f"an epoch has no {wrong[0]}" if wrong else ""
+    if wrong:
+        return f"an epoch has no {wrong[0]}"
+    odd = [key for key, value in row.items() if not isinstance(value, (int, float, str, type(None)))]
+    return f"{quote(odd[0])} of an epoch is neither a number nor a text" if odd else ""
 
 
 def _wrong_sums(sums: Any) -> str:
@@ -125,15 +128,15 @@ def _optimizer_misfits(given: Any, optimizer: torch.optim.Optimizer) -> Iterator
         yield "its parameters are others"
     for group, own in zip(groups, wanted, strict=False):
         if not _is_number(group["lr"]):
-            yield f"a rate is {group['lr']!r}"
+            yield f"a rate is {quote(group['lr'])}"
         for name in FROM_SETTINGS:
             if name in group and name in own and _plain(group[name]) != _plain(own[name]):
-                yield f"{name} is {group[name]!r} instead of {own[name]!r}"
+                yield f"{name} is {quote(group[name])} instead of {own[name]!r}"
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     kind = type(optimizer).__name__
     for place, slots in given["state"].items():
         if not SLOTS[kind] <= set(slots):
-            yield f"of parameter {place} it keeps {', '.join(map(str, slots)) or 'nothing'}"
+            yield f"of parameter {place} it keeps {', '.join(map(str, slots))[:100] or 'nothing'}"
             continue
         for name in SLOTS[kind]:
             shape = torch.Size() if name == "step" else parameters[place].shape

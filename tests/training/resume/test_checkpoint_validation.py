@@ -97,6 +97,14 @@ ROWS = {
     "phase_best": (put("phase_best", {}), "'phase_best'.*an epoch has no phase"),
     "history": (put("history", [5]), "'history'.*an epoch is not a row"),
     "history's row": (drop("history", 1, "phase_name"), "'history'.*an epoch has no phase_name"),
+    "history's numbers": (
+        put("history", 0, "seconds", torch.zeros(1)),
+        "'seconds' of an epoch is neither a number nor a text",
+    ),
+    "a slot of endless name": (
+        put("optimizer", "state", 0, {"x" * 9000: NAN}),
+        "of parameter 0 it keeps x{100} ?[^x]",
+    ),
     "sums": (put("sums", {"loss": 1.0}), "'sums'.*its names are others"),
     "sums are text": (put("sums", {"loss": "a", "correct": 1, "seen": 2}), "'sums'.*not a number"),
     "bad": (put("bad", [["train", -1, "a", "b"]]), "'bad'.*not a list of unreadable pictures"),
