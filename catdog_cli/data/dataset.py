@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, quote
 from ..runtime.text import name_some
 
 
@@ -124,6 +124,8 @@ def _unknown_classes(root: Path, unknown: list[str], known: list[str]) -> str:
     names = name_some(unknown)
     close = difflib.get_close_matches(unknown[0].casefold(), [name.casefold() for name in known], 1)
     hint = next((name for name in known if close and name.casefold() == close[0]), None)
-    shown = ", ".join(repr(name) for name in known[:10]) + (" ..." if len(known) > 10 else "")
-    advice = f"did you mean {hint!r} for {unknown[0]!r}?" if hint else "rename or remove these folders."
+    shown = ", ".join(quote(name) for name in known[:10]) + (" ..." if len(known) > 10 else "")
+    advice = (
+        f"did you mean {quote(hint)} for {quote(unknown[0])}?" if hint else "rename or remove these folders."
+    )
     return f"{str(root)!r} holds {names}, which the checkpoint does not know (it knows {shown}): {advice}"

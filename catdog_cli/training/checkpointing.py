@@ -241,7 +241,7 @@ def restore_progress(content: dict[str, Any]) -> Progress:
         phase=content["phase"],
         epoch=content["epoch"],
         step=content["step"],
-        sums=dict(content.get("sums", {})),
+        sums=copy.copy(content.get("sums", {})),  # what is no dict is refused with the rest
         best=content["best"],
         phase_best=content.get("phase_best"),
         patience=content["patience"],

@@ -105,6 +105,7 @@ ROWS = {
         put("optimizer", "state", 0, {"x" * 9000: NAN}),
         "of parameter 0 it keeps x{100} ?[^x]",
     ),
+    "sums are a list": (put("sums", ["loss"]), "'sums'.*its names are others"),
     "sums": (put("sums", {"loss": 1.0}), "'sums'.*its names are others"),
     "sums are text": (put("sums", {"loss": "a", "correct": 1, "seen": 2}), "'sums'.*not a number"),
     "bad": (put("bad", [["train", -1, "a", "b"]]), "'bad'.*not a list of unreadable pictures"),
