@@ -44,15 +44,17 @@ def evaluate_predictor(
     num_trained_on = count_trained_on(dataset, [checkpoint])
     if num_trained_on:
         log(f"Warning: {num_trained_on:,} of these {len(dataset):,} pictures were trained on: {TOO_GOOD}")
+    names = tell_apart(predictor.class_names, predictor.names)
+    paths = [image_path(dataset, dataset.splits[split].paths[index]) for index in found.indices]
     result = Evaluation(
         data=data,
         checkpoint=checkpoint,
         split=split,
-        **_measure(predictor, probabilities, found, num_trained_on),
+        **_measure(predictor, names, probabilities, found, num_trained_on),
         num_trained_on=num_trained_on,
         num_unreadable=len(found.unreadable),
         unreadable=found.list_unreadable(),
-        mistakes=_find_mistakes(predictor, dataset, split, probabilities, found),
+        mistakes=find_mistakes(probabilities, found.labels, names, paths, predictor.task),
         calibrated=predictor.calibrated,
         tta=predictor.mirror,
     )
@@ -69,13 +71,16 @@ def _introduce(predictor: Predictor, number: int, split: str) -> str:
 
 
 def _measure(
-    predictor: Predictor, probabilities: np.ndarray, found: SplitLogits, num_trained_on: int
+    predictor: Predictor,
+    names: list[str],
+    probabilities: np.ndarray,
+    found: SplitLogits,
+    num_trained_on: int,
 ) -> dict[str, Any]:
     """Return all that `full_metrics` says, and what the temperature changes.
 
     Intervals say where the score on other pictures lies: there are none where many were trained on.
     """
-    names = tell_apart(predictor.class_names, predictor.names)
     metrics = full_metrics(probabilities, found.labels, names, task=predictor.task)
     if num_trained_on > MOST_TRAINED_ON * len(found.labels):
         metrics["intervals"] = dict.fromkeys(metrics["intervals"])
@@ -89,15 +94,6 @@ def _measure(
         metrics["notes"]["probabilities"] = describe_temperature(predictor.temperature)
     calibration = describe_calibration(found.logits, found.labels, predictor.temperature, predictor.task)
     return {**metrics, "temperature": predictor.temperature, "calibration": calibration}
-
-
-def _find_mistakes(
-    predictor: Predictor, dataset: Dataset, split: str, probabilities: np.ndarray, found: SplitLogits
-) -> list[dict[str, Any]]:
-    paths = dataset.splits[split].paths
-    shown = [image_path(dataset, paths[index]) for index in found.indices]
-    names = tell_apart(predictor.class_names, predictor.names)
-    return find_mistakes(probabilities, found.labels, names, shown, predictor.task)
 
 
 def _write_report(

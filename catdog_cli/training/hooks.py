@@ -22,7 +22,7 @@ from .setup import Setup
 
 ShouldStop = Callable[[], bool]
 EPOCHS_OPTIONS = ("--epochs", "--fine-tune-epochs")  # of the first phase, and of a later one on resume
-LEAST_FALL = 0.01  # of the validation loss: less is no improvement that more epochs would be worth
+WORTH_MORE_EPOCHS = 0.01  # of the validation loss: less is no improvement that more epochs would be worth
 
 
 def resume_command(state: RunState) -> str:
@@ -121,7 +121,7 @@ def advise_more_epochs(run: PhaseRun, state: RunState, listener: Listener) -> No
         return
     last, before = rows[-1], rows[:-1]
     gains = last["val_accuracy"] > max(row["val_accuracy"] for row in before)
-    falls = last["val_loss"] < (1 - LEAST_FALL) * min(row["val_loss"] for row in before)
+    falls = last["val_loss"] < (1 - WORTH_MORE_EPOCHS) * min(row["val_loss"] for row in before)
     if not (gains or falls) or len(rows) < phase.epochs:  # stopped by patience, or it is over
         return
     option = EPOCHS_OPTIONS[min(progress.phase, 1)]

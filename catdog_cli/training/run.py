@@ -93,7 +93,7 @@ def _with_full_paths(settings: TrainSettings) -> TrainSettings:
 
 def _full_path(value: str) -> str:
     """Return what --weights or --exclude says, a path in full."""
-    return value if value in ("", "imagenet", "none") else os.path.abspath(expand_home(value))  # noqa: PTH100
+    return value if value in ("", "imagenet", "none") else absolute_data(value)
 
 
 Reopened = tuple[Setup, RunDirectory, dict[str, Any] | None, Progress | None]
