@@ -56,6 +56,10 @@ def unpack_archive(
                 shutil.copyfileobj(_Limited(file, size), output, 1 << 20)
             if report is not None:
                 report(number, total)
+    except tarfile.ReadError as error:  # each of its readers has a reason of its own
+        raise DataError(
+            f"The archive {path.name!r} is damaged or cut off: get it again, or make it again."
+        ) from error
     except DAMAGED as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(
