@@ -25,7 +25,7 @@ def is_address(text: str) -> bool:
 
 @contextlib.contextmanager
 def open_url(
-    url: str, timeout_s: float, headers: Mapping[str, str] = {}
+    url: str, timeout_s: float, headers: Mapping[str, str] = {}, method: str = "GET"
 ) -> Iterator[http.client.HTTPResponse]:
     """Yield the answer of a server, redirects followed; `timeout_s` is how long it may be silent.
 
@@ -34,7 +34,7 @@ def open_url(
         OSError, http.client.HTTPException: it cannot be reached, or talks nonsense.
         ValueError: `url` is no address.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "catdog", **headers})
+    request = urllib.request.Request(url, headers={"User-Agent": "catdog", **headers}, method=method)
     with _opener().open(request, timeout=timeout_s) as response:
         yield response
 
