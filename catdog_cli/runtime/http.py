@@ -46,7 +46,7 @@ def path_of_address(address: str) -> str:
 
 @contextlib.contextmanager
 def open_url(
-    url: str, timeout_s: float, headers: Mapping[str, str] = {}
+    url: str, timeout_s: float, headers: Mapping[str, str] = {}, method: str = "GET"
 ) -> Iterator[http.client.HTTPResponse]:
     """Yield the answer of a server, redirects followed; `timeout_s` is how long it may be silent.
 
@@ -55,7 +55,7 @@ def open_url(
         OSError, http.client.HTTPException: it cannot be reached, or talks nonsense.
         ValueError: `url` is no address.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "catdog", **headers})
+    request = urllib.request.Request(url, headers={"User-Agent": "catdog", **headers}, method=method)
     with _opener().open(request, timeout=timeout_s) as response:
         yield response
 
