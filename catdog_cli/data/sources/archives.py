@@ -56,12 +56,10 @@ def unpack_archive(
                 shutil.copyfileobj(_Limited(file, size), output, 1 << 20)
             if report is not None:
                 report(number, total)
-    except tarfile.ReadError as error:  # each of its readers has a reason of its own
-        raise DataError(
-            f"The archive {path.name!r} is damaged or cut off: get it again, or make it again."
-        ) from error
     except DAMAGED as error:
         reason = " ".join(str(error).split())[:200]
+        if "could not be opened" in reason:  # followed by what each of tarfile's readers has to say
+            reason = "its beginning or end is missing"
         raise DataError(
             f"The archive {path.name!r} is damaged ({reason}): remove it and try again."
         ) from error
