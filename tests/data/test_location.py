@@ -197,7 +197,7 @@ def test_a_file_address_is_data(tmp_path):
 def test_an_archive_that_was_cut_off(tmp_path):
     whole = pack(write_images(tmp_path / "pets", COUNTS), tmp_path / "pets.zip").read_bytes()
     (tmp_path / "pets.zip").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"The archive 'pets.zip' is damaged \(its beginning or end is missing\): remove it"):
+    with pytest.raises(DataError, match=r"archive 'pets.zip' is damaged \(its beginning or end is missing\)"):
         scan_dataset(tmp_path / "pets.zip")
 
 
