@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import SettingsError, quote
+from .settings_head import HeadSpec as HeadSpec
 from .settings_schema import (
     FINE_TUNING,
     GROUPS,
@@ -55,13 +56,6 @@ def save_interval(text: str) -> tuple[float, float]:
 
 def _check_save_every(label: str, value: Any) -> None:
     save_interval(value)
-
-
-def _check_layers(label: str, value: Any) -> None:
-    check_kind(label, value, (tuple, list), "a list of whole numbers")
-    check_range("number of hidden layers", len(value), 0, 100, whole=True)
-    for units in value:
-        check_range(label, units, 1, 65536, whole=True)
 
 
 def _check_unfreeze(label: str, value: Any) -> None:
@@ -113,21 +107,6 @@ class InputSpec(PlainDict):
     def with_size(self, size: int) -> "InputSpec":
         """Return the spec for another input size, keeping the ratio of resize to size."""
         return dataclasses.replace(self, size=size, resize=max(size, round(size * self.resize / self.size)))
-
-
-@dataclass(frozen=True)
-class HeadSpec(PlainDict):
-    """What replaces a network's last Linear: hidden layers (units), ReLU, dropout, one output per class."""
-
-    hidden_layers: tuple[int, ...] = field(
-        default=(),
-        metadata=about(
-            "Hidden layers of the head, such as 512,256.", NETWORK, tuple, default="none", check=_check_layers
-        ),
-    )
-    dropout: float = field(
-        default=0.2, metadata=about("Dropout in the head.", NETWORK, float, low=0, high=0.99)
-    )
 
 
 @dataclass(frozen=True)
@@ -383,7 +362,7 @@ class TrainSettings(PlainDict):
 def list_options() -> dict[str, Setting]:
     """Return every setting that is an option of `catdog train`, by its name, those of a group together."""
     kinds = (TrainSettings, HeadSpec, FineTuneOptions, Phase)
-    found = {name: setting for kind in kinds for name, setting in settings_of(kind).items()}
+    found = {name: setting for kind in kinds for name, setting in settings_of(kind).items() if setting.group}
     return {name: found[name] for group in GROUPS for name in found if found[name].group == group}
 
 

@@ -97,7 +97,7 @@ def explain_lost_process(state: RunState) -> Iterator[None]:
 
 def warn_if_far_above_chance(run: PhaseRun, row: dict[str, Any], listener: Listener) -> None:
     """Say that a loss of an epoch is far above that of guessing, and whether the epoch can be the best."""
-    num_classes = len(run.classifier.head.output.bias)
+    num_classes = run.classifier.num_classes
     chance, losses = math.log(num_classes), (row["train_loss"], row["val_loss"])
     if max(losses) <= FAR_ABOVE_CHANCE * chance:
         return

@@ -49,7 +49,12 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
         SettingsError: the head has hidden layers, or a resume with --no-cache keeps no features.
     """
     head = run.classifier.head
-    if hasattr(head, "hidden0") or run.split_at < len(run.classifier.blocks):
+    output = head.get_submodule("output") if hasattr(head, "output") else None
+    if (
+        not isinstance(output, torch.nn.Linear)
+        or hasattr(head, "hidden0")
+        or run.split_at < len(run.classifier.blocks)
+    ):
         raise SettingsError(
             "optimizer lbfgs solves a linear head alone: leave out hidden layers and unfreeze."
         )
@@ -61,7 +66,7 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     features, labels = _gather(run, run.source)
     with torch.no_grad():
         features = head.norm(features)
-    num_classes = head.output.out_features
+    num_classes = output.out_features
     strength = Strength(run.phase.weight_decay, "as given")
     if not run.phase.weight_decay:
         strength = _pick_strength(run, len(run.source.tables), features, labels, num_classes)
@@ -69,8 +74,8 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
         run.task, features, labels, num_classes, strength.l2, run.class_weights, run.phase.label_smoothing
     )
     with torch.no_grad():
-        head.output.weight.copy_(weight)
-        head.output.bias.copy_(bias)
+        output.weight.copy_(weight)
+        output.bias.copy_(bias)
         logits = features @ weight.T + bias
     sums.loss += run.task.loss(logits, labels, reduction="sum").item()
     sums.correct += int(run.task.num_correct(logits, labels).item())

@@ -235,7 +235,7 @@ def backward(
         divided = len(parts) > 1 or run.step_processes.size > 1
         elements = elements_per_image(run, inputs.values) if divided else []
         seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
-        num_classes = len(run.classifier.head.output.bias)
+        num_classes = run.classifier.num_classes
         values, targets = mix_batch(inputs.values, inputs.labels, num_classes, run.task, run.phase)
         share = Share(bad=inputs.bad, micro_batch=run.micro_batch.size, seen=len(values))
         try:
