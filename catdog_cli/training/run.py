@@ -173,7 +173,7 @@ class Changes:
 
     def __init__(self, data: str | None = None, accept_changed_data: bool = False, **settings: Any) -> None:
         """Take options by name; one that may not change on resume has to say what the run does anyway."""
-        self.data = None if data is None else expand_home(data)
+        self.data = expand_home(data)
         self.accept_changed_data = accept_changed_data
         given = {name: value for name, value in settings.items() if value is not None}
         free = [name for name, setting in list_options().items() if setting.on_resume]
