@@ -47,6 +47,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "data",
         "runs",
         "training",
+        "tracking",
         "evaluation",
         "inference",
     },  # the public names, imported when first used

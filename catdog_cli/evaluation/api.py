@@ -68,8 +68,8 @@ def evaluate(
             str(checkpoint),
             data,
             split,
-            None if exclude is None else expand_home(exclude),
-            None if output is None else expand_home(output),
+            expand_home(exclude),
+            expand_home(output),
             say,
             report,
         )
@@ -106,7 +106,7 @@ def compare(
             (str(first), str(second)),
             data,
             split,
-            None if exclude is None else expand_home(exclude),
+            expand_home(exclude),
             say,
             report,
         )

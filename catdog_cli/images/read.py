@@ -13,8 +13,8 @@ from PIL import Image
 
 from ..errors import CatdogError, DataError, SettingsError
 from .decode import convert_pillow, decode
+from .formats import FormatError
 from .formats.color_modes import to_rgb
-from .formats.problem import FormatError
 from .formats.scaling import Pixels
 
 MAX_FILE_BYTES = 2**30

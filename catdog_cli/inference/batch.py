@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import IO
 
@@ -27,6 +28,8 @@ def _rank(predictor: Predictor, answer: Answer, top_k: int) -> Prediction:
     return Prediction(path, None, tuple(classes), source=answer.source)
 
 
-def read_inputs(arguments: Iterable[str], stdin: IO[bytes] | None = None) -> Iterator[Input]:
+def read_inputs(
+    arguments: Iterable[str], stdin: IO[bytes] | None = None, ignored: Counter[str] | None = None
+) -> Iterator[Input]:
     """Yield the inputs that `arguments` mean; see `expand_inputs`. A closed stdin is empty."""
-    return expand_inputs(arguments, stdin or getattr(sys.stdin, "buffer", None) or io.BytesIO())
+    return expand_inputs(arguments, stdin or getattr(sys.stdin, "buffer", None) or io.BytesIO(), ignored)

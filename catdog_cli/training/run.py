@@ -38,14 +38,17 @@ def train(
     run_dir: Path,
     listener: Listener,
     should_stop: Callable[[], bool] = lambda: False,
+    head: "nn.Module | None" = None,
 ) -> RunResult:
     """Train from the beginning into a new run directory, which the main process alone writes.
+
+    `head` is the user's own module, where the settings have a custom head.
 
     Raises:
         CatdogError: the data, the weights or the settings cannot be used; the directory holds a run already.
     """
     directory = RunDirectory(run_dir)
-    with open_run(settings, directory, listener) as setup:
+    with open_run(settings, directory, listener, head) as setup:
         return fit(setup, directory, listener, should_stop)
 
 
@@ -190,7 +193,7 @@ class Changes:
 
         `head` is the user's own module, which a run with a custom head needs again, or the option's word.
         """
-        self.data = None if data is None else expand_home(data)
+        self.data = expand_home(data)
         self.head = None if isinstance(head, str) else head
         if isinstance(head, str):
             settings["head"] = head

@@ -44,6 +44,9 @@ class TrainReport:
     def on_advice(self, text: str) -> None:
         self.log(text)
 
+    def on_report(self, text: str) -> None:
+        self.log(text)
+
     def on_resume(self, path: Any, old: Any, new: Any, progress: Any) -> None:
         phase = new.phases[progress.phase]
         where = f"epoch {progress.epoch} of {phase.epochs}" + (

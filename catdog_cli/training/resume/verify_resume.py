@@ -20,7 +20,7 @@ from typing import Any
 
 from ...data.dataset import Dataset
 from ...data.location import absolute_data
-from ...data.scan import scan_dataset
+from ...data.scan import describe_scan, scan_dataset
 from ...data.splits import split_dataset
 from ...errors import CatdogError
 from ...runs.checkpoint import load_checkpoint
@@ -60,7 +60,7 @@ def verify_resume(
         CatdogError: a training fails for another reason than being killed; its own sentence is given.
     """
     few = pictures or BATCHES * max(phase.batch_size for phase in settings.phases)
-    small, counts = _shrink(settings, folder, few)
+    small, counts = _shrink(settings, folder, few, say)
     verdict = Verdict(counts, sum(phase.epochs for phase in small.phases))
     say("Training undisturbed ...")
     _train(small, folder / "straight", folder)
@@ -87,9 +87,13 @@ def _saves(phase: Any, num_pictures: int) -> int:
     return phase.epochs * math.ceil(num_pictures / phase.batch_size)
 
 
-def _shrink(settings: TrainSettings, folder: Path, pictures: int) -> tuple[TrainSettings, dict[str, int]]:
+def _shrink(
+    settings: TrainSettings, folder: Path, pictures: int, say: Callable[[str], None]
+) -> tuple[TrainSettings, dict[str, int]]:
     """Return the settings of a short training on a part of the data, and how many pictures that has."""
     scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False)
+    for text in describe_scan(scanned):
+        say(text)
     dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
     kept = {
         "train": _choose(dataset, "train", pictures),
