@@ -13,8 +13,9 @@ import torch
 from ..data.loaders import map_in_order, usable_cores
 from ..errors import SettingsError
 from ..images.read import ImageError
-from ..images.transforms import load_image, normalise
+from ..images.transforms import load_image, normalise, split_images
 from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..models.side_by_side import join_features
 from ..models.tasks import SINGLE_LABEL, Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
@@ -22,6 +23,7 @@ from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
 from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
+from ..settings_networks import InputSpecs, specs_of
 from .distributed import predict_in_shares
 from .urls import fetch_image, find_file, is_address, is_file_address
 
@@ -167,7 +169,9 @@ class Predictor:
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
         self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
-        self.backbone = InferenceForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
+        self.backbones = [
+            InferenceForm(network.whole(), self.dtype, self.device) for network in classifier.networks
+        ]
         self.head = classifier.head.to(self.device).eval()
 
     @classmethod
@@ -275,11 +279,18 @@ class Predictor:
             return source, reason
 
     def _stack(self, images: list[torch.Tensor]) -> torch.Tensor:
-        """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3)."""
-        side, count = self.input_spec.size, next(size for size in (0, *self.batches) if size >= len(images))
-        rows = torch.zeros(count, side, side, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3).
+
+        For several networks they are (batch, values), what all of them get in a row.
+        """
+        count = next(size for size in (0, *self.batches) if size >= len(images))
+        pin, spec = self.device.type == "cuda", self.input_spec
+        if isinstance(spec, InputSpecs):
+            rows = torch.zeros(count, sum(spec.num_values), dtype=torch.uint8, pin_memory=pin)
+        else:
+            rows = torch.zeros(count, spec.size, spec.size, 3, dtype=torch.uint8, pin_memory=pin)
         for row, image in zip(rows, images, strict=False):
-            row.copy_(image.permute(1, 2, 0))
+            row.copy_(image if image.ndim == 1 else image.permute(1, 2, 0))
         return rows
 
     @torch.no_grad()
@@ -287,19 +298,24 @@ class Predictor:
         """Return what `network` gives of pictures (B, size, size, 3), on its device; none of none."""
 
         def run(rows: torch.Tensor) -> torch.Tensor:
-            batch = rows.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-            return network(normalise(batch, self.input_spec, self.dtype))
+            return network(rows.to(self.device, non_blocking=True))
 
         return self.micro_batch.run(run, rows) if len(rows) else torch.empty(0, 1)
 
-    def _embed(self, batch: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.backbone(batch)
-        return features.float()
+    def _embed(self, rows: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
+        """Return the features (B, D) of pictures as `_stack` made them, float32."""
+        spec = self.input_spec
+        pictures = split_images(rows, spec) if isinstance(spec, InputSpecs) else (rows.permute(0, 3, 1, 2),)
+        inputs = [
+            normalise(batch, own, self.dtype) for batch, own in zip(pictures, specs_of(spec), strict=True)
+        ]
+        inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
+        return join_features(self.backbones, inputs).float()
 
-    def _logits(self, batch: torch.Tensor) -> torch.Tensor:
-        logits = self._score(self._embed(batch))
+    def _logits(self, rows: torch.Tensor) -> torch.Tensor:
+        logits = self._score(self._embed(rows))
         if self.mirror:
-            logits = (logits + self._score(self._embed(batch.flip(3)))) / 2
+            logits = (logits + self._score(self._embed(rows, mirrored=True))) / 2
         return logits
 
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
