@@ -175,16 +175,25 @@ class Predictor:
         self.head = classifier.head.to(self.device).eval()
 
     @classmethod
-    def load(cls, path: str | Path, *, head: torch.nn.Module | None = None, **options: Any) -> "Predictor":
+    def load(
+        cls, path: str | Path, *others: str | Path, head: torch.nn.Module | None = None, **options: Any
+    ) -> "Predictor":
         """Load a checkpoint file or a run directory; `options` are those of the constructor.
 
-        `head` is a module like the one that was trained, where the checkpoint has a custom head.
+        With `others`, checkpoints of the same classes, it answers with the mean of their calibrated
+        probabilities. `head` is a module like the one that was trained, where `path` has a custom head.
 
         Raises:
-            CheckpointError: it is missing, damaged, no checkpoint, or has a custom head that was not given.
-            SettingsError: the device is not there.
+            CheckpointError: one is missing, damaged, no checkpoint, or has a custom head that was not given.
+            SettingsError: the device is not there, or the checkpoints have not the same classes.
         """
-        return cls(build_from_checkpoint(load_checkpoint(path), path, head), **options)
+        first = cls(build_from_checkpoint(load_checkpoint(path), path, head), **options)
+        if not others:
+            return first
+        from .mean import MeanPredictor
+
+        rest = [cls.load(each, **options) for each in others]
+        return MeanPredictor([first, *rest], [path, *others])
 
     @overload
     def __call__(self, source: Several, top_k: int = 5) -> list[list[ClassProbability]]: ...
@@ -236,7 +245,7 @@ class Predictor:
 
     def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
-        for loaded, rows in self._run(sources, self._embed, None, False):
+        for loaded, rows in self._run(sources, lambda rows: self._embed(self._unpack(rows)), None, False):
             each = iter(rows)
             for _, image in loaded:
                 yield None if isinstance(image, str) else next(each)
@@ -302,21 +311,27 @@ class Predictor:
 
         return self.micro_batch.run(run, rows) if len(rows) else torch.empty(0, 1)
 
-    def _embed(self, rows: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
-        """Return the features (B, D) of pictures as `_stack` made them, float32."""
+    def _unpack(self, rows: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Return what `_stack` made as each network's pictures: uint8 (B, 3, size, size), channels-last."""
         spec = self.input_spec
-        pictures = split_images(rows, spec) if isinstance(spec, InputSpecs) else (rows.permute(0, 3, 1, 2),)
-        inputs = [
-            normalise(batch, own, self.dtype) for batch, own in zip(pictures, specs_of(spec), strict=True)
-        ]
-        inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
-        return join_features(self.backbones, inputs).float()
+        return split_images(rows, spec) if isinstance(spec, InputSpecs) else (rows.permute(0, 3, 1, 2),)
 
     def _logits(self, rows: torch.Tensor) -> torch.Tensor:
-        logits = self._score(self._embed(rows))
+        return self._judge(self._unpack(rows))
+
+    def _judge(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8."""
+        logits = self._score(self._embed(pictures))
         if self.mirror:
-            logits = (logits + self._score(self._embed(rows, mirrored=True))) / 2
+            logits = (logits + self._score(self._embed(pictures, mirrored=True))) / 2
         return logits
+
+    def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
+        """Return the features (B, D), float32, of each network's pictures."""
+        pairs = zip(pictures, specs_of(self.input_spec), strict=True)
+        inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
+        inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
+        return join_features(self.backbones, inputs).float()
 
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
         padding = (0, 0, 0, self.batches[-1] - len(rows))
