@@ -31,6 +31,8 @@ def source_of(arch: str) -> Source:
     Raises:
         SettingsError: none has it; the sentence says why, or names similar ones.
     """
+    if is_several(arch):
+        raise SettingsError(f"{arch!r} names several networks side by side: ask for one of them.")
     source = _find_source(arch)
     if source is not None:
         return source
