@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
 MONITOR_MIN = ("loss",)  # the others are better when higher
+EVIDENCE_IMAGES = (
+    3  # that only one of two epochs gets right, and always the same one: chance does so 1 in 4 times
+)
 FAR_ABOVE_CHANCE = 10  # times the log loss of equal probabilities: such an epoch is never the best
 
 
@@ -65,6 +68,20 @@ def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_d
     if value == old and not min_delta:
         return row["val_loss"] < best["val_loss"]
     return (old - value if monitor in MONITOR_MIN else value - old) > min_delta
+
+
+def takes_over(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, num_images: int) -> bool:
+    """Say whether an epoch becomes the best of the run.
+
+    Against one of an earlier phase, an accuracy that is higher by fewer than EVIDENCE_IMAGES of the
+    `num_images` validation images says nothing by itself: the loss must be lower, too.
+    """
+    if best is None or not better(row, best, monitor):
+        return best is None
+    if monitor != "accuracy" or best.get("phase") == row["phase"]:
+        return True
+    gained = (row["val_accuracy"] - best["val_accuracy"]) * num_images
+    return round(gained) >= EVIDENCE_IMAGES or row["val_loss"] < best["val_loss"]
 
 
 def has_failed(train_loss: float, val_loss: float, num_classes: int) -> bool:
@@ -131,8 +148,11 @@ class RunState:
         """By what the best epoch of the whole run is chosen: what its last phase watches."""
         return self.settings.phases[-1].monitor
 
-    def note_best(self, row: dict[str, Any], improved: bool) -> None:
-        """Keep the weights if the epoch is the phase's best; they become best.pt if best over all."""
+    def note_best(self, row: dict[str, Any], improved: bool, num_images: int) -> None:
+        """Keep the weights if the epoch is the phase's best; they become best.pt if best over all.
+
+        `num_images` are those that the row's validation figures are of.
+        """
         if not improved:
             return
         self.progress.phase_best = row
@@ -141,8 +161,7 @@ class RunState:
             name: tensor.detach().cpu().clone() if name in moving else tensor.detach().cpu()
             for name, tensor in self.classifier.state_dict().items()
         }
-        best = self.progress.best
-        if better(row, best, self.monitor):
+        if takes_over(row, self.progress.best, self.monitor, num_images):
             self.progress.best = row
             self.unsaved_best = True
 

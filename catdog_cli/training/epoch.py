@@ -119,7 +119,7 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
         failed = has_failed(train_loss, metrics["val_loss"], logits.shape[1])
         improved = not failed and better(row, progress.phase_best, monitor, run.phase.min_delta)
         progress.patience = 0 if gains(row, improved, progress, run.phase) else progress.patience + 1
-        state.note_best(row, improved)
+        state.note_best(row, improved, len(labels))
         if improved and state.unsaved_best:
             state.temperature = fit_temperature(logits.numpy(), labels.numpy(), run.task)
     return metrics
