@@ -63,6 +63,11 @@ def _check_unfreeze(label: str, value: Any) -> None:
         check_range(label, value, 0, whole=True)
 
 
+def _check_weights(label: str, value: Any) -> None:
+    for each in value if isinstance(value, tuple) and 2 <= len(value) <= 100 else (value,):
+        check_kind(label, each, str, "a text, or one for each of several networks")
+
+
 def _check_image_size(label: str, value: Any) -> None:
     if value != 0 or isinstance(value, bool):
         check_range(label, value, 8, 4096, whole=True)
@@ -239,15 +244,19 @@ class TrainSettings(PlainDict):
     data: str = field(metadata=about())
     arch: str = field(
         default="resnet18",
-        metadata=about("Network, as torchvision spells it; `catdog info` lists them.", NETWORK),
+        metadata=about(
+            "Network, as torchvision spells it; `catdog info` lists them. A+B: side by side, one head.",
+            NETWORK,
+        ),
     )
-    weights: str = field(
+    weights: str | tuple[str, ...] = field(
         default="imagenet",
         metadata=about(
-            "First weights of the backbone.",
+            "First weights of the backbone; of several networks all the same, or A+B.",
             NETWORK,
             metavar="imagenet|none|FILE",
             default="imagenet; simple_cnn: none",
+            check=_check_weights,
         ),
     )
     head: HeadSpec = field(default=HeadSpec(), metadata={"kind": HeadSpec, **about(check=_check_head)})

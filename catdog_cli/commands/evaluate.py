@@ -13,6 +13,7 @@ from .predict import log_missing_names
 @click.command()
 @click.argument("data", type=options.PATH)
 @click.argument("checkpoint", type=options.PATH)
+@options.with_option
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
 @options.category_names_option
@@ -26,6 +27,7 @@ from .predict import log_missing_names
 def evaluate(
     data: str,
     checkpoint: str,
+    with_: tuple[str, ...],
     split: str | None,
     exclude: str | None,
     category_names: str | None,
@@ -45,9 +47,11 @@ def evaluate(
     Examples:
       catdog evaluate pets checkpoints/mobilenet_v2-1
       catdog evaluate pets checkpoints/mobilenet_v2-1 --split test --output report
+      catdog evaluate pets one.pt --with two.pt
     """
     from ..runs.argument_order import refuse_swapped
 
+    checkpoints = [checkpoint, *with_]
     refuse_swapped([data], [checkpoint], "catdog evaluate {data} {checkpoint}")
     from ..evaluation.evaluate import evaluate_predictor
     from ..inference.predictor import Predictor
@@ -55,7 +59,7 @@ def evaluate(
     with several(device) as group, StepBar() as bar:
         predictor = group.in_each(
             lambda: Predictor.load(
-                checkpoint,
+                *checkpoints,
                 device=device or "auto",
                 precision=precision or "auto",
                 calibrated=not uncalibrated,
@@ -68,7 +72,7 @@ def evaluate(
         log_missing_names(category_names, predictor)
         found = share_out(
             predictor,
-            lambda: evaluate_predictor(predictor, checkpoint, data, split, exclude, output, log, bar),
+            lambda: evaluate_predictor(predictor, checkpoints, data, split, exclude, output, log, bar),
         )
         if found is not None:  # the main process
             echo_json(found.to_dict()) if as_json else print_evaluation(found, all_classes)

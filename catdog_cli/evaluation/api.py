@@ -1,6 +1,6 @@
 """`catdog_cli.evaluate` and `catdog_cli.compare`: what checkpoints are worth on labelled images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ def evaluate(
     checkpoint: str | Path,
     data: str | Path,
     *,
+    with_: Iterable[str | Path] = (),
     split: str | None = None,
     exclude: str | Path | None = None,
     output: str | Path | None = None,
@@ -43,6 +44,7 @@ def evaluate(
     Args:
         checkpoint: a file or a run directory.
         data: what `train` takes.
+        with_: more checkpoints of the same classes: measured is the mean of their calibrated probabilities.
         split: "train", "val", "test" or "all"; by default test if there is one, else val, else all.
         exclude: a file of paths to leave out.
         output: a folder to write report.html and its pictures into.
@@ -61,11 +63,12 @@ def evaluate(
     """
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(checkpoint)], "evaluate({checkpoint!r}, {data!r})")
-    predictor = _load(checkpoint, device, precision, say, category_names, calibrated, tta, head)
+    paths = [str(checkpoint), *map(str, with_)]
+    predictor = _load(paths, device, precision, say, category_names, calibrated, tta, head)
     with report_progress(on_progress, progress) as report:
         return evaluate_predictor(
             predictor,
-            str(checkpoint),
+            paths,
             data,
             split,
             expand_home(exclude),
@@ -99,7 +102,7 @@ def compare(
     """
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(first), str(second)], "compare({checkpoint!r}, OTHER, {data!r})")
-    predictors = [_load(path, device, precision, say, category_names) for path in (first, second)]
+    predictors = [_load([path], device, precision, say, category_names) for path in (first, second)]
     with report_progress(on_progress, progress) as report:
         return compare_predictors(
             predictors,
@@ -113,7 +116,7 @@ def compare(
 
 
 def _load(
-    checkpoint: str | Path,
+    checkpoints: Sequence[str | Path],
     device: str,
     precision: str,
     log: Log,
@@ -123,7 +126,7 @@ def _load(
     head: "nn.Module | None" = None,
 ) -> Predictor:
     return Predictor.load(
-        checkpoint,
+        *checkpoints,
         head=head,
         device=device,
         precision=precision,

@@ -1,12 +1,13 @@
 """Measures one checkpoint on labelled images, and writes the report of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.dataset import Dataset
+from ..inference.mean import describe_mean
 from ..inference.predictor import Predictor
 from ..runs.category_names import tell_apart
 from ..runs.directory import create_folder
@@ -23,7 +24,7 @@ MOST_TRAINED_ON = 0.05  # share of the pictures up to which intervals still say 
 
 def evaluate_predictor(
     predictor: Predictor,
-    checkpoint: str,
+    checkpoints: Sequence[str],
     data: str,
     split: str | None,
     exclude: str | Path | None,
@@ -31,24 +32,25 @@ def evaluate_predictor(
     log: Callable[[str], None],
     on_progress: OnProgress,
 ) -> Evaluation:
-    """Measure a checkpoint that has been loaded; see `evaluation.api.evaluate`.
+    """Measure a checkpoint that has been loaded, or the mean of several; see `evaluation.api.evaluate`.
 
     Where several processes predict, the main one calls this and the others `answer_shares`.
     """
-    dataset, split = choose_images(data, [checkpoint], predictor.class_names, split, log, exclude)
+    dataset, split = choose_images(data, list(checkpoints), predictor.class_names, split, log, exclude)
     if output is not None:
         create_folder(Path(output))  # now: a name that cannot be used should not cost a measurement
     log(_introduce(predictor, len(dataset), split))
     found = collect_logits(predictor, dataset, split, log, on_progress)
     probabilities = predictor.task.probabilities(found.logits, predictor.temperature)
-    num_trained_on = count_trained_on(dataset, [checkpoint])
+    num_trained_on = count_trained_on(dataset, checkpoints)
     if num_trained_on:
         log(f"Warning: {num_trained_on:,} of these {len(dataset):,} pictures were trained on: {TOO_GOOD}")
     names = tell_apart(predictor.class_names, predictor.names)
     paths = [image_path(dataset, dataset.splits[split].paths[index]) for index in found.indices]
     result = Evaluation(
         data=data,
-        checkpoint=checkpoint,
+        checkpoint=describe_mean(checkpoints),
+        checkpoints=list(checkpoints),
         split=split,
         **_measure(predictor, names, probabilities, found, num_trained_on),
         num_trained_on=num_trained_on,

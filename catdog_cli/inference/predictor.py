@@ -13,8 +13,9 @@ import torch
 from ..data.loaders import map_in_order, usable_cores
 from ..errors import SettingsError
 from ..images.read import ImageError
-from ..images.transforms import load_image, normalise
+from ..images.transforms import load_image, normalise, split_images
 from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..models.side_by_side import join_features
 from ..models.tasks import SINGLE_LABEL, Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
@@ -22,6 +23,7 @@ from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
 from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
+from ..settings_networks import InputSpecs, specs_of
 from .distributed import predict_in_shares
 from .urls import fetch_image, find_file, is_address, is_file_address
 
@@ -167,20 +169,31 @@ class Predictor:
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
         self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
-        self.backbone = InferenceForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
+        self.backbones = [
+            InferenceForm(network.whole(), self.dtype, self.device) for network in classifier.networks
+        ]
         self.head = classifier.head.to(self.device).eval()
 
     @classmethod
-    def load(cls, path: str | Path, *, head: torch.nn.Module | None = None, **options: Any) -> "Predictor":
+    def load(
+        cls, path: str | Path, *others: str | Path, head: torch.nn.Module | None = None, **options: Any
+    ) -> "Predictor":
         """Load a checkpoint file or a run directory; `options` are those of the constructor.
 
-        `head` is a module like the one that was trained, where the checkpoint has a custom head.
+        With `others`, checkpoints of the same classes, it answers with the mean of their calibrated
+        probabilities. `head` is a module like the one that was trained, where `path` has a custom head.
 
         Raises:
-            CheckpointError: it is missing, damaged, no checkpoint, or has a custom head that was not given.
-            SettingsError: the device is not there.
+            CheckpointError: one is missing, damaged, no checkpoint, or has a custom head that was not given.
+            SettingsError: the device is not there, or the checkpoints have not the same classes.
         """
-        return cls(build_from_checkpoint(load_checkpoint(path), path, head), **options)
+        first = cls(build_from_checkpoint(load_checkpoint(path), path, head), **options)
+        if not others:
+            return first
+        from .mean import MeanPredictor
+
+        rest = [cls.load(each, **options) for each in others]
+        return MeanPredictor([first, *rest], [path, *others])
 
     @overload
     def __call__(self, source: Several, top_k: int = 5) -> list[list[ClassProbability]]: ...
@@ -232,7 +245,7 @@ class Predictor:
 
     def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
-        for loaded, rows in self._run(sources, self._embed, None, False):
+        for loaded, rows in self._run(sources, lambda rows: self._embed(self._unpack(rows)), None, False):
             each = iter(rows)
             for _, image in loaded:
                 yield None if isinstance(image, str) else next(each)
@@ -275,11 +288,18 @@ class Predictor:
             return source, reason
 
     def _stack(self, images: list[torch.Tensor]) -> torch.Tensor:
-        """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3)."""
-        side, count = self.input_spec.size, next(size for size in (0, *self.batches) if size >= len(images))
-        rows = torch.zeros(count, side, side, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3).
+
+        For several networks they are (batch, values), what all of them get in a row.
+        """
+        count = next(size for size in (0, *self.batches) if size >= len(images))
+        pin, spec = self.device.type == "cuda", self.input_spec
+        if isinstance(spec, InputSpecs):
+            rows = torch.zeros(count, sum(spec.num_values), dtype=torch.uint8, pin_memory=pin)
+        else:
+            rows = torch.zeros(count, spec.size, spec.size, 3, dtype=torch.uint8, pin_memory=pin)
         for row, image in zip(rows, images, strict=False):
-            row.copy_(image.permute(1, 2, 0))
+            row.copy_(image if image.ndim == 1 else image.permute(1, 2, 0))
         return rows
 
     @torch.no_grad()
@@ -287,20 +307,31 @@ class Predictor:
         """Return what `network` gives of pictures (B, size, size, 3), on its device; none of none."""
 
         def run(rows: torch.Tensor) -> torch.Tensor:
-            batch = rows.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-            return network(normalise(batch, self.input_spec, self.dtype))
+            return network(rows.to(self.device, non_blocking=True))
 
         return self.micro_batch.run(run, rows) if len(rows) else torch.empty(0, 1)
 
-    def _embed(self, batch: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.backbone(batch)
-        return features.float()
+    def _unpack(self, rows: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Return what `_stack` made as each network's pictures: uint8 (B, 3, size, size), channels-last."""
+        spec = self.input_spec
+        return split_images(rows, spec) if isinstance(spec, InputSpecs) else (rows.permute(0, 3, 1, 2),)
 
-    def _logits(self, batch: torch.Tensor) -> torch.Tensor:
-        logits = self._score(self._embed(batch))
+    def _logits(self, rows: torch.Tensor) -> torch.Tensor:
+        return self._judge(self._unpack(rows))
+
+    def _judge(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8."""
+        logits = self._score(self._embed(pictures))
         if self.mirror:
-            logits = (logits + self._score(self._embed(batch.flip(3)))) / 2
+            logits = (logits + self._score(self._embed(pictures, mirrored=True))) / 2
         return logits
+
+    def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
+        """Return the features (B, D), float32, of each network's pictures."""
+        pairs = zip(pictures, specs_of(self.input_spec), strict=True)
+        inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
+        inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
+        return join_features(self.backbones, inputs).float()
 
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
         padding = (0, 0, 0, self.batches[-1] - len(rows))

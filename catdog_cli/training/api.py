@@ -1,7 +1,7 @@
 """`catdog_cli.train` and `catdog_cli.resume`: training from Python leaves what the command leaves."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,7 +38,7 @@ def train(
     data: str | Path,
     *,
     arch: str | None = None,
-    weights: str | None = None,
+    weights: str | Sequence[str] | None = None,
     recipe: str | None = None,
     output: str | Path | None = None,
     hidden_layers: tuple[int, ...] | None = None,
@@ -95,6 +95,8 @@ def train(
         data: a folder with a folder per class, or with train/ and val/ of such folders; a manifest; a
             prepared folder.
         recipe: the phases of a recipe, by name or TOML file, instead of options.
+        arch: one network, or several side by side, such as "a+b".
+        weights: "imagenet", "none" or a file; of several networks a list, one each in the same order.
         head: "linear", "cosine", or a module that makes (B, num_classes) logits of (B, D) features: a copy
             of it, weights included, is trained. catdog standardises features before they come to it.
         output: the run directory; checkpoints/ARCH-N where nothing is given.

@@ -16,7 +16,8 @@ from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
 from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
-from ..settings import InputSpec, TrainSettings, save_interval
+from ..settings import TrainSettings, save_interval
+from ..settings_networks import AnySpec
 
 if TYPE_CHECKING:
     from .optimizers import WeightAverage
@@ -104,7 +105,7 @@ class RunState:
     classifier: Classifier
     class_names: list[str]
     category_names: dict[str, str]
-    input_spec: InputSpec
+    input_spec: AnySpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
     micro_batch: MicroBatch = field(default_factory=MicroBatch)

@@ -20,6 +20,7 @@ from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import processes
 from ..runtime.files import expand_home
 from ..settings import Phase, TrainSettings, list_options
+from ..settings_networks import WORDS, Weights, parse_weights
 from ..settings_rules import refuse_on_resume
 from .checkpointing import Progress, restore_progress
 from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
@@ -98,13 +99,18 @@ def _with_full_paths(settings: TrainSettings) -> TrainSettings:
         settings,
         data=absolute_data(settings.data),
         exclude=_full_path(settings.exclude),
-        weights=_full_path(settings.weights),
+        weights=full_weights(settings.weights),
     )
 
 
 def _full_path(value: str) -> str:
     """Return what --weights or --exclude says, a path in full."""
-    return value if value in ("", "imagenet", "none") else absolute_data(value)
+    return value if value in ("", *WORDS) else absolute_data(value)
+
+
+def full_weights(weights: Weights) -> Weights:
+    """Return weights with their paths in full."""
+    return _full_path(weights) if isinstance(weights, str) else tuple(map(_full_path, weights))
 
 
 Reopened = tuple[Setup, RunDirectory, dict[str, Any] | None, Progress | None]
@@ -324,8 +330,11 @@ def _refuse_other(fixed: dict[str, Any], old: TrainSettings) -> None:
 
 def _as_stored(name: str, value: Any, old: TrainSettings) -> Any:
     """Return an option as the run has stored it: paths in full, but for runs of an older catdog."""
-    if name in ("weights", "exclude") and _full_path(value) == getattr(old, name):
-        return getattr(old, name)
+    if name == "weights":
+        parsed = parse_weights(old.arch, expand_home(value) if isinstance(value, str) else value)
+        return old.weights if full_weights(parsed) == old.weights else parsed
+    if name == "exclude" and _full_path(value) == old.exclude:
+        return old.exclude
     return expand_home(value) if isinstance(value, str) else value
 
 

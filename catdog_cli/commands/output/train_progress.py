@@ -3,6 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from ...settings_networks import JOIN, describe_sizes, describe_weights
 from .bars import Pace, TaskBar
 from .terminal import counted, echo
 
@@ -93,7 +94,8 @@ class TrainReport:
             self.log(text)
         precision = str(setup.dtype).removeprefix("torch.")
         self.log(
-            f"{setup.settings.arch}, weights {setup.settings.weights}, {setup.spec.size} px, "
+            f"{setup.settings.arch}, weights {describe_weights(setup.settings.weights)}, "
+            f"{describe_sizes(setup.spec)} px, "
             f"{setup.device.type}, {precision}; run directory {run_dir}"
         )
         for text in advise(dataset, setup.settings):
@@ -188,6 +190,11 @@ class TrainReport:
             echo(line)
 
 
+def _sizes(sizes: int | list[int]) -> str:
+    """Return the input sizes (px) of one network, or of several side by side: 224+260."""
+    return JOIN.join(map(str, sizes)) if isinstance(sizes, list) else str(sizes)
+
+
 def plan_lines(facts: dict[str, Any]) -> list[str]:
     """Return what a dry run found as lines for people."""
     lines = [f"{len(facts['classes'])} classes in {facts['data']!r}"]
@@ -196,7 +203,7 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
         more = ", ..." if len(counts) > 8 else ""
         lines.append(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
     lines.append(
-        f"{facts['arch']}, weights {facts['weights']}, {facts['image_size_px']} px, "
+        f"{facts['arch']}, weights {facts['weights']}, {_sizes(facts['image_size_px'])} px, "
         f"on {facts['device']} in {facts['precision']}"
     )
     for number, phase in enumerate(facts["phases"], 1):

@@ -27,6 +27,7 @@ from ...runs.checkpoint import load_checkpoint
 from ...runs.compare_runs import compare_runs, find_damage
 from ...runs.directory import LAST, RunDirectory
 from ...settings import TrainSettings
+from ..run import full_weights
 
 EPOCHS = 2  # of each phase: one to be killed in, one behind it
 BATCHES = 4  # of an epoch, where nobody says how many pictures
@@ -113,7 +114,7 @@ def _shrink(
         dataclasses.replace(
             settings,
             data=absolute_data(settings.data),
-            weights=_absolute(settings.weights),
+            weights=full_weights(settings.weights),
             exclude=str(exclude),
             phases=phases,
             max_bad_fraction=1.0,  # a bad one among a few is a larger share than among all
@@ -136,10 +137,6 @@ def _choose(dataset: Dataset, split: str, count: int) -> list[str]:
 def _as_line(path: str) -> str:
     """Return a line of an exclude list, quoted where the path itself holds the end of a line."""
     return (json.dumps(path) if path.splitlines() != [path] else path) + "\n"
-
-
-def _absolute(weights: str) -> str:
-    return weights if weights in ("imagenet", "none") else str(Path(weights).absolute())
 
 
 def _train(settings: TrainSettings, run_dir: Path, folder: Path, kill_after: int | None = None) -> str | None:
