@@ -14,7 +14,7 @@ import torch
 from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
 from ..models.classifier import Classifier, build_classifier
-from ..models.meta import meta_networks
+from ..models.meta import compute_buffers, meta_networks
 from ..models.safe_load import load_plain, say_foreign
 from ..models.zoo.registry import check_arch
 from ..settings import HeadSpec, InputSpec
@@ -168,6 +168,7 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
         with meta_networks():  # no time for random weights that are replaced at once
             classifier = build_classifier(content["arch"], len(class_names), head)
         _assign(classifier, content["state_dict"])
+        compute_buffers(content["arch"], classifier.backbone)
         temperature = _temperature(content)
         category_names = kept_category_names(content, class_names)
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
