@@ -94,7 +94,7 @@ def _part(backbone: nn.Module, name: str, steps: Mapping[str, StepFunction]) -> 
 
 
 class Step(nn.Module):
-    """A step of a network that is code and no module of it: it holds parts of the network, but not the network.
+    """A step of a network that is code and no module of it: it holds parts of the network, not the network.
 
     Args:
         network: whose step it is.
