@@ -143,7 +143,7 @@ class Predictor:
         """Make a model ready.
 
         Args:
-            model: a checkpoint file, a run directory, or what `runs.checkpoint.build_from_checkpoint` returned.
+            model: a checkpoint file, a run directory, or what `build_from_checkpoint` returned.
             device: "auto", "cpu" or "gpu".
             precision: "auto", "fp32" or "bf16".
             calibrated: divide the logits by the checkpoint's temperature.

@@ -100,7 +100,7 @@ def test_inputs_are_taken_as_they_are_needed(predictor):
 def test_a_checkpoint_s_path_is_enough(checkpoint):
     image = draw_image(0, 1)
     assert Predictor(str(checkpoint))(image) == Predictor.load(checkpoint)(image)
-    with pytest.raises(CheckpointError, match="No checkpoint at 'nothing.pt'"):
+    with pytest.raises(CheckpointError, match=r"No checkpoint at 'nothing.pt'"):
         Predictor("nothing.pt")
 
 
