@@ -1,5 +1,7 @@
 """Weights for a backbone: those of its source by name, or a state_dict file."""
 
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,6 +11,26 @@ from .classifier import Classifier, with_versions
 from .meta import meta_networks
 from .safe_load import read_state_dict
 from .zoo.registry import arch_names, source_of
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a network comes from, and its first weights: the library, its name for them, and their licence.
+
+    Tag and licence are empty for weights from a file, which does not say them, and for random ones.
+    """
+
+    source: str = ""
+    tag: str = ""
+    licence: str = ""
+
+
+def origin_of(arch: str, weights: str) -> Origin:
+    """Return where the weights of a run come from that begins with `weights`, as for `load_backbone`."""
+    source = source_of(arch)
+    if weights != "imagenet" or not source.has_weights(arch):
+        return Origin(source.name)
+    return Origin(source.name, source.tag(arch), source.licence(arch))
 
 
 def load_backbone(classifier: Classifier, weights: str) -> None:
@@ -25,6 +47,9 @@ def load_backbone(classifier: Classifier, weights: str) -> None:
         name = f"{source_of(classifier.arch).name}'s weights"
     else:
         state_dict, name = read_state_dict(Path(weights)), repr(str(weights))
+        if _mismatch(state_dict, classifier.backbone.state_dict()):
+            with contextlib.suppress(Exception):  # a library may say anything of foreign weights
+                state_dict = source_of(classifier.arch).convert(classifier.arch, state_dict)
     _fill(classifier, state_dict, name)
 
 
@@ -42,8 +67,7 @@ def _imagenet_state_dict(arch: str) -> dict[str, torch.Tensor]:
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
         raise CatdogError(
             f"Cannot download the ImageNet weights of {arch} ({_short(error)}): connect to the internet, or "
-            f"put {path.name} from another machine at {str(path)!r}, or give --weights FILE, or --weights "
-            f"none to train from scratch."
+            f"{source.download_hint(arch)}, or --weights none to train from scratch."
         ) from error
 
 

@@ -3,6 +3,7 @@
 `last.pt` holds everything, `best.pt` only what predicting needs.
 """
 
+import dataclasses
 import math
 import platform
 from dataclasses import dataclass, field
@@ -16,13 +17,15 @@ from ..errors import CheckpointError, SettingsError, quote
 from ..models.classifier import Classifier, build_classifier
 from ..models.meta import compute_buffers, meta_networks
 from ..models.safe_load import load_plain, say_foreign
-from ..models.zoo.registry import check_arch
+from ..models.weights import Origin
+from ..models.zoo.registry import check_arch, require_source
 from ..settings import HeadSpec, InputSpec
 from ..settings_schema import check_kind
 from .category_names import match_category_names
 from .directory import BEST, find_checkpoint, write_run_file
 
 FORMAT_VERSION = 1
+MAX_ORIGIN = 200  # letters of a library's name, of weights' and of their licence
 PREDICT_KEYS = (
     "format_version",
     "arch",
@@ -65,8 +68,14 @@ def describe_model(
     class_names: list[str],
     spec: InputSpec,
     category_names: dict[str, str] | None = None,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
-    """Return the part of a checkpoint that predicting needs, with the names to show for classes, if any."""
+    """Return the part of a checkpoint that predicting needs.
+
+    Args:
+        category_names: to show for classes, if there are any.
+        origin: where the network comes from: whoever predicts may lack the library that has it.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "arch": classifier.arch,
@@ -76,6 +85,7 @@ def describe_model(
         "input_spec": spec.to_dict(),
         "state_dict": {name: tensor.cpu() for name, tensor in classifier.state_dict().items()},
         **({"category_names": dict(category_names)} if category_names else {}),
+        **({} if origin is None else dataclasses.asdict(origin)),
     }
 
 
@@ -150,6 +160,7 @@ class LoadedModel:
     head: HeadSpec
     temperature: float = 1.0
     category_names: dict[str, str] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
 
 def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedModel:
@@ -157,7 +168,10 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
 
     Raises:
         CheckpointError: its parts do not fit together.
+        CatdogError: it is a network of a library that is not installed.
     """
+    origin = kept_origin(content)
+    require_source(origin.source, f"The network in {str(path)!r}")
     try:
         for key, (kind, wanted) in FIELD_KINDS.items():
             check_kind(key, content[key], kind, wanted)
@@ -174,7 +188,13 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"The parts of {str(path)!r} do not fit together ({reason}).") from error
-    return LoadedModel(classifier.eval(), class_names, spec, head, temperature, category_names)
+    return LoadedModel(classifier.eval(), class_names, spec, head, temperature, category_names, origin)
+
+
+def kept_origin(content: dict[str, Any]) -> Origin:
+    """Return where a checkpoint's network comes from, as far as it says: older ones do not."""
+    kept = {key.name: content.get(key.name) for key in dataclasses.fields(Origin)}
+    return Origin(**{name: value[:MAX_ORIGIN] for name, value in kept.items() if isinstance(value, str)})
 
 
 def _class_names(class_to_idx: dict[str, int]) -> list[str]:

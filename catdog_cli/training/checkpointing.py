@@ -12,6 +12,7 @@ import torch
 from ..evaluation.calibration import fit_temperature
 from ..models.classifier import Classifier
 from ..models.tasks import Task
+from ..models.weights import Origin
 from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
 from ..runtime.distributed import processes
@@ -87,6 +88,7 @@ class RunState:
     classifier: Classifier
     class_names: list[str]
     category_names: dict[str, str]
+    origin: Origin
     input_spec: InputSpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
@@ -111,6 +113,7 @@ class RunState:
             setup.classifier,
             setup.dataset.class_names,
             setup.category_names,
+            setup.origin,
             setup.spec,
             setup.fingerprint,
             progress,
@@ -122,7 +125,12 @@ class RunState:
     def model_content(self) -> dict[str, Any]:
         """Return the part of a checkpoint that predicting needs."""
         return describe_model(
-            self.classifier, self.settings.head, self.class_names, self.input_spec, self.category_names
+            self.classifier,
+            self.settings.head,
+            self.class_names,
+            self.input_spec,
+            self.category_names,
+            self.origin,
         )
 
     @property
