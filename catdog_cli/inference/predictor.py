@@ -156,7 +156,7 @@ class Predictor:
             SettingsError: the device is not there, or the names are none.
             CheckpointError: there is no checkpoint, or it cannot be used.
         """
-        if isinstance(model, (str, os.PathLike)):
+        if isinstance(model, (str, Path)):
             model = build_from_checkpoint(load_checkpoint(model), model)
         self.group, self.micro_batch = group, MicroBatch(on_shrink=on_shrink)
         self.class_names, self.input_spec = model.class_names, model.input_spec

@@ -12,6 +12,7 @@ import torch
 from ..evaluation.calibration import fit_temperature
 from ..models.classifier import Classifier
 from ..models.tasks import Task
+from ..models.weights import Origin
 from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
 from ..runtime.distributed import processes
@@ -105,6 +106,7 @@ class RunState:
     classifier: Classifier
     class_names: list[str]
     category_names: dict[str, str]
+    origin: Origin
     input_spec: AnySpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
@@ -129,6 +131,7 @@ class RunState:
             setup.classifier,
             setup.dataset.class_names,
             setup.category_names,
+            setup.origin,
             setup.spec,
             setup.fingerprint,
             progress,
@@ -140,7 +143,12 @@ class RunState:
     def model_content(self) -> dict[str, Any]:
         """Return the part of a checkpoint that predicting needs."""
         return describe_model(
-            self.classifier, self.settings.head, self.class_names, self.input_spec, self.category_names
+            self.classifier,
+            self.settings.head,
+            self.class_names,
+            self.input_spec,
+            self.category_names,
+            self.origin,
         )
 
     @property

@@ -15,7 +15,7 @@ from ..errors import CheckpointError, SettingsError
 from ..models.zoo.registry import resolve_arch
 from ..recipes import load_recipe
 from ..runs.category_names import describe_missing, load_category_names
-from ..runs.checkpoint import kept_category_names, load_checkpoint
+from ..runs.checkpoint import kept_category_names, kept_origin, load_checkpoint
 from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import processes
 from ..runtime.files import expand_home
@@ -246,6 +246,7 @@ def _reopen(
         listener(Warned(warning))
     setup = prepare_run(settings, dataset, content["state_dict"], listener, changes.head)
     setup.category_names = kept_category_names(content, class_names)
+    setup.origin = kept_origin(content)
     if "micro_batch_size" not in changes.settings:
         setup.micro_batch.size = _known_size(content, settings)
     processes().gather(lambda: check_progress(content, setup.classifier, checkpoint))

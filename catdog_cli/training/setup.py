@@ -20,7 +20,7 @@ from ..models.classifier import Classifier, build_classifier
 from ..models.inference_form.compiled import compile_network
 from ..models.meta import check_image_size
 from ..models.tasks import SINGLE_LABEL, Task
-from ..models.weights import load_backbone
+from ..models.weights import Origin, load_backbone, origin_of
 from ..models.zoo.registry import check_arch, source_of
 from ..runs.category_names import read_category_names
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
@@ -56,6 +56,7 @@ class Setup:
     reported_bad: set[str] = field(default_factory=set)
     contents: dict[str, list[str]] = field(default_factory=dict)  # by split: a digest a picture
     category_names: dict[str, str] = field(default_factory=dict)  # to show, by class, where there are any
+    origin: Origin = field(default_factory=Origin)
 
     def class_weights(self, phase: Phase) -> torch.Tensor | None:
         """Return weights (C,) inverse to the class counts with mean 1 over pictures, or None."""
@@ -103,6 +104,10 @@ def prepare_run(
     spec = choose_spec(settings)
     classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device, head)
     processes().gather(lambda: _check_here(dataset))
+    if len(classifier.blocks) == 1 and any(phase.unfreeze for phase in settings.phases):
+        listener(
+            Warned(f"{settings.arch} cannot be split into blocks: training a part of it computes all of it.")
+        )
     contents, digest = processes().from_main(lambda: _read_contents(dataset))
 
     def note_shrink(work: str) -> Callable[[int], None]:
@@ -121,6 +126,7 @@ def prepare_run(
         micro_batch=MicroBatch(settings.micro_batch_size, note_shrink("training")),
         forward_batch=MicroBatch(0, note_shrink("looking at pictures")),
         contents=contents,
+        origin=processes().from_main(lambda: origin_of(settings.arch, settings.weights)),
     )
 
 

@@ -15,6 +15,7 @@ from .table import list_facts, list_rows
 from .terminal import counted
 
 ARCH_COLUMNS = ("network", "parameters", "features", "input px", "layers", "blocks", "")
+NAME_COLUMNS = ("network", "input px", "weights", "licence")
 LAYER_COLUMNS = ("N", "block", "layer", "type", "parameters", "trained by N")
 CACHE_COLUMNS = ("last used", "size", "rows", "store")
 
@@ -24,8 +25,15 @@ def format_archs(facts: dict[str, Any]) -> Iterator[str]:
     yield from list_rows(ARCH_COLUMNS, [_arch_row(row) for row in facts["archs"]])
     if facts["others"]:
         yield ""
-        yield f"{len(facts['others'])} other networks of torchvision work too, each as one block:"
+        yield f"{len(facts['others'])} other networks of torchvision work too:"
         yield from click.wrap_text(", ".join(facts["others"]), 100, "  ", "  ").splitlines()
+    for name, is_installed in facts["large_sources"].items():
+        yield ""
+        yield (
+            f"`catdog info --archs {name}` lists a thousand more, of {name}."
+            if is_installed
+            else f"`pip install 'catdog[{name}]'` brings a thousand more, of {name}."
+        )
     yield ""
     yield "`catdog info NETWORK` lists its layers, which `catdog train --unfreeze N` counts from the end."
 
@@ -36,10 +44,23 @@ def _arch_row(row: dict[str, Any]) -> tuple:
     return (row["arch"], *counts, row["num_blocks"], note)
 
 
+def format_names(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield a table of networks by name: their weights, those weights' licence, and their input."""
+    rows = [
+        (row["arch"], row["image_size"], row["tag"] or ("yes" if row["imagenet_weights"] else "none"))
+        + ((row["licence"],) if row["imagenet_weights"] else ("",))
+        for row in facts["archs"]
+    ]
+    yield from list_rows(NAME_COLUMNS, rows)
+
+
 def format_arch(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a network's facts and its layers, the last one at the bottom."""
     yield f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['feature_dim']} features"
     yield f"input: {_input(facts['input_spec'])}"
+    tag = f" {facts['tag']}" if facts["tag"] else ""
+    if facts["imagenet_weights"]:
+        yield f"weights: {facts['source']}{tag}, licence {facts['licence']}"
     blocks = f"{facts['num_blocks']} blocks" if facts["num_blocks"] > 1 else "one block"
     yield f"{facts['num_layers']} layers in {blocks}; `--unfreeze N` trains row N, all below, and the head:"
     yield ""
@@ -56,7 +77,11 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for file in facts["files"]:
         yield "file", f"{file['path']}, {_size(file['bytes'])}"
     yield "format", facts["format_version"]
-    yield "network", f"{facts['arch']}, {facts['parameters']:,} parameters"
+    source = f" of {facts['source']}" if facts["source"] else ""
+    yield "network", f"{facts['arch']}{source}, {facts['parameters']:,} parameters"
+    if facts["licence"]:
+        tag = f" ({facts['tag']})" if facts["tag"] else ""
+        yield "licence", f"{facts['licence']}, of the weights that it began with{tag}"
     yield "head", _head(facts["head"])
     yield "classes", f"{facts['num_classes']}: {', '.join(facts['class_names'])}"
     if facts["category_names"]:

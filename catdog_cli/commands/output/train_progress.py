@@ -93,8 +93,11 @@ class TrainReport:
         for text in describe_scan(dataset):
             self.log(text)
         precision = str(setup.dtype).removeprefix("torch.")
+        origin = setup.origin
+        tag = f" {origin.tag}" if origin.tag else ""
+        licence = f" ({origin.source}{tag}, licence {origin.licence})" if origin.licence else ""
         self.log(
-            f"{setup.settings.arch}, weights {describe_weights(setup.settings.weights)}, "
+            f"{setup.settings.arch}, weights {describe_weights(setup.settings.weights)}{licence}, "
             f"{describe_sizes(setup.spec)} px, "
             f"{setup.device.type}, {precision}; run directory {run_dir}"
         )
