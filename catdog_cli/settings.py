@@ -31,6 +31,8 @@ from .settings_schema import (
 
 AUGMENTS = ("none", "light", "standard", "strong")
 INTERPOLATIONS = ("bilinear", "bicubic")
+UNKNOWN_LABEL = -1  # of an image that may have the label or not; 1 and 0 are known. Between data and models
+ALL_COLUMNS = "all"  # of --label-columns
 
 
 def save_interval(text: str) -> tuple[float, float]:
@@ -72,6 +74,12 @@ def _check_unfreeze(label: str, value: Any) -> None:
 def _check_image_size(label: str, value: Any) -> None:
     if value != 0 or isinstance(value, bool):
         check_range(label, value, 8, 4096, whole=True)
+
+
+def _check_delimiter(label: str, value: Any) -> None:
+    check_kind(label, value, str, "a text")
+    if len(value) > 10:
+        raise SettingsError(f"{label} is {quote(value)}, but must be a few letters at most, such as ;.")
 
 
 def _check_head(label: str, value: Any) -> None:
@@ -231,9 +239,12 @@ class Phase(PlainDict):
         metadata=about("Smallest gain that counts.", TRAINING, float, low=0, label="minimum change"),
     )
     monitor: str = field(
-        default="accuracy",
+        default="auto",  # what the task is measured by, once DATA is known
         metadata=about(
-            "By what the best epoch is chosen.", TRAINING, choices=("accuracy", "loss", "f1", "auc")
+            "By what the best epoch is chosen; map: mean average precision, of several labels a picture.",
+            TRAINING,
+            choices=("auto", "accuracy", "map", "loss", "f1", "auc"),
+            default="auto: accuracy; map with several labels",
         ),
     )
 
@@ -298,6 +309,25 @@ class TrainSettings(PlainDict):
         default="",
         metadata=about(
             "Names to show for classes, kept in the checkpoint.", IMAGES, metavar="FILE.json", default=""
+        ),
+    )
+    label_delimiter: str = field(
+        default="",
+        metadata=about(
+            "What divides the labels of a picture in a table's column, such as ';', '|' or ' '.",
+            IMAGES,
+            metavar="TEXT",
+            default="; or | in a column `labels`",
+            check=_check_delimiter,
+        ),
+    )
+    label_columns: str = field(
+        default="",
+        metadata=about(
+            "Columns of a table with 1 (has the label), 0 or nothing (unknown): NAME,NAME or all others.",
+            IMAGES,
+            metavar="NAMES|all",
+            default="all such, without a column of classes",
         ),
     )
     val_fraction: float = field(

@@ -15,6 +15,7 @@ from .predict import log_missing_names
 @click.argument("checkpoint", type=options.PATH)
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
+@options.label_options
 @options.category_names_option
 @click.option("--output", type=options.PATH, metavar="DIR", help="Write a report with pictures there.")
 @click.option("--all-classes", is_flag=True, help="List all classes, not only the weakest of many.")
@@ -28,6 +29,8 @@ def evaluate(
     checkpoint: str,
     split: str | None,
     exclude: str | None,
+    label_delimiter: str | None,
+    label_columns: str | None,
     category_names: str | None,
     output: str | None,
     all_classes: bool,
@@ -49,9 +52,11 @@ def evaluate(
     from ..runs.argument_order import refuse_swapped
 
     refuse_swapped([data], [checkpoint], "catdog evaluate {data} {checkpoint}")
+    from ..data.label_lists import LabelForm
     from ..evaluation.evaluate import evaluate_predictor
     from ..inference.predictor import Predictor
 
+    labels = LabelForm(label_delimiter or "", label_columns or "")
     with several(device) as group, StepBar() as bar:
         predictor = group.in_each(
             lambda: Predictor.load(
@@ -68,7 +73,7 @@ def evaluate(
         log_missing_names(category_names, predictor)
         found = share_out(
             predictor,
-            lambda: evaluate_predictor(predictor, checkpoint, data, split, exclude, output, log, bar),
+            lambda: evaluate_predictor(predictor, checkpoint, data, split, exclude, output, log, bar, labels),
         )
         if found is not None:  # the main process
             echo_json(found.to_dict()) if as_json else print_evaluation(found, all_classes)

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..data.label_lists import LabelForm
 from ..inference.predictor import Predictor, describe_shrink
 from ..runs.argument_order import refuse_swapped
 from ..runtime.files import expand_home
 from ..runtime.progress import OnProgress, report_progress
 from .compare import compare_predictors
 from .evaluate import evaluate_predictor
+from .multilabel.compare import LabelComparison
+from .multilabel.result import LabelEvaluation
 from .result import Comparison, Evaluation
 
 Log = Callable[[str], None]
@@ -22,6 +25,8 @@ def evaluate(
     *,
     split: str | None = None,
     exclude: str | Path | None = None,
+    label_delimiter: str = "",
+    label_columns: str = "",
     output: str | Path | None = None,
     calibrated: bool = True,
     tta: bool = False,
@@ -31,7 +36,7 @@ def evaluate(
     log: Log | None = None,
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
-) -> Evaluation:
+) -> Evaluation | LabelEvaluation:
     """Measure a checkpoint on labelled images, as `catdog evaluate` does.
 
     A folder that the checkpoint was trained on is measured on the images that training kept apart.
@@ -41,6 +46,7 @@ def evaluate(
         data: what `train` takes.
         split: "train", "val", "test" or "all"; by default test if there is one, else val, else all.
         exclude: a file of paths to leave out.
+        label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         output: a folder to write report.html and its pictures into.
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image.
@@ -67,6 +73,7 @@ def evaluate(
             None if output is None else expand_home(output),
             say,
             report,
+            LabelForm(label_delimiter, label_columns),
         )
 
 
@@ -77,13 +84,15 @@ def compare(
     *,
     split: str | None = None,
     exclude: str | Path | None = None,
+    label_delimiter: str = "",
+    label_columns: str = "",
     category_names: Names = None,
     device: str = "auto",
     precision: str = "auto",
     log: Log | None = None,
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
-) -> Comparison:
+) -> Comparison | LabelComparison:
     """Measure two checkpoints on the same labelled images and say whether they differ by more than chance.
 
     Classes are matched by name, and images that either cannot read count for neither; the arguments are
@@ -104,6 +113,7 @@ def compare(
             None if exclude is None else expand_home(exclude),
             say,
             report,
+            LabelForm(label_delimiter, label_columns),
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..models.tasks import SINGLE_LABEL, Task
 from .metric_functions import brier_score, check_scores, macro_auc, reliability
+from .multilabel.metrics import check_labels
 
 LOWEST, HIGHEST = 0.05, 20.0
 GOLDEN = (5**0.5 - 1) / 2
@@ -20,7 +21,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_
 
     Args:
         logits: (N, C), of pictures that the network was not trained on.
-        labels: (N,) class indices.
+        labels: (N,) class indices, or (N, C) of several.
 
     A prior worth about one picture, (log T)^2 / 2, holds T near 1: without it, labels that are all right
     would drive T to 0 and every probability to 1.
@@ -28,7 +29,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_
     Raises:
         CatdogError: there are no logits, they are not finite, or do not fit the labels.
     """
-    logits, labels = check_scores(logits, labels)
+    logits, labels = (check_labels if task.several else check_scores)(logits, labels)
     grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), 25)
     costs = [_cost(task, log_t, logits, labels) for log_t in grid]
     best = int(np.argmin(costs))

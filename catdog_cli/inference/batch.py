@@ -24,7 +24,8 @@ def _rank(predictor: Predictor, answer: Answer, top_k: int) -> Prediction:
         error = describe_error(answer.source, str(answer.error))
         return Prediction(path, error, source=answer.source)
     classes = predictor.rank(answer.probabilities, top_k)
-    return Prediction(path, None, tuple(classes), source=answer.source)
+    labels = None if answer.labels is None else tuple(answer.labels)
+    return Prediction(path, None, tuple(classes), labels, source=answer.source)
 
 
 def read_inputs(arguments: Iterable[str], stdin: IO[bytes] | None = None) -> Iterator[Input]:

@@ -1,6 +1,7 @@
 """`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from ..errors import SettingsError
 from ..images.read import ImageError
 from ..images.transforms import load_image, normalise
 from ..models.inference_form.inference_form import InferenceForm, form_name
-from ..models.tasks import SINGLE_LABEL, Task
+from ..models.tasks import MULTI_LABEL, Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
@@ -58,6 +59,7 @@ class Answer:
     error: str | None = None
     class_names: Sequence[str] = field(default=(), repr=False)  # C of each: folder names, display names
     names: Sequence[str] = field(default=(), repr=False)
+    thresholds: Sequence[float] | None = field(default=None, repr=False)  # (C,) where labels are several
 
     @property
     def class_name(self) -> str | None:
@@ -73,6 +75,15 @@ class Answer:
     def probability(self) -> float | None:
         """The probability of the likeliest class; None where the picture could not be read."""
         return None if self.probabilities is None else self.top_k(1)[0].probability
+
+    @property
+    def labels(self) -> list[ClassProbability] | None:
+        """The labels that the picture has, the likeliest first, maybe none; None where there is one class."""
+        if self.probabilities is None or self.thresholds is None:
+            return None
+        limits = dict(zip(self.class_names, self.thresholds, strict=True))
+        ranked = self.top_k(len(self.class_names))
+        return [each for each in ranked if each.probability >= limits[each.class_name]]
 
     def top_k(self, k: int = 5) -> list[ClassProbability]:
         """Return the `k` likeliest classes, best first, never more than there are; none of an error.
@@ -161,9 +172,11 @@ class Predictor:
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
         self.arch, self.mirror = model.classifier.arch, mirror
-        self.task: Task = SINGLE_LABEL
+        self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
+        self.thresholds = _fit_thresholds(model.thresholds, model.temperature, self.temperature)
+        self.label_delimiter: str = model.label_delimiter
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
         self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
@@ -315,8 +328,26 @@ class Predictor:
             if isinstance(image, str):
                 yield Answer(source, error=image)
             else:
-                yield Answer(source, logits[row], probabilities[row], None, self.class_names, self.names)
+                yield Answer(
+                    source,
+                    logits[row],
+                    probabilities[row],
+                    None,
+                    self.class_names,
+                    self.names,
+                    self.thresholds,
+                )
                 row += 1
+
+
+def _fit_thresholds(
+    thresholds: Sequence[float] | None, temperature: float, used: float
+) -> list[float] | None:
+    """Return the thresholds at the temperature that is used: the same logits stay above them."""
+    if thresholds is None or used == temperature:
+        return None if thresholds is None else list(thresholds)
+    logits = [temperature * (math.log(value) - math.log1p(-value)) for value in thresholds]
+    return list(map(float, MULTI_LABEL.probabilities(np.array(logits), used)))
 
 
 def read_source(source: Any) -> Any:

@@ -51,6 +51,8 @@ def train(
     monitor: str | None = None,
     exclude: str | None = None,
     category_names: str | None = None,
+    label_delimiter: str | None = None,
+    label_columns: str | None = None,
     val_fraction: float | None = None,
     seed: int | None = None,
     device: str | None = None,

@@ -26,9 +26,9 @@ class EpochSums:
     correct: float = 0.0
     seen: int = 0
 
-    def mean(self) -> dict[str, float]:
+    def mean(self, task: Task = SINGLE_LABEL) -> dict[str, float]:
         count = max(1, self.seen)
-        return {"train_loss": self.loss / count, "train_accuracy": self.correct / count}
+        return {"train_loss": self.loss / count, f"train_{task.train_score}": self.correct / count}
 
 
 @dataclass(eq=False)
