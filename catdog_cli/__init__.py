@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .images.read import read_pixels as read_image
     from .inference.predict import predict
     from .inference.predictor import Predictor
-    from .runs.checkpoint import load_checkpoint
+    from .runs.api import load_checkpoint
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
 
@@ -39,7 +39,7 @@ _HOMES = {  # name: (module, its name there)
     "compare": ("evaluation.api", "compare"),
     "evaluate": ("evaluation.api", "evaluate"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
-    "load_checkpoint": ("runs.checkpoint", "load_checkpoint"),
+    "load_checkpoint": ("runs.api", "load_checkpoint"),
     "predict": ("inference.predict", "predict"),
     "prepare_data": ("data.api", "prepare_data"),
     "read_image": ("images.read", "read_pixels"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import SettingsError, quote
+from .settings_head import HeadSpec as HeadSpec
 from .settings_schema import (
     FINE_TUNING,
     GROUPS,
@@ -32,7 +33,6 @@ from .settings_schema import (
 AUGMENTS = ("none", "light", "standard", "strong")
 INTERPOLATIONS = ("bilinear", "bicubic")
 UNKNOWN_LABEL = -1  # of an image that may have the label or not; 1 and 0 are known. Between data and models
-ALL_COLUMNS = "all"  # of --label-columns
 
 
 def save_interval(text: str) -> tuple[float, float]:
@@ -59,13 +59,6 @@ def _check_save_every(label: str, value: Any) -> None:
     save_interval(value)
 
 
-def _check_layers(label: str, value: Any) -> None:
-    check_kind(label, value, (tuple, list), "a list of whole numbers")
-    check_range("number of hidden layers", len(value), 0, 100, whole=True)
-    for units in value:
-        check_range(label, units, 1, 65536, whole=True)
-
-
 def _check_unfreeze(label: str, value: Any) -> None:
     if value != "all":
         check_range(label, value, 0, whole=True)
@@ -74,12 +67,6 @@ def _check_unfreeze(label: str, value: Any) -> None:
 def _check_image_size(label: str, value: Any) -> None:
     if value != 0 or isinstance(value, bool):
         check_range(label, value, 8, 4096, whole=True)
-
-
-def _check_delimiter(label: str, value: Any) -> None:
-    check_kind(label, value, str, "a text")
-    if len(value) > 10:
-        raise SettingsError(f"{label} is {quote(value)}, but must be a few letters at most, such as ;.")
 
 
 def _check_head(label: str, value: Any) -> None:
@@ -121,21 +108,6 @@ class InputSpec(PlainDict):
     def with_size(self, size: int) -> "InputSpec":
         """Return the spec for another input size, keeping the ratio of resize to size."""
         return dataclasses.replace(self, size=size, resize=max(size, round(size * self.resize / self.size)))
-
-
-@dataclass(frozen=True)
-class HeadSpec(PlainDict):
-    """What replaces a network's last Linear: hidden layers (units), ReLU, dropout, one output per class."""
-
-    hidden_layers: tuple[int, ...] = field(
-        default=(),
-        metadata=about(
-            "Hidden layers of the head, such as 512,256.", NETWORK, tuple, default="none", check=_check_layers
-        ),
-    )
-    dropout: float = field(
-        default=0.2, metadata=about("Dropout in the head.", NETWORK, float, low=0, high=0.99)
-    )
 
 
 @dataclass(frozen=True)
@@ -318,7 +290,6 @@ class TrainSettings(PlainDict):
             IMAGES,
             metavar="TEXT",
             default="; or | in a column `labels`",
-            check=_check_delimiter,
         ),
     )
     label_columns: str = field(
@@ -413,7 +384,7 @@ class TrainSettings(PlainDict):
 def list_options() -> dict[str, Setting]:
     """Return every setting that is an option of `catdog train`, by its name, those of a group together."""
     kinds = (TrainSettings, HeadSpec, FineTuneOptions, Phase)
-    found = {name: setting for kind in kinds for name, setting in settings_of(kind).items()}
+    found = {name: setting for kind in kinds for name, setting in settings_of(kind).items() if setting.group}
     return {name: found[name] for group in GROUPS for name in found if found[name].group == group}
 
 

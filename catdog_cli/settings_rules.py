@@ -58,6 +58,16 @@ def _ignored_by_lbfgs(name: str) -> Rule:
     )
 
 
+def _needs_hidden_layers(name: str) -> Rule:
+    return Rule(
+        lambda settings: (
+            not settings.head.hidden_layers and getattr(settings.head, name) != getattr(HeadSpec, name)
+        ),
+        f"{option_name(name)} belongs to hidden layers, of which the head has none: add --hidden-layers N, "
+        f"or leave it out.",
+    )
+
+
 def _only_the_head_trains(settings: TrainSettings) -> bool:
     return not any(phase.unfreeze for phase in settings.phases)
 
@@ -70,6 +80,16 @@ RULES = (
         ),
         "--optimizer lbfgs solves a linear head alone: leave out --hidden-layers and --unfreeze.",
     ),
+    Rule(
+        lambda settings: settings.head.is_custom and HeadSpec(head=settings.head.head) != settings.head,
+        "--hidden-layers, --dropout, --activation and --head-norm build a head of catdog's own, but another "
+        "was given: leave them out.",
+    ),
+    Rule(
+        lambda settings: settings.head.head != "linear" and any(map(_is_solved, settings.phases)),
+        "--optimizer lbfgs solves a linear head alone: leave out --head, or choose another --optimizer.",
+    ),
+    *map(_needs_hidden_layers, ("activation", "head_norm")),
     Rule(
         in_a_phase(lambda phase: _is_solved(phase) and phase.augment != "none" and not phase.views),
         "--optimizer lbfgs needs fixed views: add --views N to --augment.",

@@ -17,14 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catdog_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-SETTINGS = {"settings", "settings_schema", "settings_rules"}
+SETTINGS = {"settings", "settings_schema", "settings_head", "settings_rules"}
 LOWEST = {"errors", "runtime"} | SETTINGS
 LIBRARY = LOWEST | {"images", "data", "models", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
     "errors": set(),
     "runtime": {"errors"},
     "settings_schema": {"errors"},
-    "settings": {"errors", "settings_schema"},
+    "settings_head": {"errors", "settings_schema"},
+    "settings": {"errors", "settings_schema", "settings_head"},
     "settings_rules": {"errors", "settings_schema", "settings"},
     "images": LOWEST,
     "data": LOWEST | {"images"},
@@ -64,10 +65,22 @@ LIGHT_FILES = {  # needed before what is heavy
     "models/zoo/registry.py",
     "models/zoo/simple_cnn_source.py",
     "models/zoo/source.py",
+    "models/zoo/timm_source.py",
     "models/zoo/torchvision_source.py",
     "runtime/startup.py",
 }
-HEAVY = {"torch", "torchvision", "PIL", "numpy", "accelerate", "sklearn", "scipy", "matplotlib", "pandas"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "PIL",
+    "numpy",
+    "accelerate",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "pandas",
+}
 IMPORT_NAMES = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",

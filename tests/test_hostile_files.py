@@ -259,7 +259,11 @@ TEXTS = {
     "recipe: 10,000 deep": (recipe, b"a = " + b"[" * 10**4, "Cannot read the recipe .*recursion"),
     "recipe: 5,000 digits": (recipe, PHASE + b"9" * 5000, "Exceeds the limit"),
     "recipe: no tables": (recipe, b"phase = [1]", "has no phases"),
-    "manifest: three columns, two cells": (scan_dataset, b"path,class,split\na.png,cats\n", "lacks a value"),
+    "manifest: three columns, two cells": (
+        scan_dataset,
+        b"path,class,split\na,cats\nb,cats,val\n",
+        "lacks",
+    ),
     "manifest: a null": (scan_dataset, b"path,class\na\0.png,cats\n", "do not exist under"),
     "manifest: a field of 200 kB": (scan_dataset, b"path,class\n" + b"x" * 200_000, "field larger"),
     "manifest: a quote without end": (scan_dataset, b'path,class\n"a.png,cats\n', "not a readable manifest"),

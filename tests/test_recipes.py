@@ -1,10 +1,13 @@
 """Recipes: those shipped, own files, and what is wrong with a file said in one sentence."""
 
+import dataclasses
+
 import pytest
 
 from catdog_cli.errors import SettingsError
 from catdog_cli.recipes import load_recipe, recipe_names
 from catdog_cli.recipes.build import MOST_EPOCHS, PATIENCE, build_settings
+from catdog_cli.settings import HeadSpec
 
 
 def test_the_shipped_ones_are_described_and_load():
@@ -77,9 +80,32 @@ def test_an_own_file_names_its_phases_and_takes_hyphens(tmp_path):
     assert build_settings("pets", {}, str(file)).save_every == "9"
 
 
+def test_a_recipe_says_its_head_in_a_table(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'arch = "resnet50"\n[head]\nhidden-layers = [8, 4]\ndropout = [0.3, 0.1]\nactivation = "gelu"\n'
+        'head-norm = "layer"\nhead = "cosine"\n[[phase]]\nepochs = 2'
+    )
+    wanted = HeadSpec((8, 4), (0.3, 0.1), "gelu", "layer", "cosine")
+    assert build_settings("pets", {}, str(file)).head == wanted
+    assert build_settings("pets", {"activation": "tanh"}, str(file)).head == dataclasses.replace(
+        wanted, activation="tanh"
+    )
+    file.write_text('head = "cosine"\n[[phase]]\nepochs = 2')
+    assert build_settings("pets", {}, str(file)).head == HeadSpec(head="cosine")
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
+        (
+            "[head]\nlayers = 3\n[[phase]]\nepochs = 1",
+            r"The \[head\] of the recipe .* unknown option 'layers'",
+        ),
+        (
+            "dropout = 0.1\n[head]\ndropout = 0.3\n[[phase]]\nepochs = 1",
+            "says dropout twice: leave it out of one place",
+        ),
         ("", "has no phases"),
         ("phase = 3", "has no phases"),
         ("[[phase]]\nepochs = 'two'", r"In the recipe .*epochs is 'two'"),

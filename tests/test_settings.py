@@ -45,7 +45,13 @@ def test_settings_go_through_json(settings):
 
 def test_plain_settings_hold_only_plain_containers():
     plain = FULL.to_dict()
-    assert plain["head"] == {"hidden_layers": [512, 256], "dropout": 0.3}
+    assert plain["head"] == {
+        "hidden_layers": [512, 256],
+        "dropout": 0.3,
+        "activation": "relu",
+        "head_norm": "none",
+        "head": "linear",
+    }
     assert isinstance(plain["phases"], list)
     assert plain["phases"][1]["unfreeze"] == "all"
 
@@ -109,7 +115,7 @@ PHASE_ROWS = [
     ("ema", 1, "ema is 1, but must be a number from 0 to 0.999999"),
     ("patience", -1, "patience is -1"),
     ("min_delta", -1, "minimum change is -1"),
-    ("monitor", "auroc", "monitor is 'auroc', but must be one of: accuracy, loss, f1, auc"),
+    ("monitor", "auroc", "monitor is 'auroc', but must be one of: auto, accuracy, map, loss, f1, auc"),
 ]
 
 
@@ -155,6 +161,8 @@ RUN_ROWS = [
     ("save_every", "1.5", "save every is '1.5'"),
     ("save_every", "5 m", "save every is '5 m'"),
     ("save_every", 5, "save every is 5"),
+    ("label_delimiter", 5, "label delimiter is 5, but must be a text"),
+    ("label_columns", ["a"], "label columns is ..a.., but must be a text"),
 ]
 
 
@@ -216,11 +224,49 @@ def test_an_input_spec_refuses(values, message):
         ("512", 0.2, "hidden layers is '512', but must be a list of whole numbers"),
         ((), 1.0, "dropout is 1.0, but must be a number from 0 to 0.99"),
         ((), -0.1, "dropout is -0.1"),
+        (
+            (8, 4),
+            (0.3,),
+            "dropout has 1 numbers, but the head has 2 hidden layers: give one number, or one a",
+        ),
+        ((), (0.3, 0.2), "dropout has 2 numbers, but the head has no hidden layer"),
+        ((8,), (1.5,), "dropout is 1.5, but must be a number from 0 to 0.99"),
+        ((8,), ("a",), "dropout is 'a'"),
+        ((8,), (), r"dropout is \(\), but must be a number"),
+        ((8,), [0.2], r"dropout is \[0.2\], but must be a number"),
     ],
 )
 def test_a_head_refuses(hidden_layers, dropout, message):
     with pytest.raises(SettingsError, match=message):
         HeadSpec(hidden_layers, dropout)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"activation": "rleu"}, "activation is 'rleu', but must be one of: relu, leaky_relu"),
+        ({"head_norm": "group"}, "head norm is 'group', but must be one of: none, batch, layer"),
+        ({"head": "arcface"}, "head is 'arcface', but must be one of: linear, cosine"),
+    ],
+)
+def test_a_heads_words_are_known(values, message):
+    with pytest.raises(SettingsError, match=message):
+        HeadSpec(**values)
+
+
+def test_dropout_of_each_layer():
+    assert HeadSpec().dropout_of_layers() == (0.2,)
+    assert HeadSpec((8, 4), 0.3).dropout_of_layers() == (0.3, 0.3)
+    assert HeadSpec((8, 4), (0.3, 0.1)).dropout_of_layers() == (0.3, 0.1)
+    assert HeadSpec.from_dict({"hidden_layers": [8, 4], "dropout": [0.3, 0.1]}).dropout == (0.3, 0.1)
+
+
+@pytest.mark.parametrize("given", [(0.3, 0.1), [0.3, 0.1], "0.3,0.1", "0.3, 0.1"])
+def test_dropout_is_said_as_hidden_layers_are(given):
+    assert build_settings("pets", {"hidden_layers": "8,4", "dropout": given}).head.dropout == (0.3, 0.1)
+    assert build_settings("pets", {"dropout": "0.3"}).head.dropout == 0.3
+    with pytest.raises(SettingsError, match=r"'a,b' is neither a number nor a list such as 0.3,0.2"):
+        build_settings("pets", {"dropout": "a,b"})
 
 
 @pytest.mark.parametrize(
@@ -248,6 +294,12 @@ USELESS = [
     (LBFGS | {"dropout": 0.5}, "--dropout does nothing with --optimizer lbfgs"),
     (LBFGS | {"epochs": 2}, "--optimizer lbfgs reaches the optimum in one epoch: leave out --epochs"),
     (LBFGS | {"hidden_layers": (4,)}, "--optimizer lbfgs solves a linear head alone"),
+    (LBFGS | {"head": "cosine"}, "--optimizer lbfgs solves a linear head alone: leave out --head, or choose"),
+    (LBFGS | {"head_norm": "batch"}, "--head-norm belongs to hidden layers, of which the head has none"),
+    (
+        {"activation": "gelu"},
+        "--activation belongs to hidden layers, of which the head has none: add --hidden",
+    ),
     (LBFGS | {"weights": "none"}, "--optimizer lbfgs solves a linear head alone"),
     (LBFGS | {"augment": "light"}, "--optimizer lbfgs needs fixed views: add --views N"),
     (LBFGS | {"cache": False}, "lbfgs needs the features of all pictures at hand, but --no-cache keeps none"),
@@ -312,6 +364,9 @@ LONG = {"fine_tune_epochs": 2, "unfreeze": 3, "fine_tune_learning_rate": 1e-5}
     [
         ({}, {"arch": "resnet18", "weights": "imagenet", "image_size": 0}, {"arch": "resnet50"}),
         ({"hidden_layers": (8, 4)}, {"hidden_layers": [8, 4]}, {"hidden_layers": (8,)}),
+        ({"hidden_layers": (8,), "activation": "gelu"}, {"activation": "gelu"}, {"head_norm": "batch"}),
+        ({"hidden_layers": (8, 4), "dropout": (0.3, 0.1)}, {"dropout": [0.3, 0.1]}, {"dropout": 0.3}),
+        ({"head": "cosine"}, {"head": "cosine"}, {"head": "linear"}),
         ({"learning_rate": 0.1, **LONG}, {"learning_rate": 0.1}, {"learning_rate": 0.2}),
         (LONG, LONG, {"unfreeze": "all"}),
         (LONG, {"batch_size": 32}, {"fine_tune_learning_rate": 1e-4}),
@@ -337,4 +392,4 @@ def test_every_option_of_the_command_and_of_python_is_a_setting():
     others = {"data", "recipe", "output", "listeners", "log", "progress", "should_stop"}
     assert set(signature(train).parameters) - others == set(options)
     free = {name for name, setting in options.items() if setting.on_resume}
-    assert set(signature(resume).parameters) - {"run", "accept_changed_data"} - others == free
+    assert set(signature(resume).parameters) - {"run", "accept_changed_data", "head"} - others == free

@@ -17,9 +17,9 @@ def describe_checkpoint(target: str) -> dict[str, Any]:
     from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 
     contents = [load_checkpoint(file) for file in files]
-    model = build_from_checkpoint(contents[0], files[0])
+    model = build_from_checkpoint(contents[0], files[0], describe=True)
     for content, file in zip(contents[1:], files[1:], strict=True):
-        build_from_checkpoint(content, file)
+        build_from_checkpoint(content, file, describe=True)
     merged = {**contents[-1], **contents[0]}  # best.pt comes first and wins
     settings = _settings(merged, files[-1])
     return {

@@ -11,6 +11,7 @@ import click
 from ..errors import SettingsError, UnavailableError, quote
 from ..recipes.build import (
     build_settings,
+    parse_dropout,
     parse_layers,
     parse_unfreeze,
 )
@@ -85,6 +86,18 @@ class Layers(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class Dropout(click.ParamType):
+    """A number, or a list of them with commas: 0.3,0.2."""
+
+    name = "P|P,P"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | tuple[float, ...]:
+        try:
+            return parse_dropout(value)
+        except SettingsError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Unfreeze(click.ParamType):
     """`all` or a number of layers."""
 
@@ -127,7 +140,7 @@ def setting_option(name: str) -> Callable:
 
 
 def _click_type(setting: Setting) -> Any:
-    special = {"hidden layers": Layers(), "unfreeze": Unfreeze()}
+    special = {"hidden layers": Layers(), "dropout": Dropout(), "unfreeze": Unfreeze()}
     if setting.label in special:
         return special[setting.label]
     return click.Choice(setting.choices, case_sensitive=False) if setting.choices else setting.kind

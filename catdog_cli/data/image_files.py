@@ -4,6 +4,7 @@ Names are kept as the system gives them, undecodable bytes included. Nothing is 
 first bytes of files whose name does not say what they are.
 """
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -146,12 +147,19 @@ def count_unread(listing: Listing) -> Counter[str]:
 def describe_ignored(ignored: Mapping[str, int]) -> str:
     """Return what was not read and what would read it: "6 .heic (install catdog[heic]), 2 .txt".
 
+    What the same is to be said of stands together, and it is said once.
+
     Args:
         ignored: how many, by suffix or by what they are instead; the empty text for none.
     """
     counts = {why: count for why, count in ignored.items() if count}
-    order = sorted(counts, key=lambda why: (not is_picture(why), not why.startswith("."), -counts[why], why))
-    shown = [f"{counts[why]:,} {why}{_advise(why)}" for why in order[:SHOWN]]
+    advice = {why: _advise(why) for why in counts}
+    order = sorted(
+        counts,
+        key=lambda why: (not is_picture(why), not why.startswith("."), advice[why], -counts[why], why),
+    )
+    groups = itertools.groupby(order[:SHOWN], key=advice.__getitem__)
+    shown = [", ".join(f"{counts[why]:,} {why}" for why in group) + said for said, group in groups]
     rest = sum(counts[why] for why in order[SHOWN:])
     return ", ".join(shown + ([f"{rest:,} of {len(order) - SHOWN} other kinds"] if rest else []))
 

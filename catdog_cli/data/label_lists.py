@@ -18,11 +18,12 @@ import numpy as np
 
 from ..errors import DataError, SettingsError, quote
 from ..runtime.text import name_some
-from ..settings import ALL_COLUMNS, UNKNOWN_LABEL, TrainSettings
+from ..settings import UNKNOWN_LABEL, TrainSettings
 from .class_names import class_name, describe_alike, find_alike
 from .natural_sort import sort_naturally
 from .tables import Columns, show_header
 
+ALL_COLUMNS = "all"  # of --label-columns
 DELIMITER = ";"  # of what catdog writes
 TRIED_DELIMITERS = (DELIMITER, "|")  # others are in too many names of classes
 LISTS = frozenset(("labels", "tags", "classes", "categories"))  # columns that may hold several

@@ -1,12 +1,13 @@
-"""Where DATA is: a path, maybe with ~; an archive or an address; and where a run that moved finds its own."""
+"""Where DATA is: a path, with ~ or as file://; an archive or an address; where a moved run finds its own."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from ..errors import DataError
 from ..runtime.files import expand_home, read_text
-from ..runtime.http import is_address
+from ..runtime.http import is_address, is_file_address, path_of_address
 from .sources.unpacked import fetch_once, is_archive, unpack_once
 
 RUN_SETTINGS = "settings.json"
@@ -22,7 +23,7 @@ def open_data(data: str | Path) -> tuple[Path, list[str]]:
     if is_address(str(data)):
         folder, note = fetch_once(str(data))
         return folder, [note]
-    path = Path(expand_home(data))
+    path = Path(_local(data))
     if _exists(path) and path.is_file() and is_archive(path):
         folder, note = unpack_once(path)
         return folder, [note]
@@ -31,7 +32,7 @@ def open_data(data: str | Path) -> tuple[Path, list[str]]:
 
 def absolute_data(data: str) -> str:
     """Return DATA as it can be understood from any folder."""
-    return data if is_address(data) else os.path.abspath(expand_home(data))  # noqa: PTH100 - keeps links
+    return data if is_address(data) else os.path.abspath(_local(data))  # noqa: PTH100 - keeps links
 
 
 def describe_place(data: str, run: Path) -> dict[str, str]:
@@ -43,7 +44,9 @@ def describe_place(data: str, run: Path) -> dict[str, str]:
 
 def find_data(data: str, run: Path) -> str:
     """Return where the data of a run is now: where it was, or where it moved to together with the run."""
-    if is_address(data) or not data or _exists(Path(expand_home(data))):
+    if is_file_address(data):
+        data = _local(data)
+    if is_address(data) or not data or _exists(Path(_local(data))):
         return data
     place = os.path.abspath(run)  # noqa: PTH100
     moved = [os.path.join(place, from_run)] if (from_run := _read(run).get(FROM_RUN)) else []  # noqa: PTH118
@@ -71,6 +74,16 @@ def _read(run: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _local(data: str | Path) -> str:
+    """Return the path that DATA means on this machine: of a file:// address too, or with ~ in front."""
+    if not is_file_address(str(data)):
+        return expand_home(data)
+    try:
+        return path_of_address(str(data))
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def _exists(path: Path) -> bool:

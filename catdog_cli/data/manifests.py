@@ -17,7 +17,7 @@ from ..errors import DataError, quote
 from ..runtime.files import write_atomic
 from ..runtime.http import is_address
 from ..settings import UNKNOWN_LABEL
-from .class_names import class_name, describe_alike, find_alike
+from .class_names import describe_alike, find_alike
 from .dataset import Dataset, Split
 from .label_lists import (
     AS_SHOWN,
@@ -37,6 +37,7 @@ from .label_lists import (
 )
 from .listed_files import ListedFiles
 from .location import run_data
+from .manifest_rows import Row, check_rows, incomplete, settle_splits, split_in_row, tidy_rows
 from .natural_sort import sort_naturally
 from .split_names import split_of
 from .tables import Columns, Table, open_table, show_header
@@ -45,7 +46,6 @@ MANIFEST_COLUMNS = ("path", "class", "split")
 LABEL_COLUMNS = ("path", LABELS, UNKNOWN, "split")  # where pictures have several labels
 RUN_SPLIT = "split.csv"  # what a run calls the manifest of its images
 MAX_RUNS = 10  # each trained on the manifest of the one before
-Row = tuple[str, str, str, str]  # path, class, split, key
 
 
 def write_split(
@@ -104,7 +104,7 @@ def read_split(path: str | Path, root: str | Path | None = None) -> Dataset:
         DataError: the file is missing, not such a manifest, or names an image twice.
     """
     rows, unknown = _read_rows(Path(path))
-    _check_rows(str(path), rows, several=unknown is not None)
+    check_rows(str(path), rows, several=unknown is not None)
     root = Path(path).parent if root is None else Path(root)
     if unknown is None:
         return _gather(rows, Path(path), root)
@@ -148,13 +148,14 @@ def read_manifest(path: str | Path, form: LabelForm = AS_SHOWN) -> Dataset:
                 return _read_labelled(path, table.columns, kept, found, files)
             table = Table(table.columns, iter(kept))
         _require_columns(path, table)
-        for row in _tidy(table, str(path), notes):
+        for row in tidy_rows(table, str(path), notes):
             place = files.find(row[0], row[1], row[2])
             if place is None:
                 missing.append(row[0])
             rows.append((place or row[0], *row[1:]))
         described, columns = table.columns.describe(), table.columns
-    _check_rows(str(path), rows)
+    rows = settle_splits(rows)
+    check_rows(str(path), rows)
     _refuse_missing(missing, path, root)
     dataset = _gather(rows, path, root)
     if alike := find_alike(dataset.class_names):
@@ -199,8 +200,8 @@ def _read_labelled(
     for number, (row, values) in enumerate(kept):
         name = values[at]
         if not name.strip():
-            raise DataError(f"The manifest {manifest!r} lacks a value in its picture {row}: complete it.")
-        side = _side(values, split, strict, manifest, row)
+            raise incomplete(manifest, columns.header[at], row)
+        side = split_in_row(values, split, strict, manifest, row)
         if valid is not None:
             side = "val" if CELLS.get(values[valid].strip().lower()) == 1 else "train"
         place = files.find(name, None, side)
@@ -213,7 +214,8 @@ def _read_labelled(
             raise DataError(f"The manifest {manifest!r} lists {quote(name)} in two splits: choose one.")
         else:  # a row for each label
             labels[taken[known]] = np.maximum(labels[taken[known]], labels[number])
-    _check_rows(manifest, rows, several=True)
+    rows = settle_splits(rows)
+    check_rows(manifest, rows, several=True)
     _refuse_missing(missing, path, root)
     dataset = _gather_labels(rows, found.class_names, labels[taken], path, root)
     joined = [f"{len(kept) - len(rows):,} rows name a picture again: its labels are taken together."]
@@ -290,40 +292,6 @@ def _require_columns(path: Path, table: Table) -> None:
         )
 
 
-def _tidy(table: Table, manifest: str, notes: list[str]) -> Iterator[Row]:
-    """Yield the rows of a table with the names of classes and splits as catdog has them."""
-    columns = table.columns
-    path, label, split = columns.path or 0, columns.label or 0, columns.split
-    strict = split is not None and columns.header[split].strip().lower() == "split"
-    blanks = 0
-    for number, values in table.rows:
-        name = class_name(values[label].strip())
-        blanks += name != class_name(values[label])
-        if not (values[path].strip() and name):
-            none = ""
-            if values[path].strip():
-                none = ", or add --label-delimiter ';' where a picture may have several labels or none"
-            raise DataError(
-                f"The manifest {manifest!r} lacks a value in its picture {number}: complete it{none}."
-            )
-        yield values[path], name, _side(values, split, strict, manifest, number), ""
-    if blanks:
-        notes.append(f"The manifest {manifest!r} has blanks around {blanks:,} names of classes: ignored.")
-
-
-def _side(values: list[str], split: int | None, strict: bool, manifest: str, number: int) -> str:
-    """Return the split of a row; a column that is not called split and holds other words says nothing."""
-    if split is None:
-        return "all"
-    written = values[split].strip()
-    if not written and strict:
-        raise DataError(f"The manifest {manifest!r} lacks a value in its picture {number}: complete it.")
-    side = "all" if written.lower() == "all" else split_of(written)
-    if side is None and strict:
-        raise DataError(f"The manifest {manifest!r} has the split {quote(written)}: use train, val or test.")
-    return side or "all"
-
-
 def _gather(rows: list[Row], path: Path, root: Path) -> Dataset:
     class_names = sort_naturally({row[1] for row in rows})
     index = {name: number for number, name in enumerate(class_names)}
@@ -371,25 +339,3 @@ def _read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
     except csv.Error as error:
         raise DataError(f"{str(path)!r} is not a readable manifest ({error}): write it again.") from error
     raise DataError(f"{str(path)!r} is not a manifest: expected the columns path,class,split.")
-
-
-def _check_rows(manifest: str, rows: list[Row], several: bool = False) -> None:
-    if not rows:
-        raise DataError(
-            f"The manifest {manifest!r} lists no pictures: write it again with `catdog data split`."
-        )
-    seen = set()
-    for number, row in enumerate(rows, 1):
-        if not all((row[0], several or row[1], row[2])):
-            raise DataError(f"The manifest {manifest!r} lacks a value in its picture {number}: complete it.")
-        if os.path.normpath(row[0]) in seen:
-            more = "" if several else ", or add --label-delimiter ';' where each holds a label of it"
-            raise DataError(
-                f"The manifest {manifest!r} lists {quote(row[0])} twice: keep one of the rows{more}."
-            )
-        seen.add(os.path.normpath(row[0]))
-    unknown = sorted({row[2] for row in rows} - {"train", "val", "test", "all"})
-    if unknown:
-        raise DataError(
-            f"The manifest {manifest!r} has the split {quote(unknown[0])}: use train, val or test."
-        )

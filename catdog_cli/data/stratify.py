@@ -23,14 +23,14 @@ def stratify(
         counts: (G, C), how many images of a group have each label.
         sizes: (G,), how many images a group has.
         shares: of the parts; they sum to 1.
-        numbers: (G,), the order of groups of one label.
+        numbers: (G,), the order of groups of one size.
     """
     parts = np.full(len(sizes), -1, dtype=np.int64)
     weights = np.asarray(shares, dtype=np.float64)
     wanted = weights[:, None] * counts.sum(0)[None, :]  # (P, C), images of each label
     room = weights * sizes.sum()  # (P,), images at all
     left = counts.sum(0).astype(np.float64)
-    order = np.argsort(numbers, kind="stable")
+    order = np.lexsort((numbers, -sizes))  # what is large finds its place while there is room
     members = [order[counts[order, label] > 0] for label in range(counts.shape[1])]
     queue = [(count, label) for label, count in enumerate(left) if count > 0]
     heapq.heapify(queue)

@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def open_table(path: Path) -> Iterator[Table]:
             skipped = text.readline(MAX_HEADER) if declared else first
             delimiter = declared[1] if declared else _find_delimiter(skipped)
             text.seek(0)
-            reader = csv.reader(text, delimiter=delimiter, strict=True)
+            reader = csv.reader(_join_quotes(text, delimiter), delimiter=delimiter, strict=True)
             if declared:
                 next(reader)
             header = next(reader, [])
@@ -164,6 +164,15 @@ def _find_columns(header: list[str]) -> Columns:
         others = [at for at, name in enumerate(names) if at not in (path, split, key) and name]
         label = others[0] if len(others) == 1 else None
     return Columns(header, path, label, split, key)
+
+
+def _join_quotes(lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """Yield lines without the blanks between a quote and a delimiter, which break a quoted value for csv."""
+    divider = re.escape(delimiter)
+    before = re.compile(rf'(^|{divider}) +(?=")')
+    after = re.compile(rf'((?<!")"|(?:^|{divider})"") +(?={divider}|\r?\n?$)')  # "" within a value is a quote
+    for line in lines:
+        yield after.sub(r"\1", before.sub(r"\1", line)) if '"' in line else line
 
 
 def _number_rows(path: Path, reader: Iterator[list[str]], width: int) -> Iterator[tuple[int, list[str]]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.label_lists import LabelForm
 from ..inference.predictor import Predictor, describe_shrink
@@ -14,6 +14,9 @@ from .evaluate import evaluate_predictor
 from .multilabel.compare import LabelComparison
 from .multilabel.result import LabelEvaluation
 from .result import Comparison, Evaluation
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Log = Callable[[str], None]
 Names = str | Path | Mapping[str, Any] | None
@@ -31,6 +34,7 @@ def evaluate(
     calibrated: bool = True,
     tta: bool = False,
     category_names: Names = None,
+    head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
     log: Log | None = None,
@@ -51,6 +55,7 @@ def evaluate(
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image.
         category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
+        head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
         log: gets a sentence on what is measured, on each warning and each image that cannot be read.
@@ -62,7 +67,7 @@ def evaluate(
     """
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(checkpoint)], "evaluate({checkpoint!r}, {data!r})")
-    predictor = _load(checkpoint, device, precision, say, category_names, calibrated, tta)
+    predictor = _load(checkpoint, device, precision, say, category_names, calibrated, tta, head)
     with report_progress(on_progress, progress) as report:
         return evaluate_predictor(
             predictor,
@@ -125,9 +130,11 @@ def _load(
     category_names: Names,
     calibrated: bool = True,
     tta: bool = False,
+    head: "nn.Module | None" = None,
 ) -> Predictor:
     return Predictor.load(
         checkpoint,
+        head=head,
         device=device,
         precision=precision,
         calibrated=calibrated,

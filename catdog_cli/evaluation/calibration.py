@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..models.tasks import SINGLE_LABEL, Task
-from .metric_functions import brier_score, check_scores, macro_auc, reliability
+from .metric_functions import brier_score, check_scores, reliability, report_auc
 from .multilabel.metrics import check_labels
 
 LOWEST, HIGHEST = 0.05, 20.0
-GOLDEN = (5**0.5 - 1) / 2
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_LABEL) -> float:
@@ -29,34 +28,18 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_
     Raises:
         CatdogError: there are no logits, they are not finite, or do not fit the labels.
     """
+    from scipy.optimize import minimize_scalar  # here: half a second, which predicting does not wait for
+
     logits, labels = (check_labels if task.several else check_scores)(logits, labels)
-    grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), 25)
-    costs = [_cost(task, log_t, logits, labels) for log_t in grid]
-    best = int(np.argmin(costs))
-    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    return float(np.exp(_golden_section(task, low, high, logits, labels)))
 
+    def cost(log_temperature: float) -> float:
+        losses = task.label_losses(logits, labels, np.exp(log_temperature))
+        return float(losses.sum() + log_temperature**2 / 2)
 
-def _golden_section(task: Task, low: float, high: float, logits: np.ndarray, labels: np.ndarray) -> float:
-    # Narrows the interval around the lowest cost until it is 1e-4 wide: T to four digits. Importing
-    # scipy.optimize for it would take as long as ten epochs of a head.
-    inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)]
-    costs = [_cost(task, point, logits, labels) for point in inner]
-    while high - low > 1e-4:
-        if costs[0] < costs[1]:
-            high, inner[1], costs[1] = inner[1], inner[0], costs[0]
-            inner[0] = high - GOLDEN * (high - low)
-            costs[0] = _cost(task, inner[0], logits, labels)
-        else:
-            low, inner[0], costs[0] = inner[0], inner[1], costs[1]
-            inner[1] = low + GOLDEN * (high - low)
-            costs[1] = _cost(task, inner[1], logits, labels)
-    return (low + high) / 2
-
-
-def _cost(task: Task, log_temperature: float, logits: np.ndarray, labels: np.ndarray) -> float:
-    losses = task.label_losses(logits, labels, np.exp(log_temperature))
-    return float(losses.sum() + log_temperature**2 / 2)
+    grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), 25)  # small logits have two valleys: the deeper one
+    best = int(np.argmin([cost(log_temperature) for log_temperature in grid]))
+    around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    return float(np.exp(minimize_scalar(cost, bounds=around, method="bounded").x))
 
 
 def measure_calibration(
@@ -112,10 +95,9 @@ def describe_temperature(temperature: float) -> str:
 
 def _describe(task: Task, probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     complete = len(np.unique(labels)) == probabilities.shape[1] > 1
-    every = np.ones((len(labels), 1))
     return {
         "loss": float(task.log_losses(probabilities, labels).mean()),
         "brier": brier_score(probabilities, labels),
-        "auc": float(macro_auc(probabilities, labels, every)[0]) if complete else None,
+        "auc": report_auc(probabilities, labels) if complete else None,
         **reliability(probabilities, labels, task=task),
     }

@@ -1,8 +1,9 @@
 """What probabilities are worth against labels, as plain numbers; for the training loop and evaluation.
 
-No import here costs time, so that the loop can ask every epoch.
+What the loop asks every epoch waits for no import: scikit-learn comes with the first report.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from .intervals import Statistic, affordable, bootstrap_intervals, mcnemar, wils
 from .metric_functions import (
     brier_score,
     check_scores,
-    confusion_matrix,
     macro_auc,
     macro_f1,
     reliability,
+    report_auc,
 )
 
 _BLIND = "All resamples agree (as when every picture is right): the bootstrap cannot tell how sure this is."
@@ -98,8 +99,8 @@ def full_metrics(
     _check_names(class_names, probabilities)
     if abs(probabilities.sum(1) - 1).max() > 1e-3 or probabilities.min() < 0:
         raise CatdogError("These scores are not probabilities: give rows that are positive and sum to 1.")
-    matrix = confusion_matrix(task.decide(probabilities), labels, len(class_names))
-    tables = _class_tables(matrix, class_names)
+    predicted = task.decide(probabilities)
+    tables = _class_tables(predicted, labels, class_names)
     auc, notes = _area(probabilities, labels, class_names)
     resamples = affordable(bootstrap, *probabilities.shape)
     intervals = _intervals(task, probabilities, labels, resamples, seed, auc is not None)
@@ -119,7 +120,6 @@ def full_metrics(
         "notes": notes,
         **tables,
         "class_names": list(class_names),
-        "confusion": matrix.tolist(),
     }
 
 
@@ -202,26 +202,27 @@ def _area(
         absent = ", ".join(repr(names[c]) for c in missing[:5]) + (", ..." if len(missing) > 5 else "")
         reason = f"no picture of {absent}" if missing else "there is one class only"
         return None, {"auc": f"The area under the ROC curve is not defined: {reason}."}
-    return float(macro_auc(probabilities, labels, np.ones((len(labels), 1)))[0]), {}
+    return report_auc(probabilities, labels), {}
 
 
-def _class_tables(matrix: np.ndarray, names: list[str]) -> dict[str, Any]:
-    right, shown, named = np.diag(matrix), matrix.sum(1), matrix.sum(0)
-    columns = {
-        "precision": right / np.maximum(named, 1),
-        "recall": right / np.maximum(shown, 1),
-        "f1": 2 * right / np.maximum(shown + named, 1),
-    }
-    known = shown + named > 0
-    classes = {
-        name: {key: float(values[i]) if known[i] else None for key, values in columns.items()}
-        | {"support": int(shown[i])}
-        for i, name in enumerate(names)
+def _class_tables(predicted: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[str, Any]:
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    with warnings.catch_warnings():  # scikit-learn doubts that somebody means a matrix of one class
+        warnings.simplefilter("ignore", UserWarning)
+        matrix = confusion_matrix(labels, predicted, labels=range(len(names)))
+    known = np.union1d(labels, predicted)
+    *found, support = precision_recall_fscore_support(labels, predicted, labels=known, zero_division=0)
+    columns = dict(zip(("precision", "recall", "f1"), found, strict=True))
+    rows = {
+        names[c]: {key: float(values[i]) for key, values in columns.items()} | {"support": int(support[i])}
+        for i, c in enumerate(known)
     }
     return {
-        "macro": {key: float(values[known].mean()) for key, values in columns.items()},
-        "weighted": {key: float(values @ shown / shown.sum()) for key, values in columns.items()},
-        "classes": classes,
+        "macro": {key: float(values.mean()) for key, values in columns.items()},
+        "weighted": {key: float(np.average(values, weights=support)) for key, values in columns.items()},
+        "classes": {name: rows.get(name) or dict.fromkeys(columns) | {"support": 0} for name in names},
+        "confusion": matrix.tolist(),
     }
 
 

@@ -26,6 +26,7 @@ UNREAD_SUFFIXES = frozenset(  # pictures, but of a kind that catdog does not rea
     (
         *(".svg", ".svgz", ".ai", ".eps", ".emf", ".wmf", ".djvu"),  # drawings and pages
         *(".psd", ".psb", ".xcf", ".ico", ".icns", ".cur", ".dds", ".pcx", ".ras", ".sgi", ".xbm", ".xpm"),
+        *(".dib", ".fli", ".flc", ".iff", ".lbm"),
         *(".jxl", ".jxr", ".wdp", ".hdp", ".bpg", ".flif", ".qoi", ".jng", ".mng", ".pfm", ".pam"),
         *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf"),
         *(".pef", ".raw", ".exr", ".hdr", ".dcm", ".dicom", ".nii", ".fits", ".fit"),  # cameras and science

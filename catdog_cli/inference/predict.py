@@ -3,12 +3,15 @@
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..runtime.progress import OnProgress, report_progress
 from .batch import iterate_predictions, read_inputs
 from .prediction import Prediction, Predictions
 from .predictor import Predictor
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["Prediction", "Predictions", "predict"]
 
@@ -21,6 +24,7 @@ def predict(
     calibrated: bool = True,
     tta: bool = False,
     category_names: str | Path | Mapping[str, Any] | None = None,
+    head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
     on_progress: OnProgress | None = None,
@@ -34,6 +38,7 @@ def predict(
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image.
         category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
+        head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
         on_progress: called with (step, done, total).
@@ -47,6 +52,7 @@ def predict(
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     predictor = Predictor.load(
         checkpoint,
+        head=head,
         device=device,
         precision=precision,
         calibrated=calibrated,

@@ -184,14 +184,16 @@ class Predictor:
         self.head = classifier.head.to(self.device).eval()
 
     @classmethod
-    def load(cls, path: str | Path, **options: Any) -> "Predictor":
+    def load(cls, path: str | Path, *, head: torch.nn.Module | None = None, **options: Any) -> "Predictor":
         """Load a checkpoint file or a run directory; `options` are those of the constructor.
 
+        `head` is a module like the one that was trained, where the checkpoint has a custom head.
+
         Raises:
-            CheckpointError: it is missing, damaged, or no checkpoint.
+            CheckpointError: it is missing, damaged, no checkpoint, or has a custom head that was not given.
             SettingsError: the device is not there.
         """
-        return cls(build_from_checkpoint(load_checkpoint(path), path), **options)
+        return cls(build_from_checkpoint(load_checkpoint(path), path, head), **options)
 
     @overload
     def __call__(self, source: Several, top_k: int = 5) -> list[list[ClassProbability]]: ...

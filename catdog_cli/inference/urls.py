@@ -1,22 +1,23 @@
 """Pictures at http(s) addresses, fetched only when the user gave such an address; and at file addresses."""
 
 import http.client
-import os
 import time
-import urllib.parse
 
 from ..images.read import ImageError
-from ..runtime.http import OversizeError, find_reason, is_address, open_url, read_blocks
+from ..runtime.http import (
+    OversizeError,
+    find_reason,
+    is_address,
+    is_file_address,
+    open_url,
+    path_of_address,
+    read_blocks,
+)
 
 __all__ = ["fetch_image", "find_file", "is_address", "is_file_address"]
 
 MAX_IMAGE_BYTES = 50_000_000
 MAX_SECONDS = 20.0
-
-
-def is_file_address(text: str) -> bool:
-    """Say whether `text` is a file:// address, as browsers and file managers give a path."""
-    return text.lower().startswith("file://")
 
 
 def find_file(address: str) -> str:
@@ -25,12 +26,10 @@ def find_file(address: str) -> str:
     Raises:
         ImageError: it names another machine.
     """
-    parts = urllib.parse.urlsplit(address.replace("#", "%23").replace("?", "%3F"))
-    if parts.hostname not in (None, "localhost") or not parts.path:
-        raise ImageError(
-            f"Cannot open {address!r}: give a path of this machine, such as file:///home/me/cat.jpg."
-        )
-    return os.fsdecode(urllib.parse.unquote_to_bytes(os.fsencode(parts.path)))
+    try:
+        return path_of_address(address)
+    except ValueError as error:
+        raise ImageError(str(error)) from error
 
 
 def fetch_image(address: str, max_bytes: int = MAX_IMAGE_BYTES, max_seconds: float = MAX_SECONDS) -> bytes:

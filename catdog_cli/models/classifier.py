@@ -26,12 +26,20 @@ class Classifier(nn.Module):
     `blocks` are the (name, module) pairs that the backbone's forward pass goes through.
     """
 
-    def __init__(self, arch: str, backbone: nn.Module, feature_dim: int, num_classes: int, head: HeadSpec):
+    def __init__(
+        self,
+        arch: str,
+        backbone: nn.Module,
+        feature_dim: int,
+        num_classes: int,
+        head: HeadSpec,
+        custom_head: nn.Module | None = None,
+    ):
         super().__init__()
         self.arch = arch
-        self.feature_dim = feature_dim
+        self.feature_dim, self.num_classes = feature_dim, num_classes
         self.backbone = backbone
-        self.head = build_head(feature_dim, num_classes, head)
+        self.head = build_head(feature_dim, num_classes, head, custom_head)
         blocks = source_of(arch).blocks(backbone, arch)
         self._blocks = tuple(blocks)  # in a tuple: not registered a second time
 
@@ -162,12 +170,17 @@ def _has_trainable(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def build_classifier(arch: str, num_classes: int, head: HeadSpec, seed: int = 0) -> Classifier:
-    """Build a classifier with random weights drawn from `seed`, leaving torch's generator as it was."""
+def build_classifier(
+    arch: str, num_classes: int, head: HeadSpec, seed: int = 0, custom_head: nn.Module | None = None
+) -> Classifier:
+    """Build a classifier with random weights drawn from `seed`, leaving torch's generator as it was.
+
+    `custom_head` is the module that a custom head is a copy of, weights included.
+    """
     source = source_of(arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = source.build(arch)
         feature_dim = source.split_head(model, arch)
         torch.manual_seed(seed + 1)  # the head's numbers do not depend on the arch
-        return Classifier(arch, model, feature_dim, num_classes, head)
+        return Classifier(arch, model, feature_dim, num_classes, head, custom_head)

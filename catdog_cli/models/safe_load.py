@@ -9,10 +9,11 @@ from typing import IO, Any
 
 import torch
 
-from ..errors import CheckpointError
+from ..errors import CatdogError, CheckpointError, require
 from .file_kinds import describe_content, describe_file
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # as in torchvision's own files
+SAFETENSORS = ".safetensors"  # names and tensors by themselves, as the Hugging Face hub keeps them
 MAX_INFLATION, SMALL_BYTES = 20, 2**26  # what a file may unpack to: times its size, and always
 
 
@@ -56,11 +57,13 @@ def load_plain(path: Path) -> Any:
             raise CheckpointError(f"No file {str(path)!r}: check the path.")
         if not path.is_file():
             raise CheckpointError(f"{str(path)!r} is not a file: give the file with the weights.")
+        if path.suffix == SAFETENSORS:
+            return require("safetensors.torch", "timm").load_file(path)
         _refuse_bomb(path)
         with warnings.catch_warnings():  # about details of the format: what matters is an error
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
+    except CatdogError:
         raise
     except PermissionError as error:
         raise CheckpointError(f"No permission to read {str(path)!r}: change it, or give a copy.") from error

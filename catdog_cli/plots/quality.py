@@ -133,8 +133,10 @@ def plot_roc(
     classes = [c for c in classes if 0 < (labels == c).sum() < len(labels)]
     if not classes:
         return draw_message("No ROC curve", "It needs pictures of at least two classes.", path)
-    curves = {c: _roc_curve(probabilities[:, c], labels == c) for c in classes}
-    areas = {c: _area(*curve) for c, curve in curves.items()}
+    from sklearn.metrics import auc, roc_curve
+
+    curves = {c: roc_curve(labels == c, probabilities[:, c])[:2] for c in classes}
+    areas = {c: float(auc(*curve)) for c, curve in curves.items()}
     mean = float(np.mean(list(areas.values())))
     close = mean > 0.95  # the curves hug the corner: show it larger
     width = 10.6 if close else 5.5  # inches
@@ -182,18 +184,6 @@ def _draw_roc(axes: Axes, curves: dict[int, Curve], areas: dict[int, float], cla
         height = np.mean([np.interp(grid, *curve) for curve in curves.values()], axis=0)
         label = f"mean of {len(curves)}  {np.mean(list(areas.values())):.4f}"
         axes.plot(grid, height, color=INK, linewidth=2.5, label=label, zorder=4)
-
-
-def _roc_curve(scores: np.ndarray, positive: np.ndarray) -> Curve:
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # ties move as one
-    found = np.append(0, np.cumsum(positive[order])[ends])
-    alarms = np.append(0, np.cumsum(~positive[order])[ends])
-    return alarms / alarms[-1], found / found[-1]
-
-
-def _area(across: np.ndarray, up: np.ndarray) -> float:
-    return float((np.diff(across) * (up[1:] + up[:-1])).sum() / 2)
 
 
 def plot_calibration(

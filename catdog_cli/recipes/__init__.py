@@ -1,7 +1,8 @@
 """Recipes: lists of phases with a name, as TOML files; those shipped lie beside this file.
 
-Read by `commands.train` and `commands.info`. A recipe has `description`, any of OPTIONS, and `[[phase]]`
-tables whose keys are the fields of `settings.Phase`.
+Read by `commands.train` and `commands.info`. A recipe has `description`, any of OPTIONS, a
+`[head]` table whose keys are the fields of `settings.HeadSpec`, and `[[phase]]` tables whose keys are those
+of `settings.Phase`.
 """
 
 import tomllib
@@ -11,10 +12,11 @@ from typing import Any
 
 from ..errors import SettingsError, UnavailableError, quote
 from ..runtime.files import expand_home, read_text
-from ..settings import Phase
-from ..settings_schema import check_kind
+from ..settings import HeadSpec, Phase
+from ..settings_schema import check_kind, settings_of
 
-OPTIONS = ("arch", "weights", "hidden_layers", "dropout", "image_size", "save_every")
+HEAD_OPTIONS = tuple(settings_of(HeadSpec))
+OPTIONS = ("arch", "weights", *HEAD_OPTIONS, "image_size", "save_every")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def _build(stem: str, given: str, content: dict[str, Any]) -> Recipe:
     description = str(content.pop("description", ""))
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise SettingsError(f"The recipe {given!r} has no phases: write a [[phase]] table for each.")
+    head = content.pop("head") if isinstance(content.get("head"), dict) else {}
     options = {name.replace("-", "_"): value for name, value in content.items()}
+    options |= _head_options(head, options, given)
     for name in options:
         if name not in OPTIONS:
             raise SettingsError(
@@ -69,6 +73,20 @@ def _build(stem: str, given: str, content: dict[str, Any]) -> Recipe:
     except SettingsError as error:
         raise SettingsError(f"In the recipe {given!r}: {error}") from error
     return Recipe(stem, description, phases, options)
+
+
+def _head_options(table: dict[str, Any], options: dict[str, Any], given: str) -> dict[str, Any]:
+    """Return what the `[head]` table says, as options."""
+    named = {name.replace("-", "_"): value for name, value in table.items()}
+    for name in named:
+        if name not in HEAD_OPTIONS:
+            raise SettingsError(
+                f"The [head] of the recipe {given!r} has the unknown option {quote(name)}: known are "
+                f"{', '.join(HEAD_OPTIONS)}."
+            )
+        if name in options:
+            raise SettingsError(f"The recipe {given!r} says {name} twice: leave it out of one place.")
+    return named
 
 
 def _phase(number: int, table: dict[str, Any]) -> Phase:

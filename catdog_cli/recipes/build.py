@@ -43,6 +43,23 @@ def parse_layers(value: object) -> tuple[int, ...]:
         raise SettingsError(f"{quote(value)} is not a list of whole numbers such as 512,256.") from error
 
 
+def parse_dropout(value: object) -> float | tuple[float, ...]:
+    """Return one number, or one a hidden layer, from a number, a list, or text such as 0.3,0.2.
+
+    Raises:
+        SettingsError: it is none of these.
+    """
+    if isinstance(value, (tuple, list)):
+        return tuple(value)
+    if not isinstance(value, str):
+        return value  # type: ignore[return-value]  # the settings check it
+    try:
+        found = tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise SettingsError(f"{quote(value)} is neither a number nor a list such as 0.3,0.2.") from error
+    return found if len(found) > 1 else found[0]
+
+
 def parse_unfreeze(value: Any) -> int | Literal["all"]:
     """Return "all", or a number of layers.
 
@@ -93,8 +110,9 @@ def build_settings(
         if isinstance(chosen.get(name), (str, os.PathLike)):
             chosen[name] = expand_home(chosen[name])
     head = {name: chosen[name] for name in settings_of(HeadSpec) if name in chosen}
-    if "hidden_layers" in head:
-        head["hidden_layers"] = parse_layers(head["hidden_layers"])
+    for name, parse in (("hidden_layers", parse_layers), ("dropout", parse_dropout)):
+        if name in head:
+            head[name] = parse(head[name])
     plain = {name: chosen[name] for name in _RUN_FIELDS if name in chosen}
     if isinstance(plain.get("label_columns"), (list, tuple)):  # from Python, or in an option file
         plain["label_columns"] = _join_names(plain["label_columns"])

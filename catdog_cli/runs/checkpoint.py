@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
 from ..models.classifier import Classifier, build_classifier
+from ..models.heads import HeadMisfitError, KeptWeights, check_custom_weights
 from ..models.meta import meta_networks
 from ..models.safe_load import load_plain, say_foreign
 from ..models.tasks import SINGLE_LABEL, TASKS, Task
 from ..models.zoo.registry import check_arch
 from ..settings import HeadSpec, InputSpec
-from ..settings_schema import check_kind
+from ..settings_head import CUSTOM
+from ..settings_schema import check_kind, settings_of
 from .category_names import match_category_names
 from .directory import BEST, find_checkpoint, write_run_file
 
@@ -76,8 +79,7 @@ def describe_model(
     return {
         "format_version": FORMAT_VERSION,
         "arch": classifier.arch,
-        "hidden_layers": list(head.hidden_layers),
-        "dropout": head.dropout,
+        **head.to_dict(),
         "class_to_idx": {name: index for index, name in enumerate(class_names)},
         "input_spec": spec.to_dict(),
         "state_dict": {name: tensor.cpu() for name, tensor in classifier.state_dict().items()},
@@ -99,8 +101,12 @@ def versions() -> dict[str, str]:
     }
 
 
-def load_checkpoint(path: str | Path, name: str = BEST, resume: bool = False) -> dict[str, Any]:
+def load_checkpoint(
+    path: str | Path, name: str = BEST, resume: bool = False, head: nn.Module | None = None
+) -> dict[str, Any]:
     """Load a checkpoint and check what it holds; with `resume`, all that resuming needs.
+
+    `head` is the user's own module, which resuming with a custom head needs.
 
     Raises:
         CheckpointError: missing, damaged, foreign, hostile, of a newer format, or with parts that do not fit.
@@ -121,7 +127,7 @@ def load_checkpoint(path: str | Path, name: str = BEST, resume: bool = False) ->
             f"{str(path)!r} holds only what predicting needs: resume from last.pt in its run directory."
         )
     if resume:
-        _check_progress(path, content)
+        _check_progress(path, content, head)
     return content
 
 
@@ -131,9 +137,9 @@ def _require_keys(path: Path, content: dict, keys: tuple[str, ...]) -> None:
         raise CheckpointError(f"{str(path)!r} lacks {', '.join(missing)}: it is damaged; give another one.")
 
 
-def _check_progress(path: Path, content: dict[str, Any]) -> None:
+def _check_progress(path: Path, content: dict[str, Any], head: nn.Module | None) -> None:
     """Raise CheckpointError unless the weights fit the network and the progress fits the settings."""
-    build_from_checkpoint(content, path)
+    build_from_checkpoint(content, path, head)
     settings = content["settings"]
     phases = settings.get("phases") if isinstance(settings, dict) else None
     counts = {key: content[key] for key in ("epoch", "phase", "step", "patience")}
@@ -163,21 +169,33 @@ class LoadedModel:
     label_delimiter: str = ""
 
 
-def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedModel:
+def build_from_checkpoint(
+    content: dict[str, Any], path: str | Path, head: nn.Module | None = None, describe: bool = False
+) -> LoadedModel:
     """Build the classifier that a loaded checkpoint describes.
 
+    Args:
+        head: the user's own module, where the checkpoint has a custom head; it is copied.
+        describe: do without it: a network with a custom head then has its weights, but cannot be called.
+
     Raises:
-        CheckpointError: its parts do not fit together.
+        CheckpointError: its parts do not fit together, or it needs a head.
     """
+    if not describe:
+        check_head(content, path, head)
     try:
         for key, (kind, wanted) in FIELD_KINDS.items():
             check_kind(key, content[key], kind, wanted)
         check_arch(content["arch"])
-        head = HeadSpec(tuple(content["hidden_layers"]), content["dropout"])
+        head_spec = read_head(content)
+        if describe and head_spec.is_custom:
+            head = _kept_weights(content["state_dict"])
         spec = InputSpec.from_dict(content["input_spec"])
         class_names = _class_names(content["class_to_idx"])
         with meta_networks():  # no time for random weights that are replaced at once
-            classifier = build_classifier(content["arch"], len(class_names), head)
+            classifier = build_classifier(content["arch"], len(class_names), head_spec, custom_head=head)
+        if head is not None:
+            check_custom_weights(classifier.head, content["state_dict"])
         _assign(classifier, content["state_dict"])
         temperature = _temperature(content)
         category_names = kept_category_names(content, class_names)
@@ -185,12 +203,52 @@ def build_from_checkpoint(content: dict[str, Any], path: str | Path) -> LoadedMo
         thresholds = _thresholds(content, len(class_names)) if task.several else None
         delimiter = content.get("label_delimiter", "")
         check_kind("label_delimiter", delimiter, str, "a text")
+    except HeadMisfitError as error:
+        raise CheckpointError(f"{str(path)!r} cannot be loaded so: {error}") from error
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"The parts of {str(path)!r} do not fit together ({reason}).") from error
     return LoadedModel(
-        classifier.eval(), class_names, spec, head, temperature, category_names, task, thresholds, delimiter
+        classifier.eval(),
+        class_names,
+        spec,
+        head_spec,
+        temperature,
+        category_names,
+        task,
+        thresholds,
+        delimiter,
     )
+
+
+def read_head(content: dict[str, Any]) -> HeadSpec:
+    """Return what a checkpoint says of its head; what an older catdog did not write has its default.
+
+    Raises:
+        SettingsError: it makes no sense.
+    """
+    return HeadSpec.from_dict({name: content[name] for name in settings_of(HeadSpec) if name in content})
+
+
+def _kept_weights(state_dict: dict[str, torch.Tensor]) -> KeptWeights:
+    start = "head.custom."
+    return KeptWeights(
+        {name.removeprefix(start): kept for name, kept in state_dict.items() if name.startswith(start)}
+    )
+
+
+def check_head(content: dict[str, Any], path: str | Path, head: nn.Module | None) -> None:
+    """Raise CheckpointError unless `head` is there where, and only where, a checkpoint has a custom head."""
+    is_custom = content.get("head") == CUSTOM
+    if is_custom and head is None:
+        raise CheckpointError(
+            f"{str(path)!r} has a custom head, a module whose weights alone it holds: load it from Python "
+            f"with head=MODULE, such as catdog_cli.Predictor.load({str(path)!r}, head=MODULE)."
+        )
+    if not is_custom and head is not None:
+        raise CheckpointError(
+            f"A head was given for {str(path)!r}, which has one of catdog's own: leave out head=."
+        )
 
 
 def _class_names(class_to_idx: dict[str, int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""HTTP requests: http and https addresses alone, what comes held to a size and a time.
+"""Addresses: http and https requests, what comes held to a size and a time; and the paths of file:// ones.
 
 Python's own client does what is needed (redirects, proxies, TLS). What is left to do, resuming a file and
 stopping a server that sends too much or too slowly, another client would leave to its user, too.
@@ -7,7 +7,9 @@ stopping a server that sends too much or too slowly, another client would leave 
 import contextlib
 import functools
 import http.client
+import os
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 
@@ -23,9 +25,28 @@ def is_address(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
+def is_file_address(text: str) -> bool:
+    """Say whether `text` is a file:// address, as browsers and file managers give a path."""
+    return text.lower().startswith("file://")
+
+
+def path_of_address(address: str) -> str:
+    """Return the path that a file:// address means, its percent signs decoded.
+
+    Raises:
+        ValueError: it names another machine.
+    """
+    parts = urllib.parse.urlsplit(address.replace("#", "%23").replace("?", "%3F"))
+    if parts.hostname not in (None, "localhost") or not parts.path:
+        raise ValueError(
+            f"Cannot open {address!r}: give a path of this machine, such as file:///home/me/cat.jpg."
+        )
+    return os.fsdecode(urllib.parse.unquote_to_bytes(os.fsencode(parts.path)))
+
+
 @contextlib.contextmanager
 def open_url(
-    url: str, timeout_s: float, headers: Mapping[str, str] = {}
+    url: str, timeout_s: float, headers: Mapping[str, str] = {}, method: str = "GET"
 ) -> Iterator[http.client.HTTPResponse]:
     """Yield the answer of a server, redirects followed; `timeout_s` is how long it may be silent.
 
@@ -34,7 +55,7 @@ def open_url(
         OSError, http.client.HTTPException: it cannot be reached, or talks nonsense.
         ValueError: `url` is no address.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "catdog", **headers})
+    request = urllib.request.Request(url, headers={"User-Agent": "catdog", **headers}, method=method)
     with _opener().open(request, timeout=timeout_s) as response:
         yield response
 

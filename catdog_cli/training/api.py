@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..data.scan import describe_scan
 from ..recipes.build import build_settings
@@ -14,6 +14,12 @@ from .loop import fit
 from .reports import ReportWriter
 from .result import RunResult
 from .run import Changes, open_run, reopen_run
+from .setup import separate_head
+
+if TYPE_CHECKING:
+    from torch import nn
+
+NOT_OPTIONS = ("data", "recipe", "output", "listeners", "log", "should_stop", "progress")  # of `train`
 
 
 def train(
@@ -24,7 +30,10 @@ def train(
     recipe: str | None = None,
     output: str | Path | None = None,
     hidden_layers: tuple[int, ...] | None = None,
-    dropout: float | None = None,
+    dropout: float | tuple[float, ...] | None = None,
+    activation: str | None = None,
+    head_norm: str | None = None,
+    head: "str | nn.Module | None" = None,
     image_size: int | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
@@ -76,6 +85,8 @@ def train(
         data: a folder with a folder per class, or with train/ and val/ of such folders; a manifest; a
             prepared folder.
         recipe: the phases of a recipe, by name or TOML file, instead of options.
+        head: "linear", "cosine", or a module that makes (B, num_classes) logits of (B, D) features: a copy
+            of it, weights included, is trained. catdog standardises features before they come to it.
         output: the run directory; checkpoints/ARCH-N where nothing is given.
         listeners: called with each event of the run, see `training.events`.
         log: gets warnings and what the reports say, a sentence each.
@@ -91,16 +102,13 @@ def train(
         CatdogError: the data, the weights or the options cannot be used; InterruptedRunError where
             `should_stop` said so.
     """
-    options = {
-        name: value
-        for name, value in locals().items()
-        if name not in ("data", "recipe", "output", "listeners", "log", "should_stop", "progress")
-    }
+    options = {name: value for name, value in locals().items() if name not in NOT_OPTIONS}
+    options["head"], module = separate_head(head)
     settings = build_settings(str(data), options, recipe, log or (lambda text: None))
     with (
         _listen(listeners, log, progress) as listener,
         RunDirectory.chosen(output, settings.arch) as directory,
-        open_run(settings, directory, listener) as setup,
+        open_run(settings, directory, listener, module) as setup,
     ):
         return fit(setup, directory, listener, should_stop)
 
@@ -118,6 +126,7 @@ def resume(
     max_bad_fraction: float | None = None,
     save_every: str | None = None,
     micro_batch_size: int | None = None,
+    head: "nn.Module | None" = None,
     accept_changed_data: bool = False,
     listeners: Iterable[Listener] = (),
     log: Callable[[str], None] | None = None,
@@ -129,6 +138,7 @@ def resume(
     Args:
         run: its directory, or its last.pt.
         data: where the images are now, if they have moved.
+        head: a module like the one that is trained, where the run has a custom head.
         accept_changed_data: continue although images were added, removed or changed.
 
     The other arguments are those of `train`; None keeps what the run has.
@@ -148,6 +158,7 @@ def resume(
         save_every=save_every,
         accept_changed_data=accept_changed_data,
         micro_batch_size=micro_batch_size,
+        head=head,
     )
     with (
         _listen(listeners, log, progress) as listener,

@@ -85,7 +85,7 @@ def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
             return run.classifier.head((values if fast is None else fast(values)).float())
 
     chosen = run.val_source.chosen
-    logits = torch.zeros(len(chosen), run.classifier.head.output.out_features)
+    logits = torch.zeros(len(chosen), run.classifier.num_classes)
     for parts, bad in processes().gather(lambda: _evaluate_share(run, forward)):
         chosen.note_bad(bad)
         for indices, part in parts:

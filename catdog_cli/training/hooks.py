@@ -96,7 +96,7 @@ def explain_lost_process(state: RunState) -> Iterator[None]:
 
 def warn_if_far_above_chance(run: PhaseRun, row: dict[str, Any], listener: Listener) -> None:
     """Say that a loss of an epoch is far above that of guessing, and whether the epoch can be the best."""
-    chance = run.task.chance_loss(len(run.classifier.head.output.bias))
+    chance = run.task.chance_loss(run.classifier.num_classes)
     losses = row["train_loss"], row["val_loss"]
     if max(losses) <= FAR_ABOVE_CHANCE * chance:
         return

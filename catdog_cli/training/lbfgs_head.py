@@ -52,7 +52,12 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
         SettingsError: the head has hidden layers, or a resume with --no-cache keeps no features.
     """
     head = run.classifier.head
-    if hasattr(head, "hidden0") or run.split_at < len(run.classifier.blocks):
+    output = head.get_submodule("output") if hasattr(head, "output") else None
+    if (
+        not isinstance(output, torch.nn.Linear)
+        or hasattr(head, "hidden0")
+        or run.split_at < len(run.classifier.blocks)
+    ):
         raise SettingsError(
             "optimizer lbfgs solves a linear head alone: leave out hidden layers and unfreeze."
         )
@@ -64,7 +69,7 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     features, labels = _gather(run, run.source)
     with torch.no_grad():
         features = head.norm(features)
-    num_classes = head.output.out_features
+    num_classes = output.out_features
     strength = Strength(run.phase.weight_decay, "as given")
     if not run.phase.weight_decay:
         strength = _pick_strength(run, len(run.source.tables), features, labels, num_classes)
@@ -72,8 +77,8 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
         run.task, features, labels, num_classes, strength.l2, run.class_weights, run.phase.label_smoothing
     )
     with torch.no_grad():
-        head.output.weight.copy_(weight)
-        head.output.bias.copy_(bias)
+        output.weight.copy_(weight)
+        output.bias.copy_(bias)
         logits = features @ weight.T + bias
     summed = run.task.loss(logits, labels, reduction="sum").item()
     sums.loss += summed * (len(labels) / max(1, run.task.loss_weight(labels, None)))

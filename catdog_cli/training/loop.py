@@ -103,16 +103,14 @@ def fit(
                                 )
                                 train_step(run, epoch, step, batches, len(plan[step]), sums)
                                 progress.step, progress.sums = step + 1, dict(vars(sums))
-                                listener(
-                                    StepEnded(step + 1, len(plan), phase, epoch + 1, **sums.mean(run.task))
-                                )
+                                listener(StepEnded(step + 1, len(plan), phase, epoch + 1, **run.means(sums)))
                                 save_or_stop(setup, run, state, epoch, listener, stop)
                     copy_weights_from_main(run)
                     check_bad(setup, listener, progress)
                     trained_s = time.monotonic() - epoch_began
 
                     # evaluate, and keep the weights if they are the best
-                    metrics = measure(run, state, sums.mean(run.task)["train_loss"])
+                    metrics = measure(run, state, run.means(sums)["train_loss"])
                     check_bad(setup, listener, progress)
 
                     row = {
@@ -120,7 +118,7 @@ def fit(
                         "phase_name": phase.name,
                         "epoch": epoch + 1,
                         "learning_rate": run.optimizer.param_groups[-1]["lr"],
-                        **sums.mean(run.task),
+                        **run.means(sums),
                         **metrics,
                         "num_bad": sum(len(chosen.bad) for chosen in setup.sets.values()),
                         "pictures_per_s": (sums.seen - seen_before) / max(trained_s, 1e-9),
@@ -237,7 +235,7 @@ def backward(
         divided = len(parts) > 1 or run.step_processes.size > 1
         elements = elements_per_image(run, inputs.values) if divided else []
         seed_torch(run.seed, run.index, *key, "step")  # dropout, mixing
-        num_classes = len(run.classifier.head.output.bias)
+        num_classes = run.classifier.num_classes
         values, targets = mix_batch(inputs.values, inputs.labels, num_classes, run.task, run.phase)
         share = Share(bad=inputs.bad, micro_batch=run.micro_batch.size, seen=len(values))
         try:

@@ -26,7 +26,7 @@ from .loop import fit, train_step
 from .phase_run import EpochSums, PhaseRun
 from .run import read_data
 from .schedule import set_rates
-from .setup import Setup, check_settings, fit_norm, open_phase, prepare_run
+from .setup import Setup, check_settings, fit_norm, open_phase, prepare_run, separate_head
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
 SMOOTHING = 0.9
@@ -89,16 +89,19 @@ def find_learning_rate(
     Raises:
         CatdogError: the data or the options cannot be used, or the loss never fell.
     """
+    options["head"], head = separate_head(options.get("head"))
     settings = build_settings(str(data), options, recipe)
     with report_progress(None, progress) as report:
-        return measure_rates(settings, phase, broadcast(listener, report_steps(report)))
+        return measure_rates(settings, phase, broadcast(listener, report_steps(report)), head)
 
 
-def measure_rates(settings: TrainSettings, phase: int, listener: Listener = ignore) -> RateTest:
+def measure_rates(
+    settings: TrainSettings, phase: int, listener: Listener = ignore, head: torch.nn.Module | None = None
+) -> RateTest:
     """Run the test for phase number `phase` (from 1) of a training with these settings."""
     check_phase_number(settings.phases, phase)
     check_settings(settings)
-    return find_rate(prepare_run(settings, read_data(settings, listener)), phase - 1, listener)
+    return find_rate(prepare_run(settings, read_data(settings, listener), head=head), phase - 1, listener)
 
 
 def find_rate(setup: Setup, index: int, listener: Listener, steps: int = STEPS) -> RateTest:
@@ -159,7 +162,7 @@ def _raise_rate(run: PhaseRun, steps: int, listener: Listener) -> tuple[list[flo
             smooth = SMOOTHING * smooth + (1 - SMOOTHING) * sums.loss / max(1, sums.seen)
             rates.append(rate)
             losses.append(smooth / (1 - SMOOTHING**step))
-            listener(StepEnded(step, steps, run.phase, 1, **sums.mean(run.task)))
+            listener(StepEnded(step, steps, run.phase, 1, **run.means(sums)))
             if losses[-1] > EXPLODED * min(losses) and step > steps // 5:
                 return rates, losses
         epoch += 1

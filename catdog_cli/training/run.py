@@ -5,7 +5,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.dataset import Dataset, match_classes
 from ..data.label_lists import LabelForm
@@ -30,6 +30,9 @@ from .result import RunResult
 from .resume.checkpoint_validation import check_progress
 from .resume.data_changes import own_split, settle_changes
 from .setup import Setup, check_settings, prepare_run
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def train(
@@ -68,13 +71,18 @@ def resume(
 
 
 @contextlib.contextmanager
-def open_run(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> Iterator[Setup]:
-    """Yield what a new run trains with, and hold its directory for the time of the block."""
+def open_run(
+    settings: TrainSettings, directory: RunDirectory, listener: Listener, head: "nn.Module | None" = None
+) -> Iterator[Setup]:
+    """Yield what a new run trains with, and hold its directory for the time of the block.
+
+    `head` is the user's own module, where the settings have a custom head.
+    """
     on_main = processes().from_main
     processes().gather(lambda: check_settings(settings))
     settings = _with_full_paths(settings)
     dataset = on_main(lambda: _look_first(settings, directory, listener))
-    setup = prepare_run(settings, dataset, None, listener)
+    setup = prepare_run(settings, dataset, None, listener, head)
     on_main(directory.create)
     with _held(directory, listener):
         on_main(directory.refuse_old_run)
@@ -112,7 +120,7 @@ def reopen_run(path: str | Path, changes: "Changes", listener: Listener) -> Iter
             yield _restart(directory, changes, listener), directory, None, None
             return
         checkpoint = on_main(lambda: find_checkpoint(path, LAST))
-        content = on_main(lambda: load_checkpoint(checkpoint, resume=True))
+        content = on_main(lambda: load_checkpoint(checkpoint, resume=True, head=changes.head))
         progress = restore_progress(content)
         yield _reopen(checkpoint, content, progress, changes, listener), directory, content, progress
 
@@ -174,9 +182,21 @@ def read_data(settings: TrainSettings, listener: Listener) -> Dataset:
 class Changes:
     """What is given again on resume; None keeps what the checkpoint says."""
 
-    def __init__(self, data: str | None = None, accept_changed_data: bool = False, **settings: Any) -> None:
-        """Take options by name; one that may not change on resume has to say what the run does anyway."""
+    def __init__(
+        self,
+        data: str | None = None,
+        accept_changed_data: bool = False,
+        head: "nn.Module | str | None" = None,
+        **settings: Any,
+    ) -> None:
+        """Take options by name; one that may not change on resume has to say what the run does anyway.
+
+        `head` is the user's own module, which a run with a custom head needs again, or the option's word.
+        """
         self.data = None if data is None else expand_home(data)
+        self.head = None if isinstance(head, str) else head
+        if isinstance(head, str):
+            settings["head"] = head
         self.accept_changed_data = accept_changed_data
         given = {name: value for name, value in settings.items() if value is not None}
         free = [name for name, setting in list_options().items() if setting.on_resume]
@@ -192,7 +212,7 @@ def _restart(directory: RunDirectory, changes: Changes, listener: Listener) -> S
     settings = _follow_data(settings, directory, listener)
     processes().gather(lambda: check_settings(settings))
     dataset, found = on_main(lambda: own_split(settings, directory))
-    setup = prepare_run(settings, dataset, None, listener)
+    setup = prepare_run(settings, dataset, None, listener, changes.head)
     accept = changes.accept_changed_data
     on_main(lambda: settle_changes(setup, found, directory, None, accept, listener))
     _name_classes(setup, listener)
@@ -223,7 +243,7 @@ def _reopen(
     dataset = match_classes(dataset, class_names)
     for warning in dataset.warnings:
         listener(Warned(warning))
-    setup = prepare_run(settings, dataset, content["state_dict"], listener)
+    setup = prepare_run(settings, dataset, content["state_dict"], listener, changes.head)
     setup.category_names = kept_category_names(content, class_names)
     if "micro_batch_size" not in changes.settings:
         setup.micro_batch.size = _known_size(content, settings)

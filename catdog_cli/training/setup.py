@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..data.dataset import Dataset
 from ..data.digests import content_keys, fingerprint
@@ -27,6 +28,7 @@ from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
 from ..settings import InputSpec, Phase, TrainSettings
+from ..settings_head import CUSTOM
 from ..settings_rules import check_combinations, check_labels
 from .events import Listener, MemoryRanOut, Warned, ignore
 from .optimizers import WeightAverage, build_optimizer
@@ -63,6 +65,11 @@ class Setup:
         return torch.from_numpy(weights).to(self.device)
 
 
+def separate_head(head: "str | nn.Module | None") -> tuple[str | None, nn.Module | None]:
+    """Return the option's word for a head as Python users give it, and the module if it is one."""
+    return (CUSTOM, head) if isinstance(head, nn.Module) else (head, None)
+
+
 def choose_spec(settings: TrainSettings) -> InputSpec:
     """Return the input spec of the run: the weights' own, at `image_size` where that is given."""
     spec = source_of(settings.arch).input_spec(settings.arch, settings.weights)
@@ -74,8 +81,11 @@ def prepare_run(
     dataset: Dataset,
     state_dict: dict | None = None,
     listener: Listener = ignore,
+    head: nn.Module | None = None,
 ) -> Setup:
     """Build the network and hash the pictures; `state_dict` (of a checkpoint) replaces the first weights.
+
+    `head` is the module that a custom head is a copy of.
 
     Raises:
         SettingsError: no such arch or device; a phase asks for more layers than there are.
@@ -88,7 +98,7 @@ def prepare_run(
     device = pick_device(settings.device) if own is None or settings.device == "cpu" else own
     dtype = processes().from_main(lambda: pick_precision(settings.precision, device))
     spec = choose_spec(settings)
-    classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device)
+    classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device, head)
     processes().gather(lambda: _check_here(dataset))
     contents, digest = processes().from_main(lambda: _read_contents(dataset))
 
@@ -128,13 +138,17 @@ def settle_task(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
 
 
 def _same_classifier(
-    settings: TrainSettings, num_classes: int, state_dict: dict | None, device: torch.device
+    settings: TrainSettings,
+    num_classes: int,
+    state_dict: dict | None,
+    device: torch.device,
+    head: nn.Module | None,
 ) -> Classifier:
     """Return the run's network on its device, in every process with the weights that the main one has."""
     made: list[Classifier] = []
-    processes().from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict)))
+    processes().from_main(lambda: made.append(make_classifier(settings, num_classes, state_dict, head)))
     blank = dataclasses.replace(settings, weights="none")
-    classifier = made[0] if made else make_classifier(blank, num_classes)
+    classifier = made[0] if made else make_classifier(blank, num_classes, None, head)
     layout: dict[str, Any] = {"memory_format": torch.channels_last}
     classifier.to(device, **layout)  # at once, or 1 x 1 kernels would keep their strides on a GPU
     processes().copy_from_main(list(classifier.state_dict().values()))
@@ -155,10 +169,15 @@ def _read_contents(dataset: Dataset) -> tuple[dict[str, list[str]], dict[str, An
     return contents, fingerprint(dataset, contents)
 
 
-def make_classifier(settings: TrainSettings, num_classes: int, state_dict: dict | None = None) -> Classifier:
+def make_classifier(
+    settings: TrainSettings,
+    num_classes: int,
+    state_dict: dict | None = None,
+    head: nn.Module | None = None,
+) -> Classifier:
     """Build the run's network with its first weights, and check that every phase fits it."""
     classifier = build_classifier(
-        settings.arch, num_classes, settings.head, seed_of(settings.seed, "weights")
+        settings.arch, num_classes, settings.head, seed_of(settings.seed, "weights"), head
     )
     for phase in settings.phases:
         classifier.unfreeze(phase.unfreeze)

@@ -183,7 +183,7 @@ def test_a_run_directory_says_all(ask, tmp_path):
         "format_version": 1,
         "arch": "simple_cnn",
         "parameters": 394660,
-        "head": {"hidden_layers": [6], "dropout": 0.1},
+        "head": HEAD.to_dict(),
         "num_classes": 2,
         "class_names": ["cats", "dogs"],
         "category_names": {},

@@ -11,8 +11,14 @@ from catdog_cli.commands.train import train
 from catdog_cli.errors import CatdogError, SettingsError
 from catdog_cli.recipes.build import build_settings
 from catdog_cli.settings import HeadSpec, Phase, TrainSettings
+from catdog_cli.settings_schema import settings_of
 
-FIELDS = [item for kind in (HeadSpec, Phase, TrainSettings) for item in dataclasses.fields(kind)]
+FIELDS = [
+    item
+    for kind in (HeadSpec, Phase, TrainSettings)
+    for item in dataclasses.fields(kind)
+    if settings_of(kind)[item.name].group
+]
 SAID_OTHERWISE = {
     "category_names",
     "data",

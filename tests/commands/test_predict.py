@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -37,6 +39,16 @@ def test_text_names_each_picture_with_its_classes(place, capsys):
     percents = [float(line.split()[1]) for line in lines[1:4]]
     assert percents == sorted(percents, reverse=True)
     assert sum(percents) == pytest.approx(100, abs=0.02)
+
+
+def test_predicting_imports_neither_scikit_learn_nor_scipy(place):
+    """They would take a second and a half of the two that a picture takes."""
+    code = (
+        "import sys; from catdog_cli import cli; cli.run(['predict', 'pets/cats/0.png', 'run']); "
+        "print({'sklearn', 'scipy'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_bars_appear_on_a_terminal_alone(place, capsys, monkeypatch):

@@ -128,7 +128,10 @@ def test_fine_tuning_defaults_to_a_hundredth_of_the_rate_and_everything(data, tm
 
 OPTIONS = {
     "hidden-layers": "16,8",
-    "dropout": "0.3",
+    "dropout": "0.3,0.1",
+    "activation": "silu",
+    "head-norm": "layer",
+    "head": "cosine",
     "learning-rate": "0.02",
     "fine-tune-epochs": "1",
     "fine-tune-learning-rate": "0.003",
@@ -166,12 +169,9 @@ def test_every_option_reaches_the_settings(data, tmp_path):
     assert run(["train", str(data), *TINY, "--epochs", "1", *given, "--output", str(tmp_path / "run")]) == 0
     found = settings_of(tmp_path / "run")
     first, second = found["phases"]
-    own = {
-        **found,
-        **found["head"],
-        **first,
-        "hidden_layers": ",".join(map(str, found["head"]["hidden_layers"])),
-    }
+    own = {**found, **found["head"], **first}
+    for name in ("hidden_layers", "dropout"):
+        own[name] = ",".join(map(str, own[name]))
     of_second = {
         "fine-tune-epochs": "epochs",
         "fine-tune-learning-rate": "learning_rate",

@@ -170,12 +170,35 @@ def test_an_address_is_data_and_is_asked_once(server):
     assert not list(cache_root().rglob("*.download"))
 
 
-@pytest.mark.parametrize(("page", "message"), [("page", "sends is not a .zip or .tar"), ("gone", "HTTP 404")])
+@pytest.mark.parametrize(
+    ("page", "message"), [("page", "sends is not a .zip or .tar"), ("gone", "HTTP 404.*: check the address")]
+)
 def test_addresses_that_are_no_data(server, page, message):
     with pytest.raises(DataError, match=message):
         scan_dataset(f"{server.url}/{page}")
     server.files["gone"] = server.files["page"] = server.files["pets.zip"]
     assert len(scan_dataset(f"{server.url}/{page}")) == 6  # what was wrong is not kept
+
+
+def test_an_address_that_cannot_be_reached():
+    with pytest.raises(DataError, match=r"cannot be reached .*: connect .* run the same command again.$"):
+        scan_dataset("http://127.0.0.1:9/pets.zip")
+
+
+def test_a_file_address_is_data(tmp_path):
+    folder = write_images(tmp_path / "my pets", COUNTS)
+    address = f"file://{tmp_path}/my%20pets"
+    assert len(scan_dataset(address)) == 6
+    assert absolute_data(address) == find_data(address, tmp_path) == str(folder)
+    with pytest.raises(DataError, match="Cannot open 'file://elsewhere/pets': give a path of this machine"):
+        scan_dataset("file://elsewhere/pets")
+
+
+def test_an_archive_that_was_cut_off(tmp_path):
+    whole = pack(write_images(tmp_path / "pets", COUNTS), tmp_path / "pets.zip").read_bytes()
+    (tmp_path / "pets.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"archive 'pets.zip' is damaged \(its beginning or end is missing\)"):
+        scan_dataset(tmp_path / "pets.zip")
 
 
 def test_the_user_s_home(tmp_path, monkeypatch):

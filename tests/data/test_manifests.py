@@ -96,10 +96,17 @@ def test_a_manifest_takes_absolute_paths_and_no_split_column(pets, tmp_path):
         ),
         ("path,width,height\na,1,2\n", "first line holds 'path', 'width', 'height'"),
         ("path,class,split\n", "lists no pictures"),
-        ("path,class,split\na.jpg,cat\n", "lacks a value in its picture 1"),
+        (
+            "path,class,split\na.jpg,cat,val\nb.jpg,cat\n",
+            "lacks a value in its picture 2, .* column 'split'",
+        ),
         ("path,class,split\na.jpg,cat,train\na.jpg,cat,val\n", "lists 'a.jpg' twice"),
         ("path,class,split\na.jpg,cat,fold 3\n", "has the split 'fold 3'"),
-        ("path,class,split\na.jpg,cat,\n", "lacks a value in its picture 1"),
+        (
+            "path,class,split\na.jpg,cat,\nb.jpg,cat,val\n",
+            "lacks a value in its picture 1, .* column 'split'",
+        ),
+        ("path,label\na.png,\n", "lacks a value in its picture 1, in the column 'label'"),
         ("path,class\na, b.jpg,cat\n", "Row 1 of .* has 3 values, but its first line names 2 columns"),
         (f"path,class\n{'x' * 5000},cat\n", "1 pictures .* do not exist"),
         (f"path,class\n{'x/' * 3000},cat\n", "1 pictures .* do not exist"),
@@ -190,6 +197,20 @@ def test_a_line_that_excel_writes_for_itself_is_no_header(pool):
     table = pool / "t.csv"
     table.write_text("sep=;\npath;class\nimages/cat1.png;cat\nimages/dog1.png;dog\n;\n\n")
     assert list(read_table(table).values()) == ["cat", "dog"]
+
+
+def test_blanks_between_quotes_and_delimiters_mean_nothing(pool):
+    table = pool / "t.csv"
+    table.write_bytes(
+        b'path ; class\r\n"images/cat1.png" ; "cat" \r\n "images/dog1.png"; "the ""dog"" ; mine"\r\n'
+    )
+    assert set(read_table(table).values()) == {"cat", 'the "dog" ; mine'}
+
+
+def test_a_column_of_splits_without_any_says_nothing(pool):
+    table = pool / "t.csv"
+    table.write_text("path,class,split\nimages/cat1.png,cat,\nimages/dog1.png,dog,\n")
+    assert set(scan_dataset(table).splits) == {"all"}
 
 
 def test_blanks_around_names_of_classes_mean_nothing_and_are_said(pool):

@@ -41,7 +41,7 @@ def test_weights_make_up_for_rare_labels():
     assert MULTI_LABEL.balanced_weights(labels, 2).tolist() == [3.0, 2.0]
     weights = torch.tensor([3.0, 2.0])
     loss = MULTI_LABEL.loss(torch.zeros(4, 2), torch.from_numpy(labels), weights, reduction="sum")
-    assert loss.item() == pytest.approx(math.log(2) * (3 + 3 + 2 + 2))  # each label's two sides weigh the same
+    assert loss.item() == pytest.approx(math.log(2) * (3 + 3 + 2 + 2))  # both sides alike
 
 
 def test_single_label_weights_are_inverse_to_the_counts():
@@ -63,7 +63,9 @@ def test_answers_and_losses_of_arrays_agree_with_torch():
     assert probabilities == pytest.approx((LOGITS.double() / 2).sigmoid().numpy())
     assert MULTI_LABEL.probabilities(np.array([[-1e4, 1e4]])).tolist() == [[0.0, 1.0]]  # no overflow
     found = MULTI_LABEL.label_losses(logits, labels, 2.0)
-    cells = F.binary_cross_entropy_with_logits(LOGITS.double() / 2, LABELS.double().clamp_min(0), reduction="none")
+    cells = F.binary_cross_entropy_with_logits(
+        LOGITS.double() / 2, LABELS.double().clamp_min(0), reduction="none"
+    )
     assert found == pytest.approx((cells * (LABELS >= 0)).sum(1).numpy())
     means = MULTI_LABEL.log_losses(probabilities, labels)
     assert means == pytest.approx(found / (labels >= 0).sum(1))

@@ -23,6 +23,7 @@ from catdog_cli.runs.checkpoint import (
 )
 from catdog_cli.runs.directory import RunDirectory, find_checkpoint, newest_run, write_run_file
 from catdog_cli.settings import HeadSpec, InputSpec, TrainSettings
+from catdog_cli.settings_schema import settings_of
 from tests.conftest import one_thread
 
 HEAD = HeadSpec((6,), 0.1)
@@ -86,7 +87,7 @@ def test_round_trip(saved):
 
 def test_a_checkpoint_holds_plain_containers_and_tensors(saved):
     content = torch.load(saved, weights_only=True)
-    assert tuple(content) == PREDICT_KEYS
+    assert set(content) == {*PREDICT_KEYS, *settings_of(HeadSpec)}
     assert content["format_version"] == FORMAT_VERSION
     assert type(content["state_dict"]) is dict
 
@@ -280,6 +281,12 @@ ROWS = {
     "wide hidden": ({"hidden_layers": [65536] * 100}, "instead of"),
     "hidden is text": ({"hidden_layers": "512"}, "hidden_layers is '512', but must be a list"),
     "dropout": ({"dropout": 2.0}, "dropout is 2.0"),
+    "dropouts": ({"dropout": [0.1, 0.2]}, "dropout has 2 numbers, but the head has 1 hidden layer"),
+    "endless dropouts": ({"dropout": [0.1] * 10**6}, "dropout is"),
+    "activation": ({"activation": "sin"}, "activation is 'sin', but must be one of"),
+    "head norm": ({"head_norm": torch.zeros(5)}, "head norm is tensor"),
+    "head": ({"head": ["linear"]}, r"head is \('linear',\), but must be one of"),
+    "other head": ({"head": "cosine"}, "Missing key|Unexpected key"),
     "input size": ({"input_spec": {"size": 10**9}}, "image size is 1000000000"),
     "input field": ({"input_spec": {"sise": 8}}, "Unknown setting 'sise'"),
     "input std": ({"input_spec": {"std": [0.0, 1.0, 1.0]}}, "std is 0.0"),

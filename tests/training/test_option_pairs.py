@@ -19,6 +19,9 @@ from tests.conftest import one_thread, write_images
 VALUES = {  # option: a value, small enough for a tiny run, that changes what a run gives
     "hidden_layers": (4,),
     "dropout": 0.6,
+    "activation": "tanh",
+    "head_norm": "batch",
+    "head": "cosine",
     "image_size": 24,
     "epochs": 3,
     "learning_rate": 0.05,
@@ -46,6 +49,8 @@ VALUES = {  # option: a value, small enough for a tiny run, that changes what a 
 }
 NEEDS = {  # what makes an option possible at all
     "views": {"augment": "strong"},
+    "activation": {"hidden_layers": (4,)},
+    "head_norm": {"hidden_layers": (4,)},
     "unfreeze": {"fine_tune_epochs": 1},
     "layer_decay": {"fine_tune_epochs": 1},
     "fine_tune_learning_rate": {"fine_tune_epochs": 1},

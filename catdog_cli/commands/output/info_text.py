@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from ...settings import Phase
+from ...settings import HeadSpec, Phase
+from ...settings_head import CUSTOM
 from .table import list_facts, list_rows
 from .terminal import counted
 
@@ -51,13 +52,11 @@ def format_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    head = facts["head"]
-    hidden = ", ".join(map(str, head["hidden_layers"]))
     for file in facts["files"]:
         yield "file", f"{file['path']}, {_size(file['bytes'])}"
     yield "format", facts["format_version"]
     yield "network", f"{facts['arch']}, {facts['parameters']:,} parameters"
-    yield "head", f"{f'hidden layers {hidden}' if hidden else 'linear'}, dropout {head['dropout']:g}"
+    yield "head", _head(facts["head"])
     yield "classes", f"{facts['num_classes']}: {', '.join(facts['class_names'])}"
     if facts["category_names"]:
         yield "shown as", ", ".join(f"{key}: {name}" for key, name in facts["category_names"].items())
@@ -76,6 +75,20 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if facts["data_fingerprint"] is not None:
         data = facts["data_fingerprint"]
         yield "data", f"{data.get('num_files')} pictures, fingerprint {data.get('digest')}"
+
+
+def _head(head: dict[str, Any]) -> str:
+    """Return a head in words: `linear, dropout 0.2`; hidden layers with what stands between them."""
+    if head["head"] == CUSTOM:
+        return "custom head, a module that Python gives: head=MODULE"
+    hidden, norm = ", ".join(map(str, head["hidden_layers"])), head["head_norm"]
+    parts = [f"hidden layers {hidden}" if hidden else head["head"]]
+    parts += [f"{norm} norm"] if norm != HeadSpec.head_norm else []
+    parts += [head["activation"]] if head["activation"] != HeadSpec.activation else []
+    dropout = head["dropout"] if isinstance(head["dropout"], list) else [head["dropout"]]
+    parts.append(f"dropout {', '.join(f'{share:g}' for share in dropout)}")
+    parts += [head["head"]] if hidden and head["head"] != HeadSpec.head else []
+    return ", ".join(parts)
 
 
 def format_cache(facts: dict[str, Any]) -> Iterator[str]:

@@ -4,6 +4,7 @@ Nothing is written outside the folder, no link is made, and there is a limit to 
 """
 
 import lzma
+import re
 import shutil
 import stat
 import tarfile
@@ -22,6 +23,7 @@ DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError),
     *(UnicodeDecodeError, RuntimeError),  # names that are none; what is encrypted
 )
+MAX_REASON = 200  # letters of it in a sentence
 LONG_HEADERS = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
@@ -57,10 +59,19 @@ def unpack_archive(
             if report is not None:
                 report(number, total)
     except DAMAGED as error:
-        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"The archive {path.name!r} is damaged ({reason}): remove it and try again."
+            f"The archive {path.name!r} is damaged ({_find_reason(error)}): remove it and try again."
         ) from error
+
+
+def _find_reason(error: Exception) -> str:
+    """Return what is wrong with an archive; tarfile lists what each of its readers has to say."""
+    reason = " ".join(str(error).split())[:MAX_REASON]
+    if not reason.startswith("file could not be opened successfully"):
+        return reason
+    found = re.findall(r"""ReadError\((['"])(.*?)\1\)""", str(error))
+    telling = [said for _, said in found if not said.startswith(("not a", "invalid header"))]
+    return telling[0] if telling else "its beginning or end is missing"
 
 
 class _BoundedHeader(tarfile.TarInfo):

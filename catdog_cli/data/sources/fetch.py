@@ -20,11 +20,16 @@ MAX_TRIES = 5  # in a row that bring nothing
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch; `checksum` is "sha256:HEX" or "md5:HEX" where one is known."""
+    """A file to fetch; `checksum` is "sha256:HEX" or "md5:HEX" where one is known.
+
+    `refused` and `offline` say what else to do where the server refuses, or cannot be reached.
+    """
 
     url: str
     checksum: str | None = None
     num_bytes: int | None = None
+    refused: str = "its address may have changed, upgrade catdog"
+    offline: str = ", or draw pictures with `catdog data sample`"
 
     @property
     def name(self) -> str:
@@ -88,7 +93,7 @@ def _receive(remote: RemoteFile, part: Path, report: Callable[[int, int], None])
             raise _BrokenOffError(find_reason(error)) from error
         raise DataError(
             f"{urlsplit(remote.url).hostname!r} cannot be reached ({find_reason(error)}): connect to the "
-            "internet and run the same command again, or draw pictures with `catdog data sample`."
+            f"internet and run the same command again{remote.offline}."
         ) from error
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
         raise _BrokenOffError(find_reason(error)) from error
@@ -102,8 +107,7 @@ def _refusal(error: urllib.error.HTTPError, remote: RemoteFile, part: Path) -> E
     if error.code == 429 or error.code >= 500:
         return _BrokenOffError(f"HTTP {error.code} {error.reason}")
     return DataError(
-        f"The server refused {remote.url!r} (HTTP {error.code} {error.reason}): its address may have "
-        "changed, upgrade catdog."
+        f"The server refused {remote.url!r} (HTTP {error.code} {error.reason}): {remote.refused}."
     )
 
 

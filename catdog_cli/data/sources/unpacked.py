@@ -97,7 +97,7 @@ def fetch_once(address: str) -> tuple[Path, str]:
     Raises:
         DataError: the address does not answer, sends something else than an archive, or there is no room.
     """
-    remote = RemoteFile(address)
+    remote = RemoteFile(address, refused="check the address", offline="")
     target = (
         cache_root() / UNPACKED / f"{_short(remote.name)}-{hashlib.sha256(address.encode()).hexdigest()[:16]}"
     )

@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from .onednn import can_fuse, fuse_convolutions
+from .plain_modules import PlainTracer, take_apart
 
 
 class InferenceForm(nn.Module):
@@ -53,7 +54,8 @@ def _fuse(module: nn.Module) -> nn.Module:
     was_training = module.training
     modes = {name: part.training for name, part in module.named_modules()}
     try:
-        return fuse(module.eval())
+        plain = take_apart(copy.deepcopy(module.eval()))
+        return fuse(fx.GraphModule(plain, PlainTracer().trace(plain)), inplace=True, no_trace=True)
     except Exception:  # torch.fx raises TraceError, TypeError and others on control flow
         return copy.deepcopy(module)
     finally:

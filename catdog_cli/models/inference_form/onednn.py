@@ -12,8 +12,10 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import fx, nn
+from torch.nn import functional as F
 
 from ...runtime.vision import torchvision
+from .plain_modules import SamePad
 
 Activation = tuple[str, list[float], str]  # oneDNN's name, its numbers, its algorithm
 ADDITIONS = (operator.add, operator.iadd, torch.add)
@@ -33,18 +35,26 @@ NOTHING: Activation = ("none", [], "")
 
 
 class FusedConv(nn.Module):
-    """activation(conv(x) + other): x (B, C, H, W) channels-last on the CPU, `other` shaped as the output."""
+    """activation(conv(x) + other): x (B, C, H, W) channels-last on the CPU, `other` shaped as the output.
 
-    def __init__(self, conv: nn.Conv2d, activation: Activation, dtype: torch.dtype):
+    `pad` comes before the convolution: oneDNN then reads zeros beyond the edge, where padding by itself would
+    copy all of x and take up to five times as long as the convolution.
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d, activation: Activation, dtype: torch.dtype, pad: SamePad | None = None
+    ):
         super().__init__()
-        self.geometry = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        self.padding, self.pad = conv.padding, pad
+        self.geometry = (conv.stride, conv.dilation, conv.groups)
         self.weight = conv.weight.detach().to(dtype)
-        self.arranged: tuple[torch.Size, torch.Tensor] | None = None
+        self.arranged: tuple[torch.Size, torch.Tensor, tuple] | None = None
         self.bias = None if conv.bias is None else conv.bias.detach().to(dtype)
         self.activation = activation
 
     def forward(self, inputs: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
-        conv = (self._arrange(inputs.shape), self.bias, *self.geometry)
+        weight, padding = self._arrange(inputs.shape)
+        conv = (weight, self.bias, padding, *self.geometry)
         if other is None:
             return torch.ops.mkldnn._convolution_pointwise(inputs, *conv, *self.activation)
         activated = self.activation != NOTHING
@@ -54,17 +64,30 @@ class FusedConv(nn.Module):
         unary = self.activation if activated else (None, [], None)
         return torch.ops.mkldnn._convolution_pointwise.binary(inputs, other, *conv, "add", 1.0, *unary)
 
-    def _arrange(self, shape: torch.Size) -> torch.Tensor:
-        """Return the weights as oneDNN wants them for inputs of `shape`, whose batch size does not matter.
+    def _arrange(self, shape: torch.Size) -> tuple[torch.Tensor, tuple]:
+        """Return weights and padding as oneDNN wants them for inputs of `shape`, of any batch size.
 
         In another layout they are arranged again at every call: 145 ms for 512 x 512 kernels of 3 x 3, whose
         own work on 7 x 7 pixels takes 3. The last layout is kept, in one tuple, for threads share it.
         """
         arranged = self.arranged
         if arranged is None or arranged[0] != shape[1:]:
-            reordered = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self.geometry, list(shape))
-            self.arranged = arranged = (shape[1:], reordered)
-        return arranged[1]
+            weight, padding = self._pad_kernel(shape)
+            geometry = (padding, *self.geometry, list(shape))
+            reordered = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry)
+            self.arranged = arranged = (shape[1:], reordered, padding)
+        return arranged[1:]
+
+    def _pad_kernel(self, shape: torch.Size) -> tuple[torch.Tensor, tuple]:
+        """Return weights and a padding that is the same on both sides, as oneDNN wants it, for `shape`.
+
+        Where one more zero belongs behind the image than before it, the kernel gets a first row of zeros and
+        begins one pixel earlier.
+        """
+        if self.pad is None:
+            return self.weight, tuple(self.padding)
+        (top, bottom), (left, right) = self.pad.amounts(shape)
+        return F.pad(self.weight, (right - left, 0, bottom - top, 0)), (bottom, right)
 
 
 @functools.cache
@@ -114,7 +137,7 @@ def _is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
 def _drop_identities(traced: fx.GraphModule, modules: dict[str, nn.Module]) -> None:
     """Take out what does nothing in evaluation, so that a sum stands right behind its convolution."""
     for node in list(traced.graph.nodes):
-        dropout = isinstance(_module_of(node, modules), nn.Dropout)
+        dropout = isinstance(_module_of(node, modules), (nn.Dropout, nn.Identity))
         if dropout or (node.op == "call_function" and node.target is torchvision.ops.stochastic_depth):
             node.replace_all_uses_with(node.args[0])
             traced.graph.erase_node(node)
@@ -134,17 +157,34 @@ def _replace(
         last, arguments = addition, (*node.args, _other(addition, node))
     summed = last is not node
     replaced = [last, node] if summed else [node]
+    pad, padded = _padding_before(node, conv, modules)
+    if padded is not None:
+        arguments = (padded.args[0], *arguments[1:])
+        replaced.append(padded)
     activation, user = _activation(last, modules)
     if user is not None and (not summed or activation[0] == "relu"):  # a sum takes no other
         replaced.insert(0, user)
     else:
         activation = NOTHING
-    traced.add_submodule(name, FusedConv(conv, activation, dtype))
+    traced.add_submodule(name, FusedConv(conv, activation, dtype, pad))
     with traced.graph.inserting_before(replaced[0]):
         fused = traced.graph.call_module(name, arguments)
     replaced[0].replace_all_uses_with(fused)
     for dead in replaced:
         traced.graph.erase_node(dead)
+
+
+def _padding_before(
+    node: fx.Node, conv: nn.Conv2d, modules: dict[str, nn.Module]
+) -> tuple[SamePad | None, fx.Node | None]:
+    """Return the padding that is for the convolution at `node` alone, and its node; else None twice."""
+    padded = node.args[0]
+    pad = _module_of(padded, modules) if isinstance(padded, fx.Node) else None
+    if not isinstance(padded, fx.Node) or not isinstance(pad, SamePad):
+        return None, None
+    if _only_user(padded) is not node or conv.dilation != (1, 1):  # a kernel with gaps cannot begin earlier
+        return None, None
+    return pad, padded
 
 
 def _activation(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[Activation, fx.Node | None]:

@@ -1,6 +1,6 @@
 """Cut a network: take its last Linear off, list the blocks that its forward pass goes through."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from ..pooling import MeanPool
 
 Block = tuple[str, nn.Module]
 _FUNCTIONS = {"flatten": nn.Flatten, "mean": MeanPool}  # steps that torchvision writes as functions
-_LABELS = {"conv1": "stem", "avgpool": "pool", "mean": "pool"}
+_LABELS = {"conv1": "stem", "conv_stem": "stem", "avgpool": "pool", "global_pool": "pool", "mean": "pool"}
 
 
 def drop_linear(model: nn.Module, path: str) -> int:
@@ -28,24 +28,37 @@ def drop_linear(model: nn.Module, path: str) -> int:
     return linear.in_features
 
 
-def split_blocks(backbone: nn.Module, entries: Sequence[str]) -> list[Block]:
+def split_blocks(backbone: nn.Module, entries: Sequence[str], chains: Collection[str] = ()) -> list[Block]:
     """Return the blocks that `entries` name, in order; without entries, the backbone as one block.
 
-    An entry names one module, or several joined with "+" that are one block; `NAME.*` is every child of NAME;
-    "flatten" and "mean" are steps without a module.
+    An entry names one module, or several joined with "+" that are one block; `NAME.*` is every child of NAME,
+    and `NAME.**` goes on with the children of those that run theirs in turn: a Sequential, or a class whose
+    name is in `chains`. "flatten" and "mean" are steps without a module.
     """
     if not entries:
         return [("backbone", backbone)]
     blocks: list[Block] = []
     for entry in entries:
-        if entry.endswith(".*"):
-            parent = backbone.get_submodule(entry[:-2])
-            blocks += [(f"{entry[:-2]}.{name}", child) for name, child in parent.named_children()]
+        name, _, stars = entry.partition(".*")
+        if entry.endswith("*"):
+            blocks += _children(name, backbone.get_submodule(name), chains if stars else None)
         else:
             blocks.append(_join(backbone, entry.split("+")))
     return [(name, block) for name, block in blocks if not isinstance(block, nn.Identity)]
 
 
+def _children(name: str, parent: nn.Module, chains: Collection[str] | None) -> Iterator[Block]:
+    """Yield the children of a module, and with `chains` the children of those that run theirs in turn."""
+    for own_name, child in parent.named_children():
+        path = f"{name}.{own_name}"
+        is_chain = type(child) is nn.Sequential or type(child).__name__ in (chains or ())
+        if chains is not None and is_chain:
+            yield from _children(path, child, chains)
+        else:
+            yield path, child
+
+
 def _join(backbone: nn.Module, names: list[str]) -> Block:
     parts = [_FUNCTIONS[name]() if name in _FUNCTIONS else backbone.get_submodule(name) for name in names]
+    parts = [part for part in parts if not isinstance(part, nn.Identity)] or [nn.Identity()]
     return _LABELS.get(names[0], names[0]), parts[0] if len(parts) == 1 else nn.Sequential(*parts)

@@ -6,10 +6,11 @@ import re
 from ...errors import SettingsError
 from .simple_cnn_source import SimpleCNNSource
 from .source import Source
+from .timm_source import TimmSource
 from .torchvision_source import TorchvisionSource
 
-# Of equal names the first one counts.
-SOURCES: tuple[Source, ...] = (TorchvisionSource(), SimpleCNNSource())
+# Of equal names the first one counts; a library that may be slow to import comes last.
+SOURCES: tuple[Source, ...] = (TorchvisionSource(), SimpleCNNSource(), TimmSource())
 
 
 def first_class_archs() -> list[str]:
@@ -18,8 +19,8 @@ def first_class_archs() -> list[str]:
 
 
 def arch_names() -> list[str]:
-    """Return every arch that catdog can train: the first-class ones, then all others."""
-    others = (arch for source in SOURCES for arch in source.archs())
+    """Return the archs of all sources but the large ones: the first-class ones, then all others."""
+    others = (arch for source in SOURCES if not source.is_large for arch in source.archs())
     return list(dict.fromkeys([*first_class_archs(), *others]))
 
 
@@ -34,21 +35,31 @@ def source_of(arch: str) -> Source:
         return source
     for reason in filter(None, (source.why_not(arch) for source in SOURCES)):
         raise SettingsError(f"{arch!r} {reason}.")
-    names = {_fold(name): name for name in reversed(arch_names())}
-    close = [names[each] for each in difflib.get_close_matches(_fold(arch), names, 3)]
+    names = {_fold(name): name for name in reversed([*arch_names(), *_large_names()])}
+    close = [names[each] for each in difflib.get_close_matches(_fold(arch.rpartition("/")[2]), names, 3)]
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise SettingsError(f"Unknown arch {arch!r}: {hint}`catdog info` lists all of them.")
+    missing = "".join(
+        f" More networks come with {source.name}: run `pip install 'catdog[{source.extra}]'`."
+        for source in SOURCES
+        if not source.is_installed()
+    )
+    raise SettingsError(f"Unknown arch {arch!r}: {hint}`catdog info` lists all of them.{missing}")
 
 
 def resolve_arch(arch: str) -> str:
     """Return an arch's name as its source spells it: mobilenet_v2 for MobileNet-V2; others as they are."""
     if not isinstance(arch, str) or arch in first_class_archs():
         return arch
-    for names in (first_class_archs(), arch_names()):  # first without importing any library
-        found = [name for name in names if _fold(name) == _fold(arch)]
+    for names in (first_class_archs, arch_names, _large_names):  # first without importing any library
+        found = [name for name in names() if _fold(name) == _fold(arch)]
         if found:
             return arch if arch in found else found[0]
     return arch
+
+
+def _large_names() -> list[str]:
+    """Return the archs of the large sources that are installed."""
+    return [arch for source in SOURCES if source.is_large for arch in source.archs()]
 
 
 def _fold(arch: str) -> str:
@@ -71,4 +82,4 @@ def _find_source(arch: str) -> Source | None:
     for source in SOURCES:  # first without importing any library
         if arch in source.first_class:
             return source
-    return next((source for source in SOURCES if arch in source.archs()), None)
+    return next((source for source in SOURCES if source.has(arch)), None)

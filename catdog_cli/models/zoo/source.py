@@ -23,10 +23,23 @@ class Source(Protocol):
 
     name: str  # of the library; stands in messages
     first_class: tuple[str, ...]  # what `catdog info` describes; no name that an earlier source has
+    extra: str = ""  # of setup.cfg, that brings the library where catdog itself does not
+    is_large: bool = False  # too many networks to list, or to build one after the other, unless asked for
 
     def archs(self) -> list[str]:
-        """Return the names of all networks that catdog can train, those of `first_class` among them."""
+        """Return the names of all networks that catdog can train, those of `first_class` among them.
+
+        None where the library is not installed.
+        """
         ...
+
+    def has(self, arch: str) -> bool:
+        """Say whether `arch` is one of `archs`, or another way to write one."""
+        return arch in self.archs()
+
+    def is_installed(self) -> bool:
+        """Say whether the library is here; imports nothing."""
+        return True
 
     def why_not(self, arch: str) -> str:
         """Return why a network that the library has cannot be trained, as "ends in ..."; else nothing."""

@@ -1,0 +1,170 @@
+"""The source of timm's networks, an optional library: `tf_efficientnet_lite0`, `timm/resnet50.a1_in1k`.
+
+A name is that of an architecture, or NAME.TAG with one of its pretrained weights; `timm/` before it asks for
+timm's where torchvision has a network of the same name.
+"""
+
+import functools
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import require
+from ...settings import InputSpec
+from .source import Source
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PREFIX = "timm/"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm's own repositories call them
+SPDX = {  # as the standard spells them
+    "apache-2.0": "Apache-2.0",
+    "mit": "MIT",
+    "bsd-3-clause": "BSD-3-Clause",
+    "cc-by-nc-4.0": "CC-BY-NC-4.0",
+    "cc-by-nc-sa-4.0": "CC-BY-NC-SA-4.0",
+}
+# The blocks of a class of networks, written as for `split_blocks`.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "EfficientNet": ("conv_stem+bn1", "blocks.**", "conv_head+bn2", "global_pool"),
+    "MobileNetV3": ("conv_stem+bn1", "blocks.**", "global_pool+conv_head+norm_head+act2+flatten"),
+    "ResNet": ("conv1+bn1+act1+maxpool", "layer1.**", "layer2.**", "layer3.**", "layer4.**", "global_pool"),
+}
+
+
+class TimmSource(Source):
+    """timm's models, the configurations of its weights, and the weights of the Hugging Face hub."""
+
+    name = "timm"
+    first_class = ()
+    extra = "timm"
+    is_large = True
+
+    def archs(self) -> list[str]:
+        return _names() if self.is_installed() else []
+
+    def has(self, arch: str) -> bool:
+        if not self.is_installed():
+            return False
+        name, _, tag = _full_name(arch).partition(".")
+        return name in _names() and (not tag or tag in _tags(name)) and _is_usable(arch)
+
+    def is_installed(self) -> bool:
+        return importlib.util.find_spec("timm") is not None
+
+    def why_not(self, arch: str) -> str:
+        if not self.is_installed():
+            return "is a network of timm: run `pip install 'catdog[timm]'`" if arch.startswith(PREFIX) else ""
+        name, _, tag = _full_name(arch).partition(".")
+        if name not in _names():
+            return ""
+        if tag and tag not in _tags(name):
+            return f"is none of timm's weights for {name}: there are {', '.join(_tags(name)) or 'none'}"
+        return "takes no square colour images"
+
+    def build(self, arch: str) -> "nn.Module":
+        network: nn.Module = _timm().create_model(_full_name(arch), pretrained=False)
+        return network
+
+    def split_head(self, model: Any, arch: str) -> int:
+        model.reset_classifier(0)
+        return int(getattr(model, "head_hidden_size", model.num_features))
+
+    def blocks(self, backbone: "nn.Module", arch: str) -> list[tuple[str, "nn.Module"]]:
+        from .blocks import split_blocks
+
+        return split_blocks(backbone, FAMILIES.get(type(backbone).__name__, ()))
+
+    def input_spec(self, arch: str, weights: str) -> InputSpec:
+        """Return what the weights' own configuration says."""
+        config = _config(arch)
+        size = config.input_size[-1]
+        resize = int(size / config.crop_pct)
+        return InputSpec(size, resize, tuple(config.mean), tuple(config.std), config.interpolation)
+
+    def has_weights(self, arch: str) -> bool:
+        return bool(_config(arch).has_weights)
+
+    def weights_path(self, arch: str) -> Path:
+        """Return the file in the hub's cache, or the place where it looks for one."""
+        from . import hub
+
+        config = _config(arch)
+        found = hub.find_cached(config.hf_hub_id, _filenames(config)) if config.hf_hub_id else None
+        return found or _torch_cache(config)
+
+    def load_weights(self, arch: str) -> "dict[str, torch.Tensor]":
+        from ..safe_load import read_state_dict
+        from . import hub
+
+        path, config = self.weights_path(arch), _config(arch)
+        if not path.is_file() and config.hf_hub_id:
+            path = hub.download(config.hf_hub_id, _filenames(config))
+        elif not path.is_file():
+            hub.download_address(config.url, path)
+        return self.convert(arch, read_state_dict(path))
+
+    def convert(self, arch: str, state_dict: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+        """Return weights by the names of timm's network, which come by those of their authors for some."""
+        overlay = {"state_dict": state_dict}
+        model = _timm().create_model(_full_name(arch), pretrained=True, pretrained_cfg_overlay=overlay)
+        return dict(model.state_dict())
+
+    def licence(self, arch: str) -> str:
+        config = _config(arch)
+        given = str(config.license or "unknown")
+        return SPDX.get(given, given) if given != "unknown" else f"unknown, see {_page(config)}"
+
+
+def _filenames(config: Any) -> tuple[str, ...]:
+    return (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES
+
+
+def _torch_cache(config: Any) -> Path:
+    """Return where torch keeps downloaded weights, under their name at the address that timm has for them."""
+    import torch
+
+    name = Path(config.url).name if config.url else f"{config.architecture}.{config.tag}.safetensors"
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def _page(config: Any) -> str:
+    """Return the address that the weights come from."""
+    return f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else str(config.url)
+
+
+def _timm() -> Any:
+    """Return timm, which has no types of its own; imported without torch's compiler."""
+    from ...runtime.startup import import_without_compiler
+    from ...runtime.vision import torchvision  # noqa: F401 - timm imports it, with the compiler
+
+    if importlib.util.find_spec("timm") is not None:
+        import_without_compiler("timm")
+    return require("timm", "timm")
+
+
+@functools.cache
+def _names() -> list[str]:
+    return list(_timm().list_models())
+
+
+def _tags(name: str) -> list[str]:
+    """Return the names of the pretrained weights of an architecture, the default first."""
+    return [each.partition(".")[2] for each in _timm().list_models(f"{name}.*", pretrained=True)]
+
+
+def _full_name(arch: str) -> str:
+    return arch.removeprefix(PREFIX)
+
+
+def _config(arch: str) -> Any:
+    """Return the configuration of the weights: those of the tag, or the default ones."""
+    name = _full_name(arch)
+    return _timm().models.get_pretrained_cfg(name) or _timm().models.PretrainedCfg()
+
+
+def _is_usable(arch: str) -> bool:
+    channels, height, width = _config(arch).input_size
+    return bool(channels == 3 and height == width)
