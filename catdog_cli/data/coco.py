@@ -51,10 +51,14 @@ def read_coco(path: Path) -> Dataset:
             f"{len(missing)} pictures of {str(path)!r} do not exist under {str(root)!r}, the first "
             f"{quote(missing[0])}: put them there."
         )
+    known = [place for place in places.values() if place is not None]
+    if len(set(known)) < len(known):
+        again = next(place for place in known if known.count(place) > 1)
+        raise DataError(f"{str(path)!r} lists {quote(again)} twice: keep one of its entries.")
     if not any(found.values()):
         raise DataError(f"{str(path)!r} has no annotation: there is nothing to learn from.")
     class_names, labels = gather_labels(list(found.values()))
-    split = Split([place for place in places.values() if place is not None], labels)
+    split = Split(known, labels)
     many = int(((labels == 1).sum(1) > 1).sum())
     none = int((~(labels == 1).any(1)).sum())
     note = (

@@ -225,9 +225,14 @@ def _read_joined(columns: Columns, rows: Rows, delimiter: str, unknown: int | No
     none = int((~(labels == 1).any(1)).sum())
     note = (
         f"Several labels a picture: column {column!r}, divided by {delimiter!r}; {many:,} of {len(rows):,} "
-        f"pictures have more than one, {none:,} none."
+        f"pictures have more than one, {none:,} none{_count_unknown(labels)}."
     )
     return LabelTable(class_names, labels, 0 if unknown is None else UNKNOWN_LABEL, unknown is None, note)
+
+
+def _count_unknown(labels: np.ndarray) -> str:
+    unknown = int((labels == UNKNOWN_LABEL).sum())
+    return f"; {unknown:,} cells are unknown and left out" if unknown else ""
 
 
 def _pick_columns(path: Path, columns: Columns, form: LabelForm) -> list[int]:
@@ -288,10 +293,9 @@ def _read_columns(path: Path, columns: Columns, rows: Rows, places: list[int]) -
 def _describe(columns: Columns, names: list[str], labels: np.ndarray) -> str:
     left = [columns.header[place].strip() for place in _other_columns(columns)]
     left = [name for name in left if class_name(name) not in set(names)]
-    unknown = int((labels == UNKNOWN_LABEL).sum())
     return (
         f"Several labels a picture: {len(names)} columns of 1 and 0, {name_some(names)}"
-        + (f"; {unknown:,} cells are unknown and left out" if unknown else "")
+        + _count_unknown(labels)
         + (f"; columns without labels: {name_some(left)}" if left else "")
         + "."
     )

@@ -54,6 +54,8 @@ def open_prepared(root: Path) -> Dataset:
         )
     dataset = Dataset(root, description["class_names"], _split_rows(rows, labels), images=root / IMAGES)
     dataset.unlisted = UNKNOWN_LABEL if description.get("unlisted") != 0 else 0
+    if labels.ndim == 2:
+        dataset.notes.append(f"Several labels a picture, of {len(dataset.class_names)}.")
     if num_skipped:
         dataset.warnings.append(
             f"{num_skipped} damaged pictures were skipped when {str(root)!r} was prepared."

@@ -1,7 +1,7 @@
 """`catdog_cli.train` and `catdog_cli.resume`: training from Python leaves what the command leaves."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -61,7 +61,7 @@ def train(
     exclude: str | None = None,
     category_names: str | None = None,
     label_delimiter: str | None = None,
-    label_columns: str | None = None,
+    label_columns: str | Sequence[str] | None = None,
     val_fraction: float | None = None,
     seed: int | None = None,
     device: str | None = None,

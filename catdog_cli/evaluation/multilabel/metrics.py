@@ -138,7 +138,7 @@ def score_labels(probabilities: np.ndarray, labels: np.ndarray, monitors: set[st
     found = {
         "map": float(mean_over_known(average_precisions(probabilities, labels, every))[0]),
         "f1": float(mean_over_known(f1_scores(count_decisions(said, labels, every)))[0]),
-        "subset_accuracy": float(subset_right(said, labels).mean()),
+        "subset_accuracy": float(subset_right(said, labels).mean()) if (labels >= 0).any() else float("nan"),
         "loss": float(_losses(probabilities, labels).sum() / max(1, (labels >= 0).sum())),
     }
     if "auc" in monitors:
@@ -160,8 +160,9 @@ def _areas(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -
 
 
 def subset_right(said: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return (N,) booleans: none of an image's known labels is wrong."""
-    return ((said == (labels == 1)) | (labels < 0)).all(1)
+    """Return booleans, one for each image of which a label is known: none of these is wrong."""
+    measured = (labels >= 0).any(1)
+    return ((said == (labels == 1)) | (labels < 0)).all(1)[measured]
 
 
 def _losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

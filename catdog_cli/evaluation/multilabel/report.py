@@ -73,16 +73,15 @@ def _logit(chances: np.ndarray) -> np.ndarray:
 def summarize_labels(metrics: dict[str, Any]) -> str:
     """Return the outcome in plain sentences: how well labels are told, how sure that is, what is weakest."""
     number, labels = metrics["num_samples"], len(metrics["class_names"])
-    whole = round(metrics["subset_accuracy"] * number)
     sentences = [
         f"Mean average precision (mAP) {_show(metrics['map'])} over {labels:,} label{'s' * (labels != 1)} on "
         f"{number:,} picture{'s' * (number != 1)}{_between(metrics['intervals']['map'])}.",
-        f"At their thresholds the labels have a mean F1 of {_show(metrics['f1_macro'])}; {whole:,} pictures "
-        f"({show_share(metrics['subset_accuracy'])}) have no wrong label.",
+        f"At their thresholds the labels have a mean F1 of {_show(metrics['f1_macro'])}; "
+        f"{show_share(metrics['subset_accuracy'])} of the pictures have no wrong label.",
     ]
     if metrics.get("num_trained_on"):
         sentences.append(
-            f"{metrics['num_trained_on']:,} of them were trained on: this says little about other pictures."
+            f"{metrics['num_trained_on']:,} of the pictures were trained on: this says little about others."
         )
     measured = {name: row for name, row in metrics["classes"].items() if row["ap"] is not None}
     if len(measured) > 1:
