@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .inference.predict import predict
     from .inference.predictor import Predictor
     from .runs.api import load_checkpoint
+    from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
 
@@ -29,6 +30,8 @@ __all__ = [
     "read_image",
     "resume",
     "split_data",
+    "track_mlflow",
+    "track_tensorboard",
     "train",
 ]
 
@@ -45,6 +48,8 @@ _HOMES = {  # name: (module, its name there)
     "read_image": ("images.read", "read_pixels"),
     "resume": ("training.api", "resume"),
     "split_data": ("data.api", "split_data"),
+    "track_mlflow": ("tracking.follow", "track_mlflow"),
+    "track_tensorboard": ("tracking.follow", "track_tensorboard"),
     "train": ("training.api", "train"),
 }
 

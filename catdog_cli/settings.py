@@ -64,6 +64,11 @@ def _check_unfreeze(label: str, value: Any) -> None:
         check_range(label, value, 0, whole=True)
 
 
+def _check_weights(label: str, value: Any) -> None:
+    for each in value if isinstance(value, tuple) and 2 <= len(value) <= 100 else (value,):
+        check_kind(label, each, str, "a text, or one for each of several networks")
+
+
 def _check_image_size(label: str, value: Any) -> None:
     if value != 0 or isinstance(value, bool):
         check_range(label, value, 8, 4096, whole=True)
@@ -243,15 +248,19 @@ class TrainSettings(PlainDict):
     data: str = field(metadata=about())
     arch: str = field(
         default="resnet18",
-        metadata=about("Network, as torchvision spells it; `catdog info` lists them.", NETWORK),
+        metadata=about(
+            "Network, as torchvision spells it; `catdog info` lists them. A+B: side by side, one head.",
+            NETWORK,
+        ),
     )
-    weights: str = field(
+    weights: str | tuple[str, ...] = field(
         default="imagenet",
         metadata=about(
-            "First weights of the backbone.",
+            "First weights of the backbone; of several networks all the same, or A+B.",
             NETWORK,
             metavar="imagenet|none|FILE",
             default="imagenet; simple_cnn: none",
+            check=_check_weights,
         ),
     )
     head: HeadSpec = field(default=HeadSpec(), metadata={"kind": HeadSpec, **about(check=_check_head)})
@@ -286,19 +295,17 @@ class TrainSettings(PlainDict):
     label_delimiter: str = field(
         default="",
         metadata=about(
-            "What divides the labels of a picture in a table's column, such as ';', '|' or ' '.",
+            "What divides labels in a table's column, such as ' '; in a column `labels`, ; and | are seen.",
             IMAGES,
-            metavar="TEXT",
-            default="; or | in a column `labels`",
         ),
     )
     label_columns: str = field(
         default="",
         metadata=about(
-            "Columns of a table with 1 (has the label), 0 or nothing (unknown): NAME,NAME or all others.",
+            "Columns of a table with 1 (has the label), 0 or nothing (unknown): NAME,NAME, or all others.",
             IMAGES,
             metavar="NAMES|all",
-            default="all such, without a column of classes",
+            default="where no column is of classes: all such",
         ),
     )
     val_fraction: float = field(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from .errors import SettingsError, quote
 from .settings import HeadSpec, Phase, TrainSettings, list_options, option_name
+from .settings_networks import describe_weights, is_several, weights_of
 from .settings_schema import settings_of
 
 # What solving the head in one go (lbfgs) does not look at; a value other than the default would be ignored.
@@ -72,7 +73,22 @@ def _only_the_head_trains(settings: TrainSettings) -> bool:
     return not any(phase.unfreeze for phase in settings.phases)
 
 
+def _trains_none_of(settings: TrainSettings) -> bool:
+    """Say whether --weights none of several networks leaves nothing that has learnt to see."""
+    return is_several(settings.arch) and set(weights_of(settings.arch, settings.weights)) == {"none"}
+
+
 RULES = (
+    Rule(
+        _trains_none_of,
+        "--weights none trains a network from scratch, but several side by side stay frozen: give --weights "
+        "imagenet, or one each, such as a.pth+b.pth.",
+    ),
+    Rule(
+        lambda settings: is_several(settings.arch) and not _only_the_head_trains(settings),
+        "--arch A+B trains one head on frozen networks: leave out --fine-tune-epochs, or choose a --recipe "
+        "without fine-tuning, or one network.",
+    ),
     *map(_ignored_by_lbfgs, UNUSED_BY_LBFGS),
     Rule(
         lambda settings: any(
@@ -252,7 +268,8 @@ def refuse_on_resume(given: Mapping[str, Any], run: TrainSettings) -> None:
             continue
         own = _values_in(run, name)
         if not own or any(not _is_same(name, value, each) for each in own):
-            shown = f", {' and '.join(dict.fromkeys(map(quote, own)))}" if own else ""
+            said = [describe_weights(each) if name == "weights" else each for each in own]
+            shown = f", {' and '.join(dict.fromkeys(map(quote, said)))}" if own else ""
             raise SettingsError(
                 f"{option_name(name)} cannot change on resume: the run keeps its own{shown}. Leave it out, "
                 f"or start a new run."
@@ -280,7 +297,8 @@ def _values_in(run: TrainSettings, name: str) -> list[Any]:
 
 
 def _is_same(name: str, given: Any, own: Any) -> bool:
-    if name in ("exclude", "weights", "category_names") and given and own:
+    is_path = isinstance(given, str) and isinstance(own, str) and given and own
+    if name in ("exclude", "weights", "category_names") and is_path:
         return given == own or Path(given).absolute() == Path(own).absolute()
     if name == "monitor" and given == "auto":  # what the data has decided
         return True

@@ -14,7 +14,7 @@ from PIL import Image
 
 import catdog_cli
 from catdog_cli.cli import run
-from catdog_cli.training.events import EpochEnded, RunEnded
+from catdog_cli.training.events import EpochEnded, RunClosed, RunEnded, RunOpened
 from tests.commands.trained import train_tiny
 from tests.conftest import write_images
 from tests.inference.checkpoints import write_checkpoint
@@ -72,8 +72,9 @@ def test_a_training_from_python_leaves_what_the_command_leaves(trained, tmp_path
     train_tiny(pets, tmp_path / "run", "--workers", "0")
     assert names_in(result.run_dir) == names_in(tmp_path / "run")
     assert [event.row["epoch"] for event in events if isinstance(event, EpochEnded)] == [1]
-    assert isinstance(events[-1], RunEnded)
-    assert events[-1].result is result
+    assert [type(events[place]) for place in (0, -2, -1)] == [RunOpened, RunEnded, RunClosed]
+    assert (events[0].run_dir, events[0].resuming, events[-1].error) == (result.run_dir, False, None)
+    assert events[-2].result is result
 
 
 def test_a_result_prints_well_and_shows_its_curves(trained):
@@ -93,6 +94,10 @@ def test_a_run_is_resumed_and_made_longer(trained, tmp_path):
     assert [row["epoch"] for row in longer.history] == [1, 2]
     with pytest.raises(catdog_cli.CatdogError, match="epochs are done already"):
         catdog_cli.resume(run_dir, epochs=1)
+    with pytest.raises(catdog_cli.CatdogError, match="--arch cannot change on resume"):
+        catdog_cli.resume(run_dir, arch="resnet18")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        catdog_cli.resume(run_dir, epoch=3)
 
 
 def test_warnings_reach_log(trained, tmp_path):
@@ -100,6 +105,7 @@ def test_warnings_reach_log(trained, tmp_path):
     said = []
     catdog_cli.train(pets, output=tmp_path / "run", val_fraction=0.4, log=said.append, **TINY)
     assert any("has val already: --val-fraction 0.4 changes nothing." in text for text in said)
+    assert sum("classified correctly" in text for text in said) == 1
 
 
 def test_data_is_checked_split_and_prepared(pets, tmp_path):

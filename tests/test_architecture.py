@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catdog_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-SETTINGS = {"settings", "settings_schema", "settings_head", "settings_rules"}
+SETTINGS = {"settings", "settings_schema", "settings_head", "settings_networks", "settings_rules"}
 LOWEST = {"errors", "runtime"} | SETTINGS
 LIBRARY = LOWEST | {"images", "data", "models", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
@@ -26,7 +26,8 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "settings_schema": {"errors"},
     "settings_head": {"errors", "settings_schema"},
     "settings": {"errors", "settings_schema", "settings_head"},
-    "settings_rules": {"errors", "settings_schema", "settings"},
+    "settings_networks": {"errors", "settings"},
+    "settings_rules": {"errors", "settings_schema", "settings", "settings_head", "settings_networks"},
     "images": LOWEST,
     "data": LOWEST | {"images"},
     "models": LOWEST,
@@ -47,6 +48,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "data",
         "runs",
         "training",
+        "tracking",
         "evaluation",
         "inference",
     },  # the public names, imported when first used

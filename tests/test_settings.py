@@ -392,4 +392,4 @@ def test_every_option_of_the_command_and_of_python_is_a_setting():
     others = {"data", "recipe", "output", "listeners", "log", "progress", "should_stop"}
     assert set(signature(train).parameters) - others == set(options)
     free = {name for name, setting in options.items() if setting.on_resume}
-    assert set(signature(resume).parameters) - {"run", "accept_changed_data", "head"} - others == free
+    assert set(signature(resume).parameters) - {"run", "accept_changed_data", "head", "same"} - others == free

@@ -13,6 +13,7 @@ from .predict import log_missing_names
 @click.command()
 @click.argument("data", type=options.PATH)
 @click.argument("checkpoint", type=options.PATH)
+@options.with_option
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
 @options.label_options
@@ -27,6 +28,7 @@ from .predict import log_missing_names
 def evaluate(
     data: str,
     checkpoint: str,
+    with_: tuple[str, ...],
     split: str | None,
     exclude: str | None,
     label_delimiter: str | None,
@@ -48,9 +50,11 @@ def evaluate(
     Examples:
       catdog evaluate pets checkpoints/mobilenet_v2-1
       catdog evaluate pets checkpoints/mobilenet_v2-1 --split test --output report
+      catdog evaluate pets one.pt --with two.pt
     """
     from ..runs.argument_order import refuse_swapped
 
+    checkpoints = [checkpoint, *with_]
     refuse_swapped([data], [checkpoint], "catdog evaluate {data} {checkpoint}")
     from ..data.label_lists import LabelForm
     from ..evaluation.evaluate import evaluate_predictor
@@ -60,7 +64,7 @@ def evaluate(
     with several(device) as group, StepBar() as bar:
         predictor = group.in_each(
             lambda: Predictor.load(
-                checkpoint,
+                *checkpoints,
                 device=device or "auto",
                 precision=precision or "auto",
                 calibrated=not uncalibrated,
@@ -73,7 +77,9 @@ def evaluate(
         log_missing_names(category_names, predictor)
         found = share_out(
             predictor,
-            lambda: evaluate_predictor(predictor, checkpoint, data, split, exclude, output, log, bar, labels),
+            lambda: evaluate_predictor(
+                predictor, checkpoints, data, split, exclude, output, log, bar, labels
+            ),
         )
         if found is not None:  # the main process
             echo_json(found.to_dict()) if as_json else print_evaluation(found, all_classes)

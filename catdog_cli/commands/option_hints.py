@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 # meanings, those that the command has count.
 ALIASES: dict[str, tuple[str, ...]] = {
     "accelerator": ("gpu", "cpu"),
+    "act": ("activation",),
     "a": ("arch",),
     "amp": ("precision",),
     "architecture": ("arch",),
@@ -31,7 +32,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "e": ("epochs",),
     "early-stopping": ("patience",),
     "ema-decay": ("ema",),
+    "ensemble": ("with",),
     "epoch": ("epochs",),
+    "fc-layers": ("hidden-layers",),
     "force": ("overwrite",),
     "format": ("json", "output"),
     "fp16": ("precision",),
@@ -57,6 +60,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "max-epochs": ("epochs",),
     "model": ("arch",),
     "model-name": ("arch",),
+    "models": ("with", "arch"),
     "n-epochs": ("epochs",),
     "name": ("output",),
     "names": ("category-names",),

@@ -164,6 +164,14 @@ category_names_option = click.option(
     metavar="FILE.json",
     help="Names to show for classes.  [default: those that the checkpoint keeps]",
 )
+with_option = click.option(
+    "--with",
+    "with_",
+    type=PATH,
+    multiple=True,
+    metavar="CKPT",
+    help="Another checkpoint of the same classes, repeatable: the mean of their calibrated probabilities.",
+)
 precision_option = setting_option("precision")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 recipe_option = run_option(

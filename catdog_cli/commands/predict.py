@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--top-k", type=click.IntRange(1), help="Classes to show.  [default: 5; of several labels, all]"
 )
+@options.with_option
 @options.category_names_option
 @click.option("--plot", type=options.PATH, metavar="FILE", help="Draw the pictures beside their classes.")
 @click.option("--output", type=options.PATH, metavar="FILE", help="Write .csv, .jsonl or .parquet instead.")
@@ -49,6 +50,7 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
     Examples:
       catdog predict photo.jpg checkpoints/mobilenet_v2-1
       catdog predict cat.jpg dog.jpg best.pt --plot answer.png
+      catdog predict cat.jpg one.pt --with two.pt --with three.pt
       catdog predict holiday/ best.pt --output predictions.csv --summary
       find . -name '*.jpg' -print0 | catdog predict - best.pt --output predictions.jsonl
       curl https://example.org/cat.jpg | catdog predict - best.pt
@@ -57,6 +59,10 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
     check_options(inputs, given)
     from .predict_run import show_rows, write_rows
 
+    if given["with_"]:
+        from ..inference.mean import describe_mean
+
+        echo(f"Predicting the {describe_mean([checkpoint, *given['with_']])}.", err=True)
     with several(given["device"]) as group:
         predictor = group.in_each(lambda: load_predictor(checkpoint, given, group))
         if given["sort_into"] and predictor.task.several:
@@ -152,6 +158,7 @@ def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> "Pre
 
     predictor = Predictor.load(
         checkpoint,
+        *given["with_"],
         device=given["device"] or "auto",
         precision=given["precision"] or "auto",
         calibrated=not given["uncalibrated"],

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from .output.predict_output import MOST_DRAWN, Drawing, Tally, print_json, print
 from .output.terminal import counted, echo, echo_json, printable
 
 if TYPE_CHECKING:
+    from ..inference.inputs import Input
     from ..inference.outputs.predictions_file import Output
     from ..inference.outputs.sort_into import Sorter
     from ..inference.prediction import Prediction
@@ -73,8 +75,8 @@ def show_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, 
     from ..inference.batch import iterate_predictions, read_inputs
     from ..inference.inputs import fetch_first
 
-    tally = Tally()
-    sources = fetch_first(read_inputs(inputs), MOST_DRAWN if given["plot"] else 0)
+    tally, ignored = Tally(), Counter[str]()
+    sources = fetch_first(read_inputs(inputs, ignored=ignored), MOST_DRAWN if given["plot"] else 0)
     rows = tally.watch(iterate_predictions(predictor, sources, _top_k(predictor, given)))
     drawing = Drawing(given["plot"], predictor) if given["plot"] else None
     if drawing:
@@ -87,7 +89,7 @@ def show_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, 
     if given["summary"]:
         _print_summary(tally, predictor, err=given["as_json"])
     _log_sorted(sorter)
-    _log_ignored(inputs)
+    _log_ignored(ignored)
     return tally.finish()
 
 
@@ -97,8 +99,10 @@ def write_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str,
     Raises:
         InterruptedRunError: Ctrl-C; what was written stays.
     """
+    from ..inference.batch import read_inputs
     from ..inference.outputs.predictions_file import Output
 
+    ignored: Counter[str] = Counter()
     started, sorter = time.monotonic(), make_sorter(predictor, inputs, given)
     choice = {"resume": given["resume"], "overwrite": given["overwrite"]}
     top_k = given["top_k"] or TOP_K
@@ -107,7 +111,8 @@ def write_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str,
             with Bar(inputs, show=True) as bar:
                 tally = Tally(bar.log)
                 drawing = Drawing(given["plot"], predictor) if given["plot"] else None
-                kept = _fill(output, predictor, inputs, tally, bar, sorter, drawing)
+                sources = read_inputs(inputs, ignored=ignored)
+                kept = _fill(output, predictor, sources, tally, bar, sorter, drawing)
         except (KeyboardInterrupt, LostProcessError) as error:
             note = f"{output.file.rows:,} rows are kept; run this again with --resume to continue."
             if isinstance(error, LostProcessError):
@@ -117,24 +122,23 @@ def write_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str,
         drawing.save()
     _report(tally, predictor, given, kept, time.monotonic() - started)
     _log_sorted(sorter)
-    _log_ignored(inputs)
+    _log_ignored(ignored)
     return tally.finish()
 
 
 def _fill(
     output: "Output",
     predictor: "Predictor",
-    inputs: tuple[str, ...],
+    sources: "Iterator[Input]",
     tally: Tally,
     bar: Bar,
     sorter: "Sorter | None",
     drawing: Drawing | None,
 ) -> int:
     """Read the rows that are there, append the others; return how many were there."""
-    from ..inference.batch import iterate_predictions, read_inputs
+    from ..inference.batch import iterate_predictions
     from ..inference.inputs import fetch_first
 
-    sources = read_inputs(inputs)
     for prediction in _sort(output.keep(sources), sorter):
         tally.count(prediction, aloud=False)
         bar.step(fresh=False)
@@ -177,11 +181,10 @@ def _log_sorted(sorter: "Sorter | None") -> None:
         echo(f"{counted(sorter.placed, 'picture')} {how} by class: {sorter.folder}", err=True)
 
 
-def _log_ignored(inputs: tuple[str, ...]) -> None:
+def _log_ignored(counts: Counter[str]) -> None:
     from ..data.image_files import describe_ignored
-    from ..inference.inputs import count_ignored
 
-    if ignored := describe_ignored(count_ignored(inputs)):
+    if ignored := describe_ignored(counts):
         echo(f"Ignored: {ignored}", err=True)
 
 

@@ -1,12 +1,7 @@
-"""`catdog train`: parse, call `training.run`, print."""
+"""`catdog train`: parse, call `catdog_cli.train` or `catdog_cli.resume`, print."""
 
 import contextlib
-import functools
-import os
-import signal
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -16,10 +11,10 @@ from ..recipes.build import build_settings
 from ..runtime.distributed import processes
 from . import options
 from .distributed import several
-from .output.terminal import echo_json, echo_lines, log
+from .output.terminal import echo_json, log
 from .output.train_progress import TrainReport
+from .stop_signals import StopSignals
 
-TOGETHER_S = 2.0  # signals to one of several processes that are this close are one
 TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
@@ -72,12 +67,11 @@ def train(
     if resume is None:
         _refuse_run(data)
     with several(given["device"]):
-        result = None
-        if resume is not None:
-            result = _resume(data, resume, given)
-        elif data is not None:
-            result = _train(data, config, output, dry_run, given, as_json)
-        if result is not None and as_json:
+        if dry_run:
+            _dry_run(str(data), config, given, as_json)
+            return
+        result = _train(str(data), config, output, given) if resume is None else _resume(data, resume, given)
+        if as_json:
             echo_json(_document(result))
 
 
@@ -92,124 +86,76 @@ def _refuse_run(data: str | None) -> None:
         )
 
 
-def _train(
-    data: str,
-    config: str | None,
-    output: str | None,
-    dry_run: bool,
-    given: dict,
-    as_json: bool,
-) -> Any:
-    known = {*given, "output"}
-    read = options.read_config(config, known)
-    output = output or read.pop("output", None)
-    merged = {**read, **{name: value for name, value in given.items() if value is not None}}
-    settings = build_settings(data, merged, merged.pop("recipe", None), log)
-    from ..runs.directory import RunDirectory
-    from ..training import run
+def _train(data: str, config: str | None, output: str | None, given: dict[str, Any]) -> Any:
+    from ..training import api
 
-    with TrainReport() as report:
-        if dry_run and processes().size > 1:
-            raise SettingsError("--dry-run measures one process: start it without torchrun.")
-        tracking = {name: merged.get(name) for name in TRACKING}
-        if dry_run:
-            _dry_run(settings, tracking, report, as_json)
-            return None
-        with RunDirectory.chosen(output, settings.arch, processes().from_main) as directory:
-            start = functools.partial(run.train, settings, directory.path)
-            return _follow(directory.path, tracking, report, start)
+    merged, tracking = _merge(config, {**given, "output": output})
+    with _followed(tracking) as following:
+        return api.train(data, **merged, **following)
 
 
-def _dry_run(settings: Any, tracking: dict, report: TrainReport, as_json: bool) -> None:
+def _resume(data: str | None, path: str, given: dict[str, Any]) -> Any:
+    """Resume a run; what would change the network or the past is refused by name, once the run is known."""
+    from ..training import api
+
+    tracking = {name: given.pop(name) for name in TRACKING}
+    with _followed(tracking) as following:
+        return api.resume(path, data=data, **given, **following)
+
+
+def _merge(config: str | None, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options of a training, and those of tracking, from an option file and the command line."""
+    merged = options.read_config(config, set(given))
+    merged |= {name: value for name, value in given.items() if value is not None}
+    return merged, {name: merged.pop(name, None) for name in TRACKING}
+
+
+@contextlib.contextmanager
+def _followed(tracking: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield how this command follows a run, as arguments of `train` and `resume`: it prints and tracks.
+
+    Where several processes train, the main one alone does; all of them listen to signals.
+    """
+    stop = StopSignals(aloud=processes().size == 1)
+    listeners: list[Any] = [stop]
+    with contextlib.ExitStack() as stack:
+        if processes().is_main:
+            from ..tracking.follow import track_mlflow, track_tensorboard
+
+            report = stack.enter_context(TrainReport())
+            uri, experiment, model, board = (tracking[name] for name in TRACKING)
+            listeners = [
+                report,
+                track_tensorboard(board, log=report.log),
+                track_mlflow(uri, experiment=experiment, model=model, log=report.log),
+                stop,
+            ]
+        yield {"listeners": listeners, "should_stop": stop.asked, "progress": False}
+
+
+def _dry_run(data: str, config: str | None, given: dict[str, Any], as_json: bool) -> None:
     from ..data.scan import describe_scan
     from ..tracking.mlflow import try_address
     from ..training import run
     from ..training.dry_run import estimate_run
 
-    followed = try_address(*(tracking[name] for name in ("mlflow", "mlflow_experiment", "mlflow_model")))
-    dataset = run.read_data(settings, report)
-    facts = estimate_run(settings, dataset)
-    if followed is not None:
-        facts["mlflow"] = followed
-    if as_json:
-        echo_json(facts)
-    else:
-        report.show_plan(facts)
-    for text in describe_scan(dataset):
-        report.log(text)
-
-
-def _resume(data: str | None, path: str, given: dict[str, Any]) -> Any:
-    """Resume a run; what would change the network or the past is refused by name, once the run is known."""
-    tracking = {name: given.pop(name) for name in TRACKING}
-    from ..runs.directory import RunDirectory
-    from ..training import run
-
-    run_dir = processes().from_main(lambda: RunDirectory.find(path)).path
-    changes = run.Changes(data=data, **given)
+    merged, tracking = _merge(config, {**given, "output": None})
+    merged.pop("output", None)
+    settings = build_settings(data, merged, merged.pop("recipe", None), log)
+    if processes().size > 1:
+        raise SettingsError("--dry-run measures one process: start it without torchrun.")
     with TrainReport() as report:
-        start = functools.partial(run.resume, path, changes)
-        return _follow(run_dir, tracking, report, start, resuming=True)
-
-
-def _follow(
-    run_dir: Path,
-    tracking: dict,
-    report: TrainReport,
-    start: Callable[..., Any],
-    resuming: bool = False,
-) -> Any:
-    """Call `start(report, should_stop)`; MLflow and TensorBoard listen too where that is asked for."""
-    from ..training.events import Listener, broadcast, ignore
-    from ..training.reports import ReportWriter
-
-    if not processes().is_main:
-        with _stop_on_signals(aloud=False) as should_stop:
-            return start(ignore, should_stop)
-    from ..tracking.mlflow import open_tracker
-    from ..tracking.tensorboard import open_event_writer
-
-    with contextlib.ExitStack() as stack:
-        board = open_event_writer(run_dir, tracking["tensorboard"], report.log, resuming)
-        names = (tracking["mlflow"], tracking["mlflow_experiment"], tracking["mlflow_model"])
-        tracker = open_tracker(run_dir, *names, report.log, resuming)
-        followers: list[Listener] = []
-        if board is not None:
-            followers.append(stack.enter_context(board))
-        if tracker is not None:
-            followers.append(stack.enter_context(tracker))
-        should_stop = stack.enter_context(_stop_on_signals(aloud=processes().size == 1))
-        return start(broadcast(ReportWriter(report.log), report, *followers), should_stop)
-
-
-@contextlib.contextmanager
-def _stop_on_signals(aloud: bool = True) -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C or SIGTERM came; a second one stops at once.
-
-    Not `aloud`, in one of several processes: the launcher passes signals on, and sends its own SIGTERM to all
-    when one process has ended, so that two that come together are one.
-    """
-    asked: list[float] = []
-    owner = os.getpid()
-
-    def note(number: int, frame: Any) -> None:
-        if os.getpid() != owner:  # a loading process, which ends with this one
-            return
-        now = time.monotonic()
-        if asked and (aloud or now - asked[0] > TOGETHER_S):
-            raise KeyboardInterrupt
-        asked.append(now)
-        if aloud:
-            echo_lines("\nStopping after this batch; once more to stop at once.", err=True)
-
-    old = {}
-    with contextlib.suppress(ValueError):  # not in the main thread: somebody else handles signals
-        old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        followed = try_address(*(tracking[name] for name in ("mlflow", "mlflow_experiment", "mlflow_model")))
+        dataset = run.read_data(settings, report)
+        facts = estimate_run(settings, dataset)
+        if followed is not None:
+            facts["mlflow"] = followed
+        if as_json:
+            echo_json(facts)
+        else:
+            report.show_plan(facts)
+        for text in describe_scan(dataset):
+            report.log(text)
 
 
 def _document(result: Any) -> dict[str, Any]:

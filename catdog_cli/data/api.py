@@ -159,7 +159,7 @@ def prepare_data(
     Raises:
         DataError: the data, or the folder, cannot be used.
     """
-    target, exclude = expand_home(target), None if exclude is None else expand_home(exclude)
+    target, exclude = expand_home(target), expand_home(exclude)
     dataset = scan_dataset(data, exclude=exclude, labels=LabelForm(label_delimiter, label_columns))
     for text in [*describe_scan(dataset), *(f"Warning: {warning}" for warning in dataset.warnings)]:
         log(text)

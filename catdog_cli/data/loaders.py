@@ -15,7 +15,7 @@ import torch
 from ..errors import DataError
 from ..images.read import ImageError
 from ..images.transforms import load_image, load_view
-from ..settings import InputSpec
+from ..settings_networks import AnySpec, memory_side
 from .dataset import Dataset
 from .shared_memory import is_short, usable_workers
 from .worker_deaths import iterate_loader
@@ -66,11 +66,14 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -
 
 @dataclass(eq=False)
 class Images(torch.utils.data.Dataset):
-    """One split as a map from (index, seed) to a uint8 (3, size, size) image or a CorruptImage."""
+    """One split as a map from (index, seed) to a uint8 (3, size, size) image or a CorruptImage.
+
+    For several networks side by side an image is what they all get, in a row: uint8 (values,).
+    """
 
     dataset: Dataset
     split: str
-    spec: InputSpec
+    spec: AnySpec
     augment: str = "none"
 
     @property
@@ -94,7 +97,10 @@ class Images(torch.utils.data.Dataset):
 
 @dataclass(frozen=True)
 class Batch:
-    """Readable pictures (B, 3, size, size) uint8, their indices in the split (B,), and those not readable."""
+    """Readable pictures (B, 3, size, size) uint8, their indices in the split (B,), and those not readable.
+
+    For several networks the pictures are (B, values).
+    """
 
     images: torch.Tensor
     indices: torch.Tensor
@@ -112,24 +118,24 @@ def collate(items: list[tuple[int, torch.Tensor | CorruptImage]]) -> Batch:
     if not good:
         return Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), bad)
     stacked = torch.stack([image for _, image in good])
-    return Batch(
-        stacked.contiguous(memory_format=torch.channels_last), torch.tensor([i for i, _ in good]), bad
-    )
+    if stacked.ndim == 4:
+        stacked = stacked.contiguous(memory_format=torch.channels_last)
+    return Batch(stacked, torch.tensor([i for i, _ in good]), bad)
 
 
 @dataclass(frozen=True)
 class _Packed:
     """A batch without tensors: it goes through a pipe, where tensors would go through shared memory."""
 
-    images: np.ndarray  # uint8 (B, size, size, 3)
+    images: np.ndarray  # uint8 (B, size, size, 3), or (B, values)
     indices: np.ndarray  # int64 (B,)
     bad: list[CorruptImage]
 
     def unpack(self) -> Batch:
         """Return the batch, laid out in memory as `collate` does."""
-        return Batch(
-            torch.from_numpy(self.images).permute(0, 3, 1, 2), torch.from_numpy(self.indices), self.bad
-        )
+        images = torch.from_numpy(self.images)
+        images = images.permute(0, 3, 1, 2) if images.ndim == 4 else images
+        return Batch(images, torch.from_numpy(self.indices), self.bad)
 
     def pin_memory(self) -> Batch:
         """Return the batch in memory that a GPU reads by itself."""
@@ -138,7 +144,8 @@ class _Packed:
 
 def _collate_packed(items: list[tuple[int, torch.Tensor | CorruptImage]]) -> _Packed:
     batch = collate(items)
-    return _Packed(batch.images.permute(0, 2, 3, 1).numpy(), batch.indices.numpy(), batch.bad)
+    images = batch.images.permute(0, 2, 3, 1) if batch.images.ndim == 4 else batch.images
+    return _Packed(images.numpy(), batch.indices.numpy(), batch.bad)
 
 
 def load_batches(
@@ -158,7 +165,7 @@ def load_batches(
         images,
         batch_sampler=plan,
         num_workers=workers,
-        collate_fn=_collate_packed if is_short(workers, largest, images.spec.size) else collate,
+        collate_fn=_collate_packed if is_short(workers, largest, memory_side(images.spec)) else collate,
         pin_memory=pin_memory,
         timeout=max(LEAST_TIMEOUT_S, SLOWEST_IMAGE_S * largest) if workers else 0,
         generator=torch.Generator(),  # or the loader would draw from, and move, torch's global one

@@ -262,15 +262,6 @@ def iterate_listed(path: str | Path) -> Iterator[str]:
                 yield str(root / (found or name))
 
 
-def is_table(path: Path) -> bool:
-    """Tell whether a file is a table with a column of paths and one of classes."""
-    try:
-        with open_table(path) as table:
-            return table.columns.path is not None and table.columns.label is not None
-    except DataError:
-        return False
-
-
 def manifest_root(path: Path) -> Path:
     """Return the folder that a manifest's paths count from: its own, or a run's data for its split.csv."""
     for _ in range(MAX_RUNS):

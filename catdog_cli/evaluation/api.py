@@ -1,6 +1,6 @@
 """`catdog_cli.evaluate` and `catdog_cli.compare`: what checkpoints are worth on labelled images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ def evaluate(
     checkpoint: str | Path,
     data: str | Path,
     *,
+    with_: Iterable[str | Path] = (),
     split: str | None = None,
     exclude: str | Path | None = None,
     label_delimiter: str = "",
@@ -48,6 +49,7 @@ def evaluate(
     Args:
         checkpoint: a file or a run directory.
         data: what `train` takes.
+        with_: more checkpoints of the same classes: measured is the mean of their calibrated probabilities.
         split: "train", "val", "test" or "all"; by default test if there is one, else val, else all.
         exclude: a file of paths to leave out.
         label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
@@ -67,15 +69,16 @@ def evaluate(
     """
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(checkpoint)], "evaluate({checkpoint!r}, {data!r})")
-    predictor = _load(checkpoint, device, precision, say, category_names, calibrated, tta, head)
+    paths = [str(checkpoint), *map(str, with_)]
+    predictor = _load(paths, device, precision, say, category_names, calibrated, tta, head)
     with report_progress(on_progress, progress) as report:
         return evaluate_predictor(
             predictor,
-            str(checkpoint),
+            paths,
             data,
             split,
-            None if exclude is None else expand_home(exclude),
-            None if output is None else expand_home(output),
+            expand_home(exclude),
+            expand_home(output),
             say,
             report,
             LabelForm(label_delimiter, label_columns),
@@ -108,14 +111,14 @@ def compare(
     """
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(first), str(second)], "compare({checkpoint!r}, OTHER, {data!r})")
-    predictors = [_load(path, device, precision, say, category_names) for path in (first, second)]
+    predictors = [_load([path], device, precision, say, category_names) for path in (first, second)]
     with report_progress(on_progress, progress) as report:
         return compare_predictors(
             predictors,
             (str(first), str(second)),
             data,
             split,
-            None if exclude is None else expand_home(exclude),
+            expand_home(exclude),
             say,
             report,
             LabelForm(label_delimiter, label_columns),
@@ -123,7 +126,7 @@ def compare(
 
 
 def _load(
-    checkpoint: str | Path,
+    checkpoints: Sequence[str | Path],
     device: str,
     precision: str,
     log: Log,
@@ -133,7 +136,7 @@ def _load(
     head: "nn.Module | None" = None,
 ) -> Predictor:
     return Predictor.load(
-        checkpoint,
+        *checkpoints,
         head=head,
         device=device,
         precision=precision,

@@ -70,10 +70,11 @@ def _divide_as_trained(
     dataset: "Dataset", data: str, checkpoints: list[str], wanted: str | None, log: Log
 ) -> "Dataset":
     """Return the dataset split as the checkpoints' runs did, or as it is where none of them used it."""
-    runs = [run for run in _list_runs(checkpoints) if _was_trained_on(dataset, data, run, wanted, log)]
+    found = {run: read_sides(run) for run in _list_runs(checkpoints)}
+    runs = [run for run, sides in found.items() if _was_trained_on(dataset, data, run, sides, wanted, log)]
     if not runs:
         return dataset
-    divided = divide(dataset, [read_sides(run) for run in runs])
+    divided = divide(dataset, [found[run] for run in runs])
     if "val" not in divided.splits:
         raise DataError(
             f"No picture of {data!r} was kept apart by every run: measure on other pictures, or on these "
@@ -171,11 +172,13 @@ def _drawn_split(dataset: "Dataset") -> str | None:
     return next((name for name in ("all", "train") if name in dataset.splits), None)
 
 
-def _was_trained_on(dataset: "Dataset", data: str, run: Path, wanted: str | None, log: Log) -> bool:
+def _was_trained_on(
+    dataset: "Dataset", data: str, run: Path, sides: Sides, wanted: str | None, log: Log
+) -> bool:
     """Tell whether a run drew its val from this data: by its path, or, if it moved, by its content."""
     from ..data.location import absolute_data
 
-    drawn, sides = _drawn_split(dataset), read_sides(run)
+    drawn = _drawn_split(dataset)
     paths = dataset.splits[drawn].paths if drawn else []
     known = sum(path in sides for path in paths)
     if not known:

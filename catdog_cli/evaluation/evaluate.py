@@ -1,7 +1,7 @@
 """Measures one checkpoint on labelled images, and writes the report of it."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..data.label_lists import AS_SHOWN, LabelForm
+from ..inference.mean import describe_mean
 from ..inference.predictor import Predictor
 from ..runs.category_names import tell_apart
 from ..runs.directory import create_folder
@@ -28,7 +29,7 @@ MOST_TRAINED_ON = 0.05  # share of the pictures up to which intervals still say 
 
 def evaluate_predictor(
     predictor: Predictor,
-    checkpoint: str,
+    checkpoints: Sequence[str],
     data: str,
     split: str | None,
     exclude: str | Path | None,
@@ -37,17 +38,17 @@ def evaluate_predictor(
     on_progress: OnProgress,
     labels: LabelForm = AS_SHOWN,
 ) -> Evaluation | LabelEvaluation:
-    """Measure a checkpoint that has been loaded; see `evaluation.api.evaluate`.
+    """Measure a checkpoint that has been loaded, or the mean of several; see `evaluation.api.evaluate`.
 
     Where several processes predict, the main one calls this and the others `answer_shares`.
     """
-    form = label_form(predictor, labels)
-    dataset, split = choose_images(data, [checkpoint], predictor.class_names, split, log, exclude, form)
+    form, class_names = label_form(predictor, labels), predictor.class_names
+    dataset, split = choose_images(data, list(checkpoints), class_names, split, log, exclude, form)
     if output is not None:
         create_folder(Path(output))  # now: a name that cannot be used should not cost a measurement
     log(_introduce(predictor, len(dataset), split))
     found = collect_logits(predictor, dataset, split, log, on_progress)
-    num_trained_on = count_trained_on(dataset, [checkpoint])
+    num_trained_on = count_trained_on(dataset, checkpoints)
     if num_trained_on:
         log(f"Warning: {num_trained_on:,} of these {len(dataset):,} pictures were trained on: {TOO_GOOD}")
     names = tell_apart(predictor.class_names, predictor.names)
@@ -55,10 +56,11 @@ def evaluate_predictor(
     measure = _measure_labels if predictor.task.several else _measure
     kind = LabelEvaluation if predictor.task.several else Evaluation
     measured, probabilities = measure(predictor, names, paths, found)
-    _qualify(measured, predictor, dataset, checkpoint, num_trained_on)
+    _qualify(measured, predictor, dataset, checkpoints, num_trained_on)
     result: Evaluation | LabelEvaluation = kind(
         data=data,
-        checkpoint=checkpoint,
+        checkpoint=describe_mean(checkpoints),
+        checkpoints=list(checkpoints),
         split=split,
         **measured,
         num_trained_on=num_trained_on,
@@ -109,7 +111,11 @@ def _measure_labels(
 
 
 def _qualify(
-    metrics: dict[str, Any], predictor: Predictor, dataset: Dataset, checkpoint: str, num_trained_on: int
+    metrics: dict[str, Any],
+    predictor: Predictor,
+    dataset: Dataset,
+    checkpoints: Sequence[str],
+    num_trained_on: int,
 ) -> None:
     """Take away the intervals where many pictures were trained on, and say where thresholds were chosen.
 
@@ -126,7 +132,7 @@ def _qualify(
         for row in metrics["classes"].values():
             row.update({"ap_interval": None} if "ap_interval" in row else {})
     if predictor.task.several:
-        chosen_on = count_trained_on(dataset, [checkpoint], "val")
+        chosen_on = count_trained_on(dataset, checkpoints, "val")
         if chosen_on:
             metrics["notes"]["thresholds"] = (
                 f"They were chosen on {chosen_on:,} of these pictures, which flatters precision, recall and "

@@ -40,9 +40,10 @@ class Evaluation:
 
     data: str
     checkpoint: str
+    checkpoints: list[str]  # several, where their mean was measured
     split: str
     num_samples: int
-    num_trained_on: int  # of the samples, by the checkpoint's run
+    num_trained_on: int  # of the samples, by a checkpoint's run
     accuracy: float
     loss: float  # nats
     top_k: dict[str, float]

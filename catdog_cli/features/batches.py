@@ -1,6 +1,6 @@
 """Where a phase's batches come from: kept features, or pictures that pass through the prefix each time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from ..data.loaders import CorruptImage, Images, load_batches
 from ..runtime.distributed import processes
 from ..runtime.seeds import seed_of
-from .extractor import FORWARD_BATCH, FeatureTable, FrozenPrefix, ImageSet, View, run_prefix
+from .extractor import FORWARD_BATCH, AnyPrefix, FeatureTable, ImageSet, JoinedTable, View, run_prefix
 
 GATHERED_BYTES = 64 * 2**20
 ROWS_AT_ONCE = 256  # rows of pooled features; whole activations go in smaller batches
@@ -33,22 +33,22 @@ class KeptFeatures:
     """
 
     chosen: ImageSet
-    tables: list[FeatureTable]
+    tables: Sequence[FeatureTable | JoinedTable]
     device: torch.device
 
     def __post_init__(self):
-        shape = self.tables[0].rows.shape
-        self.pooled = len(shape) == 2
-        if self.pooled and 4 * len(self.chosen) * shape[1] * len(self.tables) <= GATHERED_BYTES:
+        shape = self.tables[0].shape
+        self.pooled = len(shape) == 1
+        if self.pooled and 4 * len(self.chosen) * shape[0] * len(self.tables) <= GATHERED_BYTES:
             self.tables = [self._gather(table) for table in self.tables]
 
-    def _gather(self, table: FeatureTable) -> FeatureTable:
+    def _gather(self, table: FeatureTable | JoinedTable) -> FeatureTable:
         good = self.chosen.good_indices()
         places = torch.full((len(self.chosen),), -1, dtype=torch.int64)
         places[good] = torch.arange(len(good))
         return FeatureTable(table.take(good).float().to(self.device), places)
 
-    def _take(self, table: FeatureTable, indices: torch.Tensor) -> torch.Tensor:
+    def _take(self, table: FeatureTable | JoinedTable, indices: torch.Tensor) -> torch.Tensor:
         values = table.take(indices).to(self.device)
         return values.float() if self.pooled else values
 
@@ -83,7 +83,7 @@ class FreshImages:
     """Batches that are decoded, augmented and passed through the frozen prefix each time."""
 
     chosen: ImageSet
-    prefix: FrozenPrefix
+    prefix: AnyPrefix
     augment: str
     views: int
     seed: int

@@ -9,7 +9,17 @@ import torch
 
 from ..data.loaders import CorruptImage
 from ..runtime.distributed import processes
-from .extractor import FeatureTable, FrozenPrefix, ImageSet, View, run_prefix, store_folder
+from .extractor import (
+    AnyPrefix,
+    FeatureTable,
+    FrozenPrefix,
+    ImageSet,
+    JoinedPrefix,
+    JoinedTable,
+    View,
+    run_prefix,
+    store_folder,
+)
 from .store import KEY_BYTES, Store, make_room
 
 APPEND_ROWS = 1024
@@ -17,12 +27,14 @@ ROUND_BATCHES = 8  # batches that each process computes before all say how far t
 Rows = list[tuple[list[str], torch.Tensor]]  # keys with values, a batch each
 
 
-def table_bytes(prefix: FrozenPrefix, num_rows: int) -> int:
+def table_bytes(prefix: AnyPrefix, num_rows: int) -> int:
     """Return what a table of `num_rows` outputs weighs in the cache, with its keys."""
-    return num_rows * (torch.Size(prefix.output_shape).numel() * prefix.dtype.itemsize + KEY_BYTES)
+    return num_rows * sum(
+        torch.Size(part.output_shape).numel() * part.dtype.itemsize + KEY_BYTES for part in prefix.parts
+    )
 
 
-def claim_room(prefix: FrozenPrefix, wanted: list[tuple[ImageSet, View]], limit_bytes: float) -> bool:
+def claim_room(prefix: AnyPrefix, wanted: list[tuple[ImageSet, View]], limit_bytes: float) -> bool:
     """Make room for the tables of a phase, all at once; say whether the cache then stays below its limit.
 
     Stores of other networks and views go first, the least recently used one before the others; then, from
@@ -33,15 +45,19 @@ def claim_room(prefix: FrozenPrefix, wanted: list[tuple[ImageSet, View]], limit_
         OSError: the cache cannot be written: no permission, or the disk is full.
     """
     keys: dict[Path, set[str]] = {}
+    homes: dict[Path, FrozenPrefix] = {}
     for chosen, view in wanted:
-        readable = (chosen.keys[i] for i in chosen.good_indices().tolist())
-        keys.setdefault(store_folder(prefix.key, view), set()).update(readable)
-    return processes().in_each(lambda: _claim_here(prefix, keys, limit_bytes))
+        readable = {chosen.keys[i] for i in chosen.good_indices().tolist()}
+        for part in prefix.parts:
+            folder = store_folder(part.key, view)
+            keys.setdefault(folder, set()).update(readable)
+            homes[folder] = part
+    return processes().in_each(lambda: _claim_here(homes, keys, limit_bytes))
 
 
-def _claim_here(prefix: FrozenPrefix, keys: dict[Path, set[str]], limit_bytes: float) -> bool:
-    """As `claim_room`, in this process's cache; `keys` are what each store is to hold."""
-    stores = [Store(folder, prefix.output_shape, prefix.dtype) for folder in keys]
+def _claim_here(homes: dict[Path, FrozenPrefix], keys: dict[Path, set[str]], limit_bytes: float) -> bool:
+    """As `claim_room`, in this process's cache; `keys` are what a store is to hold, `homes` whose it is."""
+    stores = [Store(folder, part.output_shape, part.dtype) for folder, part in homes.items()]
     needed = sum(store.entry_bytes * len(keys[store.folder] - store.rows.keys()) for store in stores)
     over = make_room(needed, limit_bytes, keep=set(keys))
     for store in stores:
@@ -52,11 +68,11 @@ def _claim_here(prefix: FrozenPrefix, keys: dict[Path, set[str]], limit_bytes: f
 
 
 def build_feature_table(
-    prefix: FrozenPrefix,
+    prefix: AnyPrefix,
     chosen: ImageSet,
     view: View,
     report: Callable[[int, int], None],
-) -> FeatureTable:
+) -> FeatureTable | JoinedTable:
     """Return the prefix's outputs for every picture of a set, computing what the cache does not hold.
 
     `report(done, total)` is called as pictures pass. Unreadable pictures are noted in `chosen`. Several
@@ -65,12 +81,36 @@ def build_feature_table(
     Raises:
         OSError: the cache cannot be written: no permission, or the disk is full.
     """
+    if isinstance(prefix, FrozenPrefix):
+        return _build_table(prefix, chosen, view, report)
+    if processes().size == 1:
+        _compute_together(prefix, chosen, view, report)
+    return JoinedTable([_build_table(part, chosen, view, report) for part in prefix.parts])
+
+
+def _compute_together(
+    prefix: JoinedPrefix, chosen: ImageSet, view: View, report: Callable[[int, int], None]
+) -> None:
+    """Add what all of several networks lack to their stores, each picture decoded once for all of them."""
+    stores = [Store(store_folder(part.key, view), part.output_shape, part.dtype) for part in prefix.parts]
+    lacking = set(chosen.keys).difference(*(store.rows for store in stores))
+    missing = [place for place in _missing(stores[0], chosen) if chosen.keys[place] in lacking]
+    _compute(prefix, chosen, view, stores, missing, report)
+
+
+def _build_table(
+    prefix: FrozenPrefix,
+    chosen: ImageSet,
+    view: View,
+    report: Callable[[int, int], None],
+) -> FeatureTable:
+    """As `build_feature_table`, of one network."""
     folder = store_folder(prefix.key, view)
     store = processes().in_each(lambda: Store(folder, prefix.output_shape, prefix.dtype))
     missing = _missing_anywhere(store, chosen)
     while missing:  # a second time only for what has the content of an unreadable picture
         if processes().size == 1:
-            _compute(prefix, chosen, view, store, missing, report)
+            _compute(prefix, chosen, view, [store], missing, report)
         else:
             _compute_in_shares(prefix, chosen, view, store, missing, report)
         missing = _missing_anywhere(store, chosen)
@@ -80,14 +120,14 @@ def build_feature_table(
 
 
 def _compute(
-    prefix: FrozenPrefix,
+    prefix: AnyPrefix,
     chosen: ImageSet,
     view: View,
-    store: Store,
+    stores: list[Store],
     missing: list[int],
     report: Callable[[int, int], None],
 ) -> None:
-    """Add the rows of the pictures at `missing`, and note those that cannot be read."""
+    """Add the rows of the pictures at `missing`, one store a network, and note those that cannot be read."""
     waiting: Rows = []
     done = 0
     try:
@@ -98,9 +138,9 @@ def _compute(
             done += len(indices) + len(bad)
             report(done, len(missing))
             if len(waiting) * prefix.batch >= APPEND_ROWS:
-                _flush(store, waiting)
+                _flush(stores, waiting)
     finally:  # whoever stops the run has not waited for nothing
-        _flush(store, waiting)
+        _flush(stores, waiting)
 
 
 def _compute_in_shares(
@@ -129,7 +169,7 @@ def _compute_in_shares(
             report(min(len(missing), passed), len(missing))
     finally:
         computed.close()
-        _flush(store, waiting)
+        _flush([store], waiting)
 
 
 def _advance(computed: Iterator[tuple], chosen: ImageSet, waiting: Rows) -> list[CorruptImage]:
@@ -148,14 +188,14 @@ def _flush_everywhere(store: Store, waiting: Rows) -> None:
     mine = list(waiting)
 
     def flush() -> list[str]:
-        _flush(store, waiting)
+        _flush([store], waiting)
         return [key for keys, _ in mine for key in keys]
 
     everyone = processes().gather(flush)
     if not any(processes().gather(lambda: _lacks(store, everyone))):
         return
     for rows in processes().gather(lambda: mine):
-        processes().gather(functools.partial(_flush, store, list(rows)))
+        processes().gather(functools.partial(_flush, [store], list(rows)))
 
 
 def _lacks(store: Store, everyone: list[list[str]]) -> bool:
@@ -178,8 +218,12 @@ def _missing(store: Store, chosen: ImageSet) -> list[int]:
     return list(first.values())
 
 
-def _flush(store: Store, waiting: Rows) -> None:
+def _flush(stores: list[Store], waiting: Rows) -> None:
+    """Append the rows; of several networks each store gets its columns."""
     if waiting:
         keys = [key for part, _ in waiting for key in part]
-        store.append(keys, torch.cat([outputs for _, outputs in waiting]))
+        outputs = torch.cat([outputs for _, outputs in waiting])
+        parts = [outputs] if len(stores) == 1 else outputs.split([store.shape[0] for store in stores], 1)
+        for store, part in zip(stores, parts, strict=True):
+            store.append(keys, part)
         waiting.clear()

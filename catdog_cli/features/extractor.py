@@ -13,13 +13,16 @@ from torch import nn
 
 from ..data.digests import content_keys
 from ..data.loaders import Batch, CorruptImage, Images, collate, map_in_order, usable_cores
-from ..images.transforms import normalise, pixel_versions
+from ..images.transforms import normalise, pixel_versions, split_images
+from ..models.classifier import Classifier
 from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..models.side_by_side import join_features
 from ..runtime.devices import keep_busy, to_cpu
 from ..runtime.files import cache_root
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import seed_of
 from ..settings import InputSpec
+from ..settings_networks import AnySpec, InputSpecs
 from .store import KeptRows, stored_shape
 
 # Pictures at once; the result depends on their number in the last bits at most. 8 to 16 stay in a processor's
@@ -90,11 +93,37 @@ class FeatureTable:
     rows: torch.Tensor | KeptRows  # (R, *shape)
     places: torch.Tensor  # int64 (N,): the row of each picture, -1 where it is unreadable
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one picture's output."""
+        return tuple(self.rows.shape[1:])
+
     def take(self, indices: torch.Tensor) -> torch.Tensor:
         """Return the outputs for pictures `indices` (B,): (B, *shape)."""
         places = self.places[indices]
         # of a tensor, in half the time of indexing
         return self.rows.index_select(0, places) if isinstance(self.rows, torch.Tensor) else self.rows[places]
+
+
+@dataclass(eq=False)
+class JoinedTable:
+    """The tables of several networks side by side, as one."""
+
+    parts: list[FeatureTable]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one picture's output: the features of all networks in a row."""
+        return (sum(part.shape[0] for part in self.parts),)
+
+    @property
+    def places(self) -> torch.Tensor:
+        """int64 (N,): -1 where a picture is unreadable."""
+        return torch.stack([part.places for part in self.parts]).amin(0)
+
+    def take(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for pictures `indices` (B,): (B, D)."""
+        return torch.cat([part.take(indices) for part in self.parts], 1)
 
 
 class FrozenPrefix:
@@ -112,6 +141,11 @@ class FrozenPrefix:
         self.micro_batch = micro_batch or MicroBatch()
         self.batch = FORWARD_BATCH if device.type == "cpu" else GPU_BATCH
         self.key = _prefix_key(module, spec, dtype, device)
+
+    @property
+    def parts(self) -> "list[FrozenPrefix]":
+        """The prefixes whose outputs are kept, each under its own key."""
+        return [self]
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the outputs for uint8 pictures (B, 3, size, size)."""
@@ -135,6 +169,51 @@ class FrozenPrefix:
         return tuple(self(probe).shape[1:])
 
 
+class JoinedPrefix:
+    """Several whole networks side by side as one prefix; what each makes is kept as if it were alone."""
+
+    def __init__(self, parts: list[FrozenPrefix]):
+        self.parts, first = parts, parts[0]
+        self.spec = InputSpecs(tuple(part.spec for part in parts))
+        self.dtype, self.device, self.batch = first.dtype, first.device, first.batch
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the outputs (B, D) for uint8 pictures (B, values), those of all networks in a row."""
+        return join_features(self.parts, split_images(images, self.spec))
+
+    @functools.cached_property
+    def fast(self) -> list[InferenceForm]:
+        """The fast forms; built when they are needed first."""
+        return [part.fast for part in self.parts]
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of one picture's output."""
+        return (sum(part.output_shape[0] for part in self.parts),)
+
+
+AnyPrefix = FrozenPrefix | JoinedPrefix
+
+
+def frozen_prefix(
+    classifier: Classifier,
+    split_at: int,
+    spec: AnySpec,
+    dtype: torch.dtype,
+    device: torch.device,
+    micro_batch: MicroBatch | None = None,
+) -> AnyPrefix:
+    """Return the blocks of a classifier before `split_at` as a prefix; several networks are frozen whole."""
+    if isinstance(spec, InputSpec):
+        return FrozenPrefix(classifier.prefix(split_at), spec, dtype, device, micro_batch)
+    return JoinedPrefix(
+        [
+            FrozenPrefix(network.whole(), own, dtype, device, micro_batch)
+            for network, own in zip(classifier.networks, spec.parts, strict=True)
+        ]
+    )
+
+
 def store_folder(key: str, view: View) -> Path:
     """Return where the cache keeps a view's outputs of the prefix with this key."""
     return cache_root() / f"{key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
@@ -154,7 +233,7 @@ def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: 
 
 
 def run_prefix(
-    prefix: FrozenPrefix,
+    prefix: AnyPrefix,
     chosen: ImageSet,
     indices: list[int],
     view: View,

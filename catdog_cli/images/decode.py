@@ -9,13 +9,12 @@ import torch
 from PIL import Image
 
 from ..runtime.native_stderr import Quiet, listen_alone
-from .formats import bmp, heif, png, tga, tiff, webp
+from .formats import FormatError, bmp, heif, png, tga, tiff, webp
 from .formats.color_modes import to_rgb
 from .formats.exif import EXIF_ORIENTATION, read_orientation
 from .formats.jpeg import START
 from .formats.jpeg_reader import read_jpeg
 from .formats.pillow import open_pillow
-from .formats.problem import FormatError
 from .formats.scaling import SIXTEEN_BITS, Scale
 from .formats.size_limits import check_heavy, check_size
 from .formats.tiff_reader import read_tiff

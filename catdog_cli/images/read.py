@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -13,8 +13,9 @@ from PIL import Image
 
 from ..errors import CatdogError, DataError, SettingsError
 from .decode import convert_pillow, decode
+from .formats import FormatError
 from .formats.color_modes import to_rgb
-from .formats.problem import FormatError
+from .formats.jpeg import START
 from .formats.scaling import Pixels
 
 MAX_FILE_BYTES = 2**30
@@ -71,6 +72,42 @@ def read_image(
         f"A picture was given as {type(source).__name__!r}, but must be a path, bytes, a PIL image, "
         "a uint8 array (H, W, 3) or a uint8 tensor (3, H, W)."
     )
+
+
+def read_image_for(source: ImageSource, sides: Sequence[int]) -> list[torch.Tensor]:
+    """Return what `read_image` gives for each shorter side (px), decoded once where the scale is the same.
+
+    Raises:
+        ImageError, SettingsError: as of `read_image`.
+    """
+    largest = max(sides)
+    found = {largest: read_image(source, largest)}
+    for side in set(sides) - {largest}:
+        same = _has_same_scale(source, found[largest], side, largest)
+        found[side] = found[largest] if same else read_image(source, side)
+    return [found[side] for side in sides]
+
+
+def _has_same_scale(source: ImageSource, image: torch.Tensor, side: int, larger: int) -> bool:
+    """Say whether an image read for `larger` is, to the bit, what is read for the shorter side `side`.
+
+    What is reduced keeps at least twice the side that is wanted, and a JPEG is reduced only where it has four
+    times that.
+    """
+    shortest = min(image.shape[1:])
+    if isinstance(source, (torch.Tensor, np.ndarray, Image.Image)):  # which are never reduced
+        return True
+    return shortest < 4 * side and (shortest < 2 * larger or _is_jpeg(source))
+
+
+def _is_jpeg(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> bool:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source[: len(START)]) == START
+    try:
+        with Path(source).open("rb") as file:
+            return file.read(len(START)) == START
+    except OSError:  # gone since a moment ago: reading it again says so
+        return False
 
 
 def read_pixels(source: ImageSource) -> Pixels:

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import importlib.metadata
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import PIL
@@ -17,13 +18,14 @@ import torch
 from ..errors import SettingsError
 from ..runtime.vision import torchvision
 from ..settings import InputSpec
+from ..settings_networks import AnySpec, InputSpecs
 from .augment import build_augment, sharp_side, view_centre
-from .read import ImageSource, read_image
+from .read import ImageSource, read_image, read_image_for
 
-__all__ = ["build_augment", "load_image", "load_view", "normalise", "pixel_versions"]
+__all__ = ["build_augment", "load_image", "load_view", "normalise", "pixel_versions", "split_images"]
 
 
-def load_image(source: ImageSource, spec: InputSpec) -> torch.Tensor:
+def load_image(source: ImageSource, spec: AnySpec) -> torch.Tensor:
     """Read a picture as evaluation sees it: shorter side resized (antialiased), centre cropped.
 
     Args:
@@ -33,28 +35,50 @@ def load_image(source: ImageSource, spec: InputSpec) -> torch.Tensor:
     Returns:
         uint8 (3, size, size), in memory as (size, size, 3): stack such pictures by
         `torch.stack([p.permute(1, 2, 0) for p in ...]).permute(0, 3, 1, 2)` to get channels-last batches.
+        For several networks: all their pictures in a row, uint8 (sum of size * size * 3,).
 
     Raises:
         ImageError: the picture cannot be read.
     """
+    if isinstance(spec, InputSpecs):
+        images = read_image_for(source, [part.resize for part in spec.parts])
+        return _in_a_row(view_centre(image, part) for image, part in zip(images, spec.parts, strict=True))
     return view_centre(read_image(source, spec.resize), spec)
 
 
-def load_view(source: ImageSource, spec: InputSpec, augment: str, seed: int) -> torch.Tensor:
+def load_view(source: ImageSource, spec: AnySpec, augment: str, seed: int) -> torch.Tensor:
     """Read a picture as one training step sees it; equals `load_image` where `augment` is "none".
 
     Random numbers come from `seed` (0 or more) alone: the same in any thread or process, and torch's own
     generator is left untouched.
 
     Returns:
-        uint8 (3, size, size), in memory as (size, size, 3).
+        uint8 (3, size, size), in memory as (size, size, 3); for several networks as of `load_image`, each
+        with the view that it would have alone.
 
     Raises:
         ImageError: the picture cannot be read.
         SettingsError: `augment` is not one of settings.AUGMENTS.
     """
+    if isinstance(spec, InputSpecs):
+        images = read_image_for(source, [sharp_side(augment, part) for part in spec.parts])
+        pairs = zip(images, spec.parts, strict=True)
+        return _in_a_row(build_augment(augment, part)(image, random.Random(seed)) for image, part in pairs)
     view = build_augment(augment, spec)
     return view(read_image(source, sharp_side(augment, spec)), random.Random(seed))
+
+
+def _in_a_row(images: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([image.permute(1, 2, 0).reshape(-1) for image in images])
+
+
+def split_images(batch: torch.Tensor, spec: InputSpecs) -> tuple[torch.Tensor, ...]:
+    """Return each network's pictures (B, 3, size, size), channels-last, from what is in a row (B, values)."""
+    parts = batch.split(spec.num_values, 1)
+    return tuple(
+        part.unflatten(1, (own.size, own.size, 3)).permute(0, 3, 1, 2)
+        for part, own in zip(parts, spec.parts, strict=True)
+    )
 
 
 def pixel_versions() -> str:

@@ -2,12 +2,14 @@
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import IO
 
+from .answer import Answer
 from .inputs import Input, describe_error, expand_inputs, fetch_input, input_path
 from .prediction import Prediction
-from .predictor import Answer, Predictor
+from .predictor import Predictor
 
 
 def iterate_predictions(
@@ -28,6 +30,8 @@ def _rank(predictor: Predictor, answer: Answer, top_k: int) -> Prediction:
     return Prediction(path, None, tuple(classes), labels, source=answer.source)
 
 
-def read_inputs(arguments: Iterable[str], stdin: IO[bytes] | None = None) -> Iterator[Input]:
+def read_inputs(
+    arguments: Iterable[str], stdin: IO[bytes] | None = None, ignored: Counter[str] | None = None
+) -> Iterator[Input]:
     """Yield the inputs that `arguments` mean; see `expand_inputs`. A closed stdin is empty."""
-    return expand_inputs(arguments, stdin or getattr(sys.stdin, "buffer", None) or io.BytesIO())
+    return expand_inputs(arguments, stdin or getattr(sys.stdin, "buffer", None) or io.BytesIO(), ignored)

@@ -100,7 +100,9 @@ def describe_error(source: Input, error: str) -> str:
     return error.replace("given as bytes", repr(input_path(source)), 1)
 
 
-def expand_inputs(arguments: Iterable[str], stdin: IO[bytes]) -> Iterator[Input]:
+def expand_inputs(
+    arguments: Iterable[str], stdin: IO[bytes], ignored: Counter[str] | None = None
+) -> Iterator[Input]:
     """Yield every input that the arguments mean, in their order, those of a folder in natural order.
 
     Args:
@@ -109,15 +111,17 @@ def expand_inputs(arguments: Iterable[str], stdin: IO[bytes]) -> Iterator[Input]
             files with a column `path`; http(s) and file addresses; "-" or "/dev/stdin" for the bytes of a
             picture from `stdin`, or paths divided by lines, or by null characters as `find -print0` writes
             them; the pipes of a shell's <(...), for the same.
+        ignored: counts what is no picture in the folders among the arguments, by suffix or by kind.
 
     Raises:
         DataError: a list cannot be read, or a prepared folder is damaged.
     """
+    ignored = Counter() if ignored is None else ignored
     for argument in arguments:
-        yield from map(_find_local, _expand_argument(argument, stdin))
+        yield from map(_find_local, _expand_argument(argument, stdin, ignored))
 
 
-def _expand_argument(argument: str, stdin: IO[bytes]) -> Iterator[Input]:
+def _expand_argument(argument: str, stdin: IO[bytes], ignored: Counter[str]) -> Iterator[Input]:
     if argument in STDIN:
         yield from _expand_stream(argument, stdin)
     elif is_stream(argument):
@@ -130,7 +134,7 @@ def _expand_argument(argument: str, stdin: IO[bytes]) -> Iterator[Input]:
         yield argument
     else:
         local = _find_local(argument)
-        yield from _expand_path(expand_home(local)) if isinstance(local, str) else [local]
+        yield from _expand_path(expand_home(local), ignored) if isinstance(local, str) else [local]
 
 
 def _find_local(source: Input) -> Input:
@@ -153,11 +157,11 @@ def _expand_stream(name: str, file: IO[bytes]) -> Iterator[Input]:
     yield image or Unusable(name, f"What comes from {name!r} is too large for a picture: check it.")
 
 
-def _expand_path(path: str) -> Iterator[Input]:
+def _expand_path(path: str, ignored: Counter[str]) -> Iterator[Input]:
     if is_prepared(Path(path)):
         yield from _expand_prepared(Path(path))
     elif os.path.isdir(path):  # noqa: PTH112 - Path would change what the user wrote
-        yield from _or_unusable(_walk(path), path, "holds no pictures")
+        yield from _or_unusable(_walk(path, ignored), path, "holds no pictures")
     elif not os.path.lexists(path) and re.search(r"[*?[]", path):
         yield from _or_unusable(_expand_pattern(path), path, "matches no file")
     elif path.lower().endswith(LIST_SUFFIXES):
@@ -190,24 +194,15 @@ def _or_unusable(inputs: Iterator[str | Unusable], path: str, problem: str) -> I
         yield Unusable(path, f"{path!r} {problem}: check the path.")
 
 
-def _walk(folder: str) -> Iterator[str | Unusable]:
+def _walk(folder: str, ignored: Counter[str]) -> Iterator[str | Unusable]:
     """Yield the pictures in a folder, those of a kind that is not read included, then its sub-folders'."""
     for listing in walk_folder(folder):
+        ignored.update(listing.ignored)
         if listing.error is not None:
             reason = f"The folder {listing.path!r} cannot be opened ({listing.error.strerror}): check it."
             yield Unusable(listing.path, reason)
         names = sort_naturally([*listing.images, *listing.unread]) if listing.unread else listing.images
         yield from (os.path.join(listing.path, name) for name in names)  # noqa: PTH118
-
-
-def count_ignored(arguments: Iterable[str]) -> Counter[str]:
-    """Return how many files in the folders among the arguments are no pictures, by suffix or by kind."""
-    counts: Counter[str] = Counter()
-    for folder in map(expand_home, arguments):
-        if os.path.isdir(folder) and not is_prepared(Path(folder)):  # noqa: PTH112
-            for listing in walk_folder(folder):
-                counts.update(listing.ignored)
-    return counts
 
 
 def _expand_pattern(pattern: str) -> Iterator[str | Unusable]:
@@ -217,7 +212,7 @@ def _expand_pattern(pattern: str) -> Iterator[str | Unusable]:
     for match in _match(root, parts):
         if os.path.isdir(match):  # noqa: PTH112
             if "**" not in parts:  # which has gone to the bottom already
-                yield from _walk(match)
+                yield from _walk(match, Counter())
         else:
             yield match
 

@@ -6,7 +6,8 @@ The model that `catdog train --mlflow` logs is best.pt and the name of this modu
 import os
 from typing import Any
 
-from .predictor import Answer, Predictor
+from .answer import Answer
+from .predictor import Predictor
 
 
 class ImageModel:

@@ -20,6 +20,7 @@ def predict(
     inputs: str | Path | Iterable[str | Path],
     checkpoint: str | Path,
     *,
+    with_: Iterable[str | Path] = (),
     top_k: int = 5,
     calibrated: bool = True,
     tta: bool = False,
@@ -34,6 +35,7 @@ def predict(
 
     Args:
         inputs: one or several of what `catdog predict` takes, except "-": files, folders, patterns, lists.
+        with_: more checkpoints of the same classes: the answer is the mean of their calibrated probabilities.
         top_k: how many classes a prediction names, the likeliest first.
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image.
@@ -52,6 +54,7 @@ def predict(
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     predictor = Predictor.load(
         checkpoint,
+        *with_,
         head=head,
         device=device,
         precision=precision,

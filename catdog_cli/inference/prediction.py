@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from ..images.preview import make_preview
 from ..runtime.text import printable, show_percent
+from .answer import ClassProbability
 from .inputs import Input, fetch_input
-from .predictor import ClassProbability
 from .urls import is_address
 
 PREVIEW_PX = 128

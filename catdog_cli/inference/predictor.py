@@ -4,7 +4,6 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,10 +11,10 @@ import numpy as np
 import torch
 
 from ..data.loaders import map_in_order, usable_cores
-from ..errors import SettingsError
 from ..images.read import ImageError
-from ..images.transforms import load_image, normalise
+from ..images.transforms import load_image, normalise, split_images
 from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..models.side_by_side import join_features
 from ..models.tasks import MULTI_LABEL, Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
@@ -23,6 +22,8 @@ from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
 from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
+from ..settings_networks import InputSpecs, specs_of
+from .answer import Answer, ClassProbability, rank_classes
 from .distributed import predict_in_shares
 from .urls import fetch_image, find_file, is_address, is_file_address
 
@@ -35,100 +36,6 @@ GPU_BATCHES = (32,)
 
 Several = list[Any] | tuple[Any, ...]  # sources
 Loaded = list[tuple[Any, torch.Tensor | str]]  # sources with their pixels, or why there are none
-
-
-@dataclass(frozen=True)
-class ClassProbability:
-    """One class of an answer: its folder name, its display name, its probability."""
-
-    class_name: str
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a checkpoint says of one picture: logits and probabilities (C,), or an error.
-
-    Two answers are equal if they say the same of the same source.
-    """
-
-    source: Any
-    logits: torch.Tensor | None = None
-    probabilities: torch.Tensor | None = None
-    error: str | None = None
-    class_names: Sequence[str] = field(default=(), repr=False)  # C of each: folder names, display names
-    names: Sequence[str] = field(default=(), repr=False)
-    thresholds: Sequence[float] | None = field(default=None, repr=False)  # (C,) where labels are several
-
-    @property
-    def class_name(self) -> str | None:
-        """The folder name of the likeliest class; None where the picture could not be read."""
-        return None if self.probabilities is None else self.top_k(1)[0].class_name
-
-    @property
-    def name(self) -> str | None:
-        """The display name of the likeliest class; None where the picture could not be read."""
-        return None if self.probabilities is None else self.top_k(1)[0].name
-
-    @property
-    def probability(self) -> float | None:
-        """The probability of the likeliest class; None where the picture could not be read."""
-        return None if self.probabilities is None else self.top_k(1)[0].probability
-
-    @property
-    def labels(self) -> list[ClassProbability] | None:
-        """The labels that the picture has, the likeliest first, maybe none; None where there is one class."""
-        if self.probabilities is None or self.thresholds is None:
-            return None
-        limits = dict(zip(self.class_names, self.thresholds, strict=True))
-        ranked = self.top_k(len(self.class_names))
-        return [each for each in ranked if each.probability >= limits[each.class_name]]
-
-    def top_k(self, k: int = 5) -> list[ClassProbability]:
-        """Return the `k` likeliest classes, best first, never more than there are; none of an error.
-
-        Raises:
-            SettingsError: `k` is less than 1.
-        """
-        if self.probabilities is None:
-            return []
-        return rank_classes(self.probabilities, self.class_names, self.names, k)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Answer):
-            return NotImplemented
-        mine = (self.source, self.logits, self.probabilities, self.error)
-        theirs = (other.source, other.logits, other.probabilities, other.error)
-        return all(map(_is_equal, mine, theirs))
-
-    __hash__ = None  # type: ignore[assignment]  # as of all that compares by arrays
-
-
-def _is_equal(one: Any, other: Any) -> bool:
-    """Say whether two values are equal, arrays and tensors by all their elements."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return type(one) is type(other) and np.array_equal(one, other)
-    return type(one) is type(other) and bool(one == other)
-
-
-def rank_classes(
-    probabilities: torch.Tensor, class_names: Sequence[str], names: Sequence[str], k: int
-) -> list[ClassProbability]:
-    """Return the `k` likeliest classes of probabilities (C,), best first, never more than there are.
-
-    Raises:
-        SettingsError: `k` is less than 1.
-    """
-    if k < 1:
-        raise SettingsError(f"top-k is {k}, but must be at least 1.")
-    values, places = probabilities.topk(min(k, len(class_names)))
-    return [
-        ClassProbability(class_names[i], names[i], value)
-        for i, value in zip(places.tolist(), values.tolist(), strict=True)
-    ]
 
 
 class Predictor:
@@ -180,20 +87,31 @@ class Predictor:
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
         self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
-        self.backbone = InferenceForm(classifier.prefix(len(classifier.blocks)), self.dtype, self.device)
+        self.backbones = [
+            InferenceForm(network.whole(), self.dtype, self.device) for network in classifier.networks
+        ]
         self.head = classifier.head.to(self.device).eval()
 
     @classmethod
-    def load(cls, path: str | Path, *, head: torch.nn.Module | None = None, **options: Any) -> "Predictor":
+    def load(
+        cls, path: str | Path, *others: str | Path, head: torch.nn.Module | None = None, **options: Any
+    ) -> "Predictor":
         """Load a checkpoint file or a run directory; `options` are those of the constructor.
 
-        `head` is a module like the one that was trained, where the checkpoint has a custom head.
+        With `others`, checkpoints of the same classes, it answers with the mean of their calibrated
+        probabilities. `head` is a module like the one that was trained, where `path` has a custom head.
 
         Raises:
-            CheckpointError: it is missing, damaged, no checkpoint, or has a custom head that was not given.
-            SettingsError: the device is not there.
+            CheckpointError: one is missing, damaged, no checkpoint, or has a custom head that was not given.
+            SettingsError: the device is not there, or the checkpoints have not the same classes.
         """
-        return cls(build_from_checkpoint(load_checkpoint(path), path, head), **options)
+        first = cls(build_from_checkpoint(load_checkpoint(path), path, head), **options)
+        if not others:
+            return first
+        from .mean import MeanPredictor
+
+        rest = [cls.load(each, **options) for each in others]
+        return MeanPredictor([first, *rest], [path, *others])
 
     @overload
     def __call__(self, source: Several, top_k: int = 5) -> list[list[ClassProbability]]: ...
@@ -245,7 +163,7 @@ class Predictor:
 
     def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
-        for loaded, rows in self._run(sources, self._embed, None, False):
+        for loaded, rows in self._run(sources, lambda rows: self._embed(self._unpack(rows)), None, False):
             each = iter(rows)
             for _, image in loaded:
                 yield None if isinstance(image, str) else next(each)
@@ -288,11 +206,18 @@ class Predictor:
             return source, reason
 
     def _stack(self, images: list[torch.Tensor]) -> torch.Tensor:
-        """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3)."""
-        side, count = self.input_spec.size, next(size for size in (0, *self.batches) if size >= len(images))
-        rows = torch.zeros(count, side, side, 3, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3).
+
+        For several networks they are (batch, values), what all of them get in a row.
+        """
+        count = next(size for size in (0, *self.batches) if size >= len(images))
+        pin, spec = self.device.type == "cuda", self.input_spec
+        if isinstance(spec, InputSpecs):
+            rows = torch.zeros(count, sum(spec.num_values), dtype=torch.uint8, pin_memory=pin)
+        else:
+            rows = torch.zeros(count, spec.size, spec.size, 3, dtype=torch.uint8, pin_memory=pin)
         for row, image in zip(rows, images, strict=False):
-            row.copy_(image.permute(1, 2, 0))
+            row.copy_(image if image.ndim == 1 else image.permute(1, 2, 0))
         return rows
 
     @torch.no_grad()
@@ -300,20 +225,31 @@ class Predictor:
         """Return what `network` gives of pictures (B, size, size, 3), on its device; none of none."""
 
         def run(rows: torch.Tensor) -> torch.Tensor:
-            batch = rows.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-            return network(normalise(batch, self.input_spec, self.dtype))
+            return network(rows.to(self.device, non_blocking=True))
 
         return self.micro_batch.run(run, rows) if len(rows) else torch.empty(0, 1)
 
-    def _embed(self, batch: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.backbone(batch)
-        return features.float()
+    def _unpack(self, rows: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Return what `_stack` made as each network's pictures: uint8 (B, 3, size, size), channels-last."""
+        spec = self.input_spec
+        return split_images(rows, spec) if isinstance(spec, InputSpecs) else (rows.permute(0, 3, 1, 2),)
 
-    def _logits(self, batch: torch.Tensor) -> torch.Tensor:
-        logits = self._score(self._embed(batch))
+    def _logits(self, rows: torch.Tensor) -> torch.Tensor:
+        return self._judge(self._unpack(rows))
+
+    def _judge(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8."""
+        logits = self._score(self._embed(pictures))
         if self.mirror:
-            logits = (logits + self._score(self._embed(batch.flip(3)))) / 2
+            logits = (logits + self._score(self._embed(pictures, mirrored=True))) / 2
         return logits
+
+    def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
+        """Return the features (B, D), float32, of each network's pictures."""
+        pairs = zip(pictures, specs_of(self.input_spec), strict=True)
+        inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
+        inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
+        return join_features(self.backbones, inputs).float()
 
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
         padding = (0, 0, 0, self.batches[-1] - len(rows))

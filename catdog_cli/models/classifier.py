@@ -1,16 +1,18 @@
 """Backbone and head as one network: freezing, blocks, prefix and suffix."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from ..errors import SettingsError
 from ..settings import HeadSpec
+from ..settings_networks import split_arch
 from .heads import build_head
 from .pooling import ChannelsLastMean, MeanPool
+from .side_by_side import SideBySide
 from .zoo.registry import source_of
 
 if TYPE_CHECKING:
@@ -20,28 +22,42 @@ if TYPE_CHECKING:
 COPIED_FIRST = (nn.Hardtanh, nn.Hardswish, nn.SiLU)
 
 
+class Network(NamedTuple):
+    """One backbone of a classifier, with the (name, module) pairs that its forward pass goes through."""
+
+    arch: str
+    backbone: nn.Module
+    feature_dim: int
+    blocks: tuple[tuple[str, nn.Module], ...]
+
+    def whole(self) -> nn.Sequential:
+        """Return the blocks as one module that shares their parameters: (B, 3, H, W) -> (B, feature_dim)."""
+        return nn.Sequential(*(block for _, block in self.blocks))
+
+
 class Classifier(nn.Module):
     """A backbone with a head: (B, 3, H, W) normalised pictures -> (B, num_classes) logits.
 
-    `blocks` are the (name, module) pairs that the backbone's forward pass goes through.
+    `blocks` are the (name, module) pairs that the backbone's forward pass goes through. Of several networks
+    side by side (arch "a+b") the backbone takes a tuple of inputs, one each, and is one block.
     """
 
     def __init__(
         self,
         arch: str,
-        backbone: nn.Module,
-        feature_dim: int,
+        networks: Sequence[Network],
         num_classes: int,
         head: HeadSpec,
         custom_head: nn.Module | None = None,
     ):
         super().__init__()
-        self.arch = arch
-        self.feature_dim, self.num_classes = feature_dim, num_classes
-        self.backbone = backbone
-        self.head = build_head(feature_dim, num_classes, head, custom_head)
-        blocks = source_of(arch).blocks(backbone, arch)
-        self._blocks = tuple(blocks)  # in a tuple: not registered a second time
+        self.arch, self.num_classes = arch, num_classes
+        self.networks = tuple(networks)  # in a tuple: not registered a second time
+        self.feature_dim = sum(network.feature_dim for network in networks)
+        alone = len(networks) == 1
+        self.backbone = networks[0].backbone if alone else SideBySide(each.backbone for each in networks)
+        self.head = build_head(self.feature_dim, num_classes, head, custom_head)
+        self._blocks = networks[0].blocks if alone else (("backbone", self.backbone),)
 
     @property
     def blocks(self) -> tuple[tuple[str, nn.Module], ...]:
@@ -175,12 +191,18 @@ def build_classifier(
 ) -> Classifier:
     """Build a classifier with random weights drawn from `seed`, leaving torch's generator as it was.
 
-    `custom_head` is the module that a custom head is a copy of, weights included.
+    `custom_head` is the module that a custom head is a copy of, weights included. Each of several networks
+    has the numbers that it has alone.
     """
-    source = source_of(arch)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = source.build(arch)
-        feature_dim = source.split_head(model, arch)
+        networks = [_build_network(each, seed) for each in split_arch(arch)]
         torch.manual_seed(seed + 1)  # the head's numbers do not depend on the arch
-        return Classifier(arch, model, feature_dim, num_classes, head, custom_head)
+        return Classifier(arch, networks, num_classes, head, custom_head)
+
+
+def _build_network(arch: str, seed: int) -> Network:
+    source = source_of(arch)
+    torch.manual_seed(seed)
+    model = source.build(arch)
+    feature_dim = source.split_head(model, arch)
+    return Network(arch, model, feature_dim, tuple(source.blocks(model, arch)))

@@ -1,7 +1,7 @@
 """The head: what replaces a network's last Linear."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -34,22 +34,27 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(feature_dim))
 
     @torch.no_grad()
-    def fit(self, features: torch.Tensor) -> bool:
+    def fit(self, features: torch.Tensor, widths: Sequence[int] = ()) -> bool:
         """Take mean and deviation from `features` (N, D); nearly constant columns are not blown up.
 
         Where most columns are nearly constant, as those of a network that looks at far smaller images than it
         was trained on, all are divided by the largest deviation: any other one would be of noise, and would
         make enormous numbers of what the columns become once the network itself trains.
 
+        Args:
+            widths: how many columns each of several networks has: their scales do not compare.
+
         Returns:
-            Whether most columns are nearly constant.
+            Whether most columns are nearly constant, of one network at least.
         """
         self.mean.copy_(features.mean(0))
-        std = features.std(0, correction=0)
-        is_dead = bool(std.median() < DEAD * std.max())
-        least = std.max() if is_dead else NEARLY_CONSTANT * std.mean()
-        self.std.copy_(std.clamp_min(least.item() or 1.0) / GAIN)
-        return is_dead
+        parts = features.std(0, correction=0).split(list(widths) or features.shape[1])
+        found = []
+        for std, own in zip(parts, self.std.split([len(part) for part in parts]), strict=True):
+            found.append(bool(std.median() < DEAD * std.max()))
+            least = std.max() if found[-1] else NEARLY_CONSTANT * std.mean()
+            own.copy_(std.clamp_min(least.item() or 1.0) / GAIN)
+        return any(found)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         # (features - mean) / std in one pass; a step on kept features is little more than such passes

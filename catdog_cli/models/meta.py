@@ -13,6 +13,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import SettingsError
+from ..settings_networks import split_arch
 from .classifier import with_versions
 from .zoo.registry import source_of
 
@@ -60,6 +61,11 @@ def meta_networks() -> Iterator[None]:
 
 def check_image_size(arch: str, size: int) -> None:
     """Raise SettingsError unless `arch` takes pictures of `size` x `size` px; costs well under a second."""
+    for network in split_arch(arch):
+        _check_size(network, size)
+
+
+def _check_size(arch: str, size: int) -> None:
     source = source_of(arch)
     with meta_networks():
         model = source.build(arch)

@@ -64,6 +64,9 @@ class Task(Protocol):
     def activate(self, logits: "torch.Tensor") -> "torch.Tensor":
         """Return probabilities (N, C) in the precision of the logits (N, C): what an epoch is measured by."""
 
+    def logits_of(self, probabilities: "torch.Tensor") -> "torch.Tensor":
+        """Return logits (N, C) that `activate` makes these probabilities (N, C) of."""
+
     def label_losses(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
         """Return (N,) negative log-likelihoods of the labels by the logits, without rounding to 0 first."""
 
@@ -132,6 +135,9 @@ class SingleLabel:
 
     def activate(self, logits: "torch.Tensor") -> "torch.Tensor":
         return logits.softmax(1)
+
+    def logits_of(self, probabilities: "torch.Tensor") -> "torch.Tensor":
+        return probabilities.clamp_min(TINY).log()
 
     def label_losses(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
         scaled = logits / temperature
@@ -215,6 +221,9 @@ class MultiLabel:
 
     def activate(self, logits: "torch.Tensor") -> "torch.Tensor":
         return logits.sigmoid()
+
+    def logits_of(self, probabilities: "torch.Tensor") -> "torch.Tensor":
+        return probabilities.clamp_min(TINY).log() - (1 - probabilities).clamp_min(TINY).log()
 
     def label_losses(self, logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
         """Return (N,), each image's sum over its known labels."""

@@ -5,27 +5,36 @@ from pathlib import Path
 import torch
 
 from ..errors import CatdogError, CheckpointError
-from .classifier import Classifier, with_versions
+from ..settings_networks import Weights, weights_of
+from .classifier import Classifier, Network, with_versions
 from .meta import meta_networks
 from .safe_load import read_state_dict
 from .zoo.registry import arch_names, source_of
 
 
-def load_backbone(classifier: Classifier, weights: str) -> None:
+def load_backbone(classifier: Classifier, weights: Weights) -> None:
     """Fill the backbone with `weights`: "imagenet", "none" (nothing happens) or a state_dict's path.
+
+    Several networks get the same, or one each.
 
     Raises:
         CheckpointError: the file cannot be read, or belongs to another arch.
         CatdogError: the arch has no ImageNet weights, or they cannot be downloaded.
     """
+    chosen = weights_of(classifier.arch, weights)
+    for network, own in zip(classifier.networks, chosen, strict=True):
+        _load_network(network, own)
+
+
+def _load_network(network: Network, weights: str) -> None:
     if weights == "none":
         return
     if weights == "imagenet":
-        state_dict = _imagenet_state_dict(classifier.arch)
-        name = f"{source_of(classifier.arch).name}'s weights"
+        state_dict = _imagenet_state_dict(network.arch)
+        name = f"{source_of(network.arch).name}'s weights"
     else:
         state_dict, name = read_state_dict(Path(weights)), repr(str(weights))
-    _fill(classifier, state_dict, name)
+    _fill(network, state_dict, name)
 
 
 def _imagenet_state_dict(arch: str) -> dict[str, torch.Tensor]:
@@ -51,14 +60,14 @@ def _short(error: Exception) -> str:
     return str(getattr(error, "reason", error)).splitlines()[0]
 
 
-def _fill(classifier: Classifier, state_dict: dict[str, torch.Tensor], name: str) -> None:
-    wanted = classifier.backbone.state_dict()
+def _fill(network: Network, state_dict: dict[str, torch.Tensor], name: str) -> None:
+    wanted = network.backbone.state_dict()
     problem = _mismatch(state_dict, wanted)
     if problem:
         owner = _find_arch(state_dict)
         belongs = f"belongs to {owner}" if owner else f"fits no known arch ({problem})"
         raise CheckpointError(
-            f"The state_dict in {name} {belongs}, not to {classifier.arch}: "
+            f"The state_dict in {name} {belongs}, not to {network.arch}: "
             f"{f'give --arch {owner}, or ' if owner else 'give '}other weights."
         )
     found = {key: state_dict[key] for key in wanted if key in state_dict}
@@ -66,7 +75,7 @@ def _fill(classifier: Classifier, state_dict: dict[str, torch.Tensor], name: str
         for key, tensor in found.items():
             if not torch.isfinite(tensor).all():
                 raise ValueError(f"{key} holds numbers that are not finite")
-        classifier.backbone.load_state_dict(with_versions(classifier.backbone, found), strict=False)
+        network.backbone.load_state_dict(with_versions(network.backbone, found), strict=False)
     except (RuntimeError, ValueError) as error:  # quantised, sparse, meta tensors; NaN
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"The state_dict in {name} cannot be used ({reason}): give another.") from error

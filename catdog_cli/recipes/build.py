@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..errors import SettingsError, quote
 from ..runtime.files import expand_home
 from ..settings import FineTuneOptions, HeadSpec, Phase, TrainSettings, option_name
+from ..settings_networks import Weights, parse_weights
 from ..settings_rules import (
     OF_ALL_PHASES,
     OF_FIRST_PHASE,
@@ -106,7 +107,8 @@ def build_settings(
 
     chosen["arch"] = resolve_arch(chosen.get("arch", TrainSettings.arch))
     chosen.setdefault("weights", default_weights(chosen["arch"]))
-    for name in ("weights", "exclude", "category_names"):
+    chosen["weights"] = _expand_weights(parse_weights(chosen["arch"], chosen["weights"]))
+    for name in ("exclude", "category_names"):
         if isinstance(chosen.get(name), (str, os.PathLike)):
             chosen[name] = expand_home(chosen[name])
     head = {name: chosen[name] for name in settings_of(HeadSpec) if name in chosen}
@@ -127,7 +129,14 @@ def build_settings(
     return TrainSettings(data=expand_home(str(data)), head=HeadSpec(**head), phases=phases, **plain)
 
 
-def _phases(chosen: dict[str, Any], weights: str) -> tuple[Phase, ...]:
+def _expand_weights(weights: Any) -> Any:
+    """Return weights with ~ as the home folder; what is no text is left to the settings to refuse."""
+    if isinstance(weights, tuple):
+        return tuple(map(_expand_weights, weights))
+    return expand_home(weights) if isinstance(weights, (str, os.PathLike)) else weights
+
+
+def _phases(chosen: dict[str, Any], weights: Weights) -> tuple[Phase, ...]:
     """Return one phase, or head and fine-tune; from scratch, one phase that trains everything."""
     second = FineTuneOptions(
         **{name: chosen[name] for name in settings_of(FineTuneOptions) if name in chosen}

@@ -20,8 +20,9 @@ from ..models.meta import meta_networks
 from ..models.safe_load import load_plain, say_foreign
 from ..models.tasks import SINGLE_LABEL, TASKS, Task
 from ..models.zoo.registry import check_arch
-from ..settings import HeadSpec, InputSpec
+from ..settings import HeadSpec
 from ..settings_head import CUSTOM
+from ..settings_networks import AnySpec, read_spec, specs_of, split_arch
 from ..settings_schema import check_kind, settings_of
 from .category_names import match_category_names
 from .directory import BEST, find_checkpoint, write_run_file
@@ -67,7 +68,7 @@ def describe_model(
     classifier: Classifier,
     head: HeadSpec,
     class_names: list[str],
-    spec: InputSpec,
+    spec: AnySpec,
     category_names: dict[str, str] | None = None,
     task: Task = SINGLE_LABEL,
     label_delimiter: str = "",
@@ -160,7 +161,7 @@ class LoadedModel:
 
     classifier: Classifier
     class_names: list[str]
-    input_spec: InputSpec
+    input_spec: AnySpec
     head: HeadSpec
     temperature: float = 1.0
     category_names: dict[str, str] = field(default_factory=dict)
@@ -190,7 +191,7 @@ def build_from_checkpoint(
         head_spec = read_head(content)
         if describe and head_spec.is_custom:
             head = _kept_weights(content["state_dict"])
-        spec = InputSpec.from_dict(content["input_spec"])
+        spec = _read_spec(content)
         class_names = _class_names(content["class_to_idx"])
         with meta_networks():  # no time for random weights that are replaced at once
             classifier = build_classifier(content["arch"], len(class_names), head_spec, custom_head=head)
@@ -228,6 +229,15 @@ def read_head(content: dict[str, Any]) -> HeadSpec:
         SettingsError: it makes no sense.
     """
     return HeadSpec.from_dict({name: content[name] for name in settings_of(HeadSpec) if name in content})
+
+
+def _read_spec(content: dict[str, Any]) -> AnySpec:
+    """Return what the network, or each of several side by side, gets to see."""
+    spec = read_spec(content["input_spec"])
+    wanted, found = len(split_arch(content["arch"])), len(specs_of(spec))
+    if wanted != found:
+        raise ValueError(f"there are {found} input specs for {wanted} networks")
+    return spec
 
 
 def _kept_weights(state_dict: dict[str, torch.Tensor]) -> KeptWeights:

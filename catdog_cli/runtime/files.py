@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, overload
 
 from ..errors import CatdogError
 
@@ -104,11 +104,17 @@ def sweep(folder: Path) -> list[Path]:
     return found
 
 
-def expand_home(path: str | os.PathLike[str]) -> str:
+@overload
+def expand_home(path: None) -> None: ...
+@overload
+def expand_home(path: str | os.PathLike[str]) -> str: ...
+def expand_home(path: str | os.PathLike[str] | None) -> str | None:
     """Return a path with ~ in front as the home folder, which a shell leaves as it is in --output=~/run.
 
-    A file that is really called so is meant itself.
+    A file that is really called so is meant itself. None, for no path, stays None.
     """
+    if path is None:
+        return None
     text = os.fspath(path)
     if not text.startswith("~") or os.path.lexists(text):
         return text

@@ -1,4 +1,4 @@
-"""Following a run in MLflow: a listener to training's `report(kind, **facts)`; opened by `commands.train`.
+"""Following a run in MLflow: a listener of training, opened by `follow`.
 
 MLflow is told from a thread of its own; what it misses is kept in the run directory and sent later.
 """

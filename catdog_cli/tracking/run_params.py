@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runs.checkpoint import versions
+from ..settings_networks import describe_sizes, describe_weights
 
 
 def metrics_row(step: int, row: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +51,8 @@ def describe_run(setup: Any) -> dict[str, Any]:
     for number, phase in enumerate(phases, 1):
         params |= {f"phase{number}.{name}": value for name, value in phase.items()}
     params |= {"device": setup.device.type, "precision": str(setup.dtype).removeprefix("torch.")}
-    params |= {"image_size": setup.spec.size, "num_classes": len(setup.dataset.class_names)}
+    params |= {"weights": describe_weights(setup.settings.weights)}
+    params |= {"image_size": describe_sizes(setup.spec), "num_classes": len(setup.dataset.class_names)}
     params |= {f"num_{name}": len(chosen) for name, chosen in setup.sets.items()}
     return params | {f"version.{name}": version for name, version in versions().items()}
 

@@ -3,17 +3,29 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.scan import describe_scan
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
+from ..runtime.distributed import processes
 from ..runtime.progress import report_progress
-from .events import Advised, Event, Listener, RunStarted, Warned, broadcast, report_steps
-from .loop import fit
+from ..settings import list_options
+from . import run as runs
+from .events import (
+    Advised,
+    Event,
+    Listener,
+    Reported,
+    RunClosed,
+    RunOpened,
+    RunStarted,
+    Warned,
+    broadcast,
+    report_steps,
+)
 from .reports import ReportWriter
 from .result import RunResult
-from .run import Changes, open_run, reopen_run
 from .setup import separate_head
 
 if TYPE_CHECKING:
@@ -26,7 +38,7 @@ def train(
     data: str | Path,
     *,
     arch: str | None = None,
-    weights: str | None = None,
+    weights: str | Sequence[str] | None = None,
     recipe: str | None = None,
     output: str | Path | None = None,
     hidden_layers: tuple[int, ...] | None = None,
@@ -82,13 +94,15 @@ def train(
     """Train a classifier on a folder of labelled images, as `catdog train` does.
 
     Args:
-        data: a folder with a folder per class, or with train/ and val/ of such folders; a manifest; a
-            prepared folder.
+        data: a folder per class, or train/ and val/ of such; a manifest, COCO or prepared images.
         recipe: the phases of a recipe, by name or TOML file, instead of options.
+        arch: one network, or several side by side, such as "a+b".
+        weights: "imagenet", "none" or a file; of several networks a list, one each in the same order.
         head: "linear", "cosine", or a module that makes (B, num_classes) logits of (B, D) features: a copy
             of it, weights included, is trained. catdog standardises features before they come to it.
         output: the run directory; checkpoints/ARCH-N where nothing is given.
-        listeners: called with each event of the run, see `training.events`.
+        listeners: called with each event of the run, see `training.events`; `track_mlflow` and
+            `track_tensorboard` make some.
         log: gets warnings and what the reports say, a sentence each.
         should_stop: asked after every batch; True saves and stops.
         progress: show a bar; None: in a notebook alone.
@@ -99,18 +113,17 @@ def train(
         What the run reached. The run directory holds checkpoints, history, curves and reports.
 
     Raises:
-        CatdogError: the data, the weights or the options cannot be used; InterruptedRunError where
-            `should_stop` said so.
+        CatdogError: data, weights or options cannot be used; InterruptedRunError: `should_stop` said so.
     """
     options = {name: value for name, value in locals().items() if name not in NOT_OPTIONS}
     options["head"], module = separate_head(head)
-    settings = build_settings(str(data), options, recipe, log or (lambda text: None))
-    with (
-        _listen(listeners, log, progress) as listener,
-        RunDirectory.chosen(output, settings.arch) as directory,
-        open_run(settings, directory, listener, module) as setup,
-    ):
-        return fit(setup, directory, listener, should_stop)
+    with _listen(listeners, log, progress) as listener:
+        settings = build_settings(str(data), options, recipe, lambda text: listener(Advised(text)))
+        with (
+            RunDirectory.chosen(output, settings.arch, processes().from_main) as directory,
+            _opened(listener, directory, resuming=False),
+        ):
+            return runs.train(settings, directory.path, listener, should_stop, module)
 
 
 def resume(
@@ -132,6 +145,7 @@ def resume(
     log: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     progress: bool | None = None,
+    **same: Any,
 ) -> RunResult:
     """Resume a run, or make a finished one longer, as `catdog train --resume` does.
 
@@ -140,13 +154,16 @@ def resume(
         data: where the images are now, if they have moved.
         head: a module like the one that is trained, where the run has a custom head.
         accept_changed_data: continue although images were added, removed or changed.
+        same: other options of `train`, which must say what the run does anyway.
 
     The other arguments are those of `train`; None keeps what the run has.
 
     Raises:
         CatdogError: there is nothing to resume, or a change would alter what has been trained already.
     """
-    changes = Changes(
+    for name in same.keys() - {*list_options(), "recipe"}:
+        raise TypeError(f"resume() got an unexpected keyword argument {name!r}")
+    changes = runs.Changes(
         data=data,
         epochs=epochs,
         fine_tune_epochs=fine_tune_epochs,
@@ -159,29 +176,49 @@ def resume(
         accept_changed_data=accept_changed_data,
         micro_batch_size=micro_batch_size,
         head=head,
+        **same,
     )
-    with (
-        _listen(listeners, log, progress) as listener,
-        reopen_run(run, changes, listener) as (setup, directory, content, reached),
-    ):
-        return fit(setup, directory, listener, should_stop, content, reached)
+    directory = processes().from_main(lambda: RunDirectory.find(run))
+    with _listen(listeners, log, progress) as listener, _opened(listener, directory, resuming=True):
+        return runs.resume(run, changes, listener, should_stop)
 
 
 @contextlib.contextmanager
 def _listen(
     listeners: Iterable[Listener], log: Callable[[str], None] | None, progress: bool | None
 ) -> Iterator[Listener]:
-    """Yield a listener for all: reports and curves, warnings to `log`, a bar, and the caller's own."""
+    """Yield a listener for all: reports and curves, warnings to `log`, a bar, and the caller's own.
+
+    Where several processes train, the main one alone has more than the caller's.
+    """
+    if not processes().is_main:
+        yield broadcast(*listeners)
+        return
     say = log or (lambda text: None)
 
     def warn(event: Event) -> None:
         if isinstance(event, Warned):
             say(f"Warning: {event.text}")
-        elif isinstance(event, Advised):
+        elif isinstance(event, (Advised, Reported)):
             say(event.text)
         elif isinstance(event, RunStarted):
             for text in describe_scan(event.setup.dataset):
                 say(text)
 
     with report_progress(None, progress) as report:
-        yield broadcast(ReportWriter(say), warn, report_steps(report), *listeners)
+        others = broadcast(warn, report_steps(report), *listeners)
+        yield broadcast(ReportWriter(lambda text: others(Reported(text))), others)
+
+
+@contextlib.contextmanager
+def _opened(listener: Listener, directory: RunDirectory, resuming: bool) -> Iterator[None]:
+    """Tell listeners of the run before it begins, and when it is over, however that came."""
+    error: BaseException | None = None
+    try:
+        listener(RunOpened(directory.path, resuming))
+        yield
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        listener(RunClosed(error))

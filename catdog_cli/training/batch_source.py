@@ -9,9 +9,10 @@ from ..data.shared_memory import describe_shortage
 from ..errors import SettingsError
 from ..features.batches import FreshImages, KeptFeatures, fixed_view
 from ..features.cache_fill import build_feature_table, claim_room, table_bytes
-from ..features.extractor import FrozenPrefix, ImageSet, View
+from ..features.extractor import AnyPrefix, ImageSet, View, frozen_prefix
 from ..runtime.files import cache_root
 from ..settings import Phase, TrainSettings
+from ..settings_networks import memory_side
 from .events import CacheTooSmall, FeaturesComputed, Listener, Warned
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ def choose_sources(
 ) -> tuple[KeptFeatures | FreshImages, KeptFeatures | FreshImages]:
     """Return where training and validation batches come from: the feature cache where that keeps the
     meaning of the options, fits its limit and can be written, the pictures themselves otherwise."""
-    blocks = setup.classifier.prefix(split_at)
-    prefix = FrozenPrefix(blocks, setup.spec, setup.dtype, setup.device, setup.forward_batch)
+    prefix = frozen_prefix(
+        setup.classifier, split_at, setup.spec, setup.dtype, setup.device, setup.forward_batch
+    )
     views = fixed_views(setup.settings, phase)
     train, val = setup.sets["train"], setup.sets["val"]
     fresh = phase.augment != "none" and not phase.views
@@ -42,7 +44,7 @@ def choose_sources(
 
     def images(chosen: ImageSet) -> FreshImages:
         workers = pick_workers(setup.settings.workers, setup.device)
-        short = describe_shortage(workers, phase.batch_size, setup.spec.size)
+        short = describe_shortage(workers, phase.batch_size, memory_side(setup.spec))
         if short and chosen is train:
             listener(Warned(short))
         return FreshImages(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
@@ -62,7 +64,7 @@ def choose_sources(
 
 def _fits(
     phase: Phase,
-    prefix: FrozenPrefix,
+    prefix: AnyPrefix,
     wanted: list[tuple[ImageSet, View]],
     limit_bytes: float,
     listener: Listener,

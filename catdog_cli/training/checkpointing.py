@@ -18,7 +18,8 @@ from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
 from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
-from ..settings import InputSpec, TrainSettings, save_interval
+from ..settings import TrainSettings, save_interval
+from ..settings_networks import AnySpec
 
 if TYPE_CHECKING:
     from .optimizers import WeightAverage
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
 MONITOR_MIN = ("loss",)  # the others are better when higher
+EVIDENCE_IMAGES = (
+    3  # that only one of two epochs gets right, and always the same one: chance does so 1 in 4 times
+)
 FAR_ABOVE_CHANCE = 10  # times the log loss of equal probabilities: such an epoch is never the best
 
 
@@ -68,6 +72,20 @@ def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_d
     return (old - value if monitor in MONITOR_MIN else value - old) > min_delta
 
 
+def takes_over(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, num_images: int) -> bool:
+    """Say whether an epoch becomes the best of the run.
+
+    Against one of an earlier phase, an accuracy that is higher by fewer than EVIDENCE_IMAGES of the
+    `num_images` validation images says nothing by itself: the loss must be lower, too.
+    """
+    if best is None or not better(row, best, monitor):
+        return best is None
+    if monitor != "accuracy" or best.get("phase") == row["phase"]:
+        return True
+    gained = (row["val_accuracy"] - best["val_accuracy"]) * num_images
+    return round(gained) >= EVIDENCE_IMAGES or row["val_loss"] < best["val_loss"]
+
+
 def has_failed(train_loss: float, val_loss: float, chance: float) -> bool:
     """Say whether an epoch has gone so wrong that it is never the best.
 
@@ -88,7 +106,7 @@ class RunState:
     classifier: Classifier
     class_names: list[str]
     category_names: dict[str, str]
-    input_spec: InputSpec
+    input_spec: AnySpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
     micro_batch: MicroBatch = field(default_factory=MicroBatch)
@@ -144,8 +162,11 @@ class RunState:
         """By what the best epoch of the whole run is chosen: what its last phase watches."""
         return self.settings.phases[-1].monitor
 
-    def note_best(self, row: dict[str, Any], improved: bool) -> None:
-        """Keep the weights if the epoch is the phase's best; they become best.pt if best over all."""
+    def note_best(self, row: dict[str, Any], improved: bool, num_images: int) -> None:
+        """Keep the weights if the epoch is the phase's best; they become best.pt if best over all.
+
+        `num_images` are those that the row's validation figures are of.
+        """
         if not improved:
             return
         self.progress.phase_best = row
@@ -154,8 +175,7 @@ class RunState:
             name: tensor.detach().cpu().clone() if name in moving else tensor.detach().cpu()
             for name, tensor in self.classifier.state_dict().items()
         }
-        best = self.progress.best
-        if better(row, best, self.monitor):
+        if takes_over(row, self.progress.best, self.monitor, num_images):
             self.progress.best = row
             self.unsaved_best = True
 

@@ -10,8 +10,9 @@ import torch
 from ..data.dataset import class_counts
 from ..features.batches import FreshImages
 from ..features.cache_fill import table_bytes
-from ..features.extractor import FrozenPrefix, View, run_prefix
+from ..features.extractor import AnyPrefix, View, frozen_prefix, run_prefix
 from ..settings import Phase, TrainSettings
+from ..settings_networks import describe_weights, specs_of
 from .batch_source import fixed_views, refuse_too_large
 from .epoch import plan_epoch, step_threads, training_batches
 from .loop import train_step
@@ -36,6 +37,7 @@ def estimate_run(settings: TrainSettings, dataset: Any) -> dict[str, Any]:
         for name in dataset.splits
     }
     several = setup.task.several  # labels a picture: what each has does not sum up to the pictures
+    sizes = [part.size for part in specs_of(setup.spec)]
     return {
         "data": settings.data,
         "classes": dataset.class_names,
@@ -43,8 +45,8 @@ def estimate_run(settings: TrainSettings, dataset: Any) -> dict[str, Any]:
         **({"num_pictures": {name: len(part) for name, part in dataset.splits.items()}} if several else {}),
         **({"task": setup.task.name} if several else {}),
         "arch": settings.arch,
-        "weights": settings.weights,
-        "image_size_px": setup.spec.size,
+        "weights": describe_weights(settings.weights),
+        "image_size_px": sizes[0] if len(sizes) == 1 else sizes,
         "device": setup.device.type,
         "precision": str(setup.dtype).removeprefix("torch."),
         "phases": phases,
@@ -56,7 +58,7 @@ def estimate_run(settings: TrainSettings, dataset: Any) -> dict[str, Any]:
 def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
     """Return what the phase trains, and its seconds: features once if they are kept, then its epochs."""
     split_at = setup.classifier.unfreeze(phase.unfreeze)
-    prefix = FrozenPrefix(setup.classifier.prefix(split_at), setup.spec, setup.dtype, setup.device)
+    prefix = frozen_prefix(setup.classifier, split_at, setup.spec, setup.dtype, setup.device)
     num_train, num_val = len(setup.sets["train"]), len(setup.sets["val"])
     picture_s = _time_prefix(setup, prefix)
     fresh = phase.augment != "none" and not phase.views
@@ -81,7 +83,7 @@ def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
     }
 
 
-def _time_prefix(setup: Setup, prefix: FrozenPrefix) -> float:
+def _time_prefix(setup: Setup, prefix: AnyPrefix) -> float:
     """Return seconds a picture for decoding and the prefix, on all cores."""
     places = list(range(min(MEASURED_PREFIX * prefix.batch, len(setup.sets["train"]))))
     for _ in run_prefix(prefix, setup.sets["train"], places[: prefix.batch], View()):
@@ -92,9 +94,7 @@ def _time_prefix(setup: Setup, prefix: FrozenPrefix) -> float:
     return (time.perf_counter() - started) / max(1, len(places))
 
 
-def _time_steps(
-    setup: Setup, phase: Phase, index: int, split_at: int, prefix: FrozenPrefix
-) -> dict[str, float]:
+def _time_steps(setup: Setup, phase: Phase, index: int, split_at: int, prefix: AnyPrefix) -> dict[str, float]:
     """Return seconds a picture of training steps ("train") and of loading for them ("load")."""
     source = FreshImages(
         setup.sets["train"], prefix, phase.augment, phase.views, setup.settings.seed, index, 0

@@ -121,7 +121,7 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
         failed = has_failed(train_loss, metrics["val_loss"], run.task.chance_loss(logits.shape[1]))
         improved = not failed and better(row, progress.phase_best, monitor, run.phase.min_delta)
         progress.patience = 0 if gains(row, improved, progress, run.phase) else progress.patience + 1
-        state.note_best(row, improved)
+        state.note_best(row, improved, len(labels))
         if improved and state.unsaved_best:
             state.calibrate(logits, labels)
     return metrics

@@ -50,6 +50,23 @@ class Advised(Event):
 
 
 @dataclass(frozen=True, eq=False)
+class Reported(Event):
+    """What a report says, in a sentence."""
+
+    kind = "report"
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class RunOpened(Event):
+    """A run is about to begin: nothing is read or written yet, and a listener that raises prevents it."""
+
+    kind = "open"
+    run_dir: Path
+    resuming: bool
+
+
+@dataclass(frozen=True, eq=False)
 class RunResumed(Event):
     """A run continues from `path` with the settings `new`."""
 
@@ -198,6 +215,14 @@ class RunEnded(Event):
 
     kind = "run_end"
     result: RunResult
+
+
+@dataclass(frozen=True, eq=False)
+class RunClosed(Event):
+    """Nothing follows; `error` is what ended the run early."""
+
+    kind = "close"
+    error: BaseException | None
 
 
 Listener = Callable[[Event], None]

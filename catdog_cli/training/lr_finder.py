@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..data.scan import describe_scan
 from ..errors import CatdogError, SettingsError
 from ..recipes.build import build_settings
 from ..runs.directory import RunDirectory
@@ -21,7 +22,7 @@ from ..settings import TrainSettings
 from ..settings_rules import check_phase_number
 from .batch_source import choose_sources
 from .epoch import plan_epoch
-from .events import Listener, StepEnded, broadcast, ignore, report_steps
+from .events import Advised, Listener, StepEnded, broadcast, ignore, report_steps
 from .loop import fit, train_step
 from .phase_run import EpochSums, PhaseRun
 from .run import read_data
@@ -101,7 +102,10 @@ def measure_rates(
     """Run the test for phase number `phase` (from 1) of a training with these settings."""
     check_phase_number(settings.phases, phase)
     check_settings(settings)
-    return find_rate(prepare_run(settings, read_data(settings, listener), head=head), phase - 1, listener)
+    dataset = read_data(settings, listener)
+    for text in describe_scan(dataset):
+        listener(Advised(text))
+    return find_rate(prepare_run(settings, dataset, head=head), phase - 1, listener)
 
 
 def find_rate(setup: Setup, index: int, listener: Listener, steps: int = STEPS) -> RateTest:

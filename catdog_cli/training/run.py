@@ -22,6 +22,7 @@ from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import processes
 from ..runtime.files import expand_home
 from ..settings import Phase, TrainSettings, list_options
+from ..settings_networks import WORDS, Weights, parse_weights
 from ..settings_rules import refuse_on_resume
 from .checkpointing import Progress, restore_progress
 from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
@@ -40,14 +41,17 @@ def train(
     run_dir: Path,
     listener: Listener,
     should_stop: Callable[[], bool] = lambda: False,
+    head: "nn.Module | None" = None,
 ) -> RunResult:
     """Train from the beginning into a new run directory, which the main process alone writes.
+
+    `head` is the user's own module, where the settings have a custom head.
 
     Raises:
         CatdogError: the data, the weights or the settings cannot be used; the directory holds a run already.
     """
     directory = RunDirectory(run_dir)
-    with open_run(settings, directory, listener) as setup:
+    with open_run(settings, directory, listener, head) as setup:
         return fit(setup, directory, listener, should_stop)
 
 
@@ -97,13 +101,18 @@ def _with_full_paths(settings: TrainSettings) -> TrainSettings:
         settings,
         data=absolute_data(settings.data),
         exclude=_full_path(settings.exclude),
-        weights=_full_path(settings.weights),
+        weights=full_weights(settings.weights),
     )
 
 
 def _full_path(value: str) -> str:
     """Return what --weights or --exclude says, a path in full."""
-    return value if value in ("", "imagenet", "none") else absolute_data(value)
+    return value if value in ("", *WORDS) else absolute_data(value)
+
+
+def full_weights(weights: Weights) -> Weights:
+    """Return weights with their paths in full."""
+    return _full_path(weights) if isinstance(weights, str) else tuple(map(_full_path, weights))
 
 
 Reopened = tuple[Setup, RunDirectory, dict[str, Any] | None, Progress | None]
@@ -193,7 +202,7 @@ class Changes:
 
         `head` is the user's own module, which a run with a custom head needs again, or the option's word.
         """
-        self.data = None if data is None else expand_home(data)
+        self.data = expand_home(data)
         self.head = None if isinstance(head, str) else head
         if isinstance(head, str):
             settings["head"] = head
@@ -336,8 +345,11 @@ def _settled(monitor: str, own: str) -> str:
 
 def _as_stored(name: str, value: Any, old: TrainSettings) -> Any:
     """Return an option as the run has stored it: paths in full, but for runs of an older catdog."""
-    if name in ("weights", "exclude") and _full_path(value) == getattr(old, name):
-        return getattr(old, name)
+    if name == "weights":
+        parsed = parse_weights(old.arch, expand_home(value) if isinstance(value, str) else value)
+        return old.weights if full_weights(parsed) == old.weights else parsed
+    if name == "exclude" and _full_path(value) == old.exclude:
+        return old.exclude
     return expand_home(value) if isinstance(value, str) else value
 
 

@@ -27,8 +27,9 @@ from ..runtime.devices import pick_device, pick_precision, repeat_exactly
 from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
 from ..runtime.seeds import generator_of, seed_of
-from ..settings import InputSpec, Phase, TrainSettings
+from ..settings import Phase, TrainSettings
 from ..settings_head import CUSTOM
+from ..settings_networks import WORDS, AnySpec, describe_sizes, join_specs, split_arch, weights_of
 from ..settings_rules import check_combinations, check_labels
 from .events import Listener, MemoryRanOut, Warned, ignore
 from .optimizers import WeightAverage, build_optimizer
@@ -44,7 +45,7 @@ class Setup:
     settings: TrainSettings
     dataset: Dataset
     classifier: Classifier
-    spec: InputSpec
+    spec: AnySpec
     device: torch.device
     dtype: torch.dtype
     sets: dict[str, ImageSet]
@@ -70,9 +71,13 @@ def separate_head(head: "str | nn.Module | None") -> tuple[str | None, nn.Module
     return (CUSTOM, head) if isinstance(head, nn.Module) else (head, None)
 
 
-def choose_spec(settings: TrainSettings) -> InputSpec:
-    """Return the input spec of the run: the weights' own, at `image_size` where that is given."""
-    spec = source_of(settings.arch).input_spec(settings.arch, settings.weights)
+def choose_spec(settings: TrainSettings) -> AnySpec:
+    """Return the input spec of the run: the weights' own, at `image_size` where that is given.
+
+    Of several networks each has its own, or all the size that is given.
+    """
+    chosen = zip(split_arch(settings.arch), weights_of(settings.arch, settings.weights), strict=True)
+    spec = join_specs([source_of(arch).input_spec(arch, weights) for arch, weights in chosen])
     return spec.with_size(settings.image_size) if settings.image_size else spec
 
 
@@ -239,11 +244,14 @@ def fit_norm(setup: Setup, source: KeptFeatures | FreshImages, listener: Listene
             parts += part
         parts.sort(key=lambda part: part[0])  # as one process would see them
         features = torch.cat([outputs for _, outputs in parts])
-    if setup.classifier.head.norm.fit(features.float().to(setup.device)):
+    networks = setup.classifier.networks
+    widths = [network.feature_dim for network in networks]
+    if setup.classifier.head.norm.fit(features.float().to(setup.device), widths):
+        which = "" if len(networks) == 1 else "one of "
         listener(
             Warned(
-                f"At {setup.spec.size} px most features of {setup.settings.arch} are the same for every "
-                f"picture: little can be learnt from them. Give a larger --image-size."
+                f"At {describe_sizes(setup.spec)} px most features of {which}{setup.settings.arch} are the "
+                f"same for every picture: little can be learnt from them. Give a larger --image-size."
             )
         )
 
@@ -269,9 +277,14 @@ def check_settings(settings: TrainSettings) -> None:
     check_combinations(settings)
     pick_device(settings.device)
     if settings.image_size:
-        check_image_size(settings.arch, choose_spec(settings).size)
-    if settings.weights not in ("imagenet", "none") and not Path(settings.weights).exists():
-        is_path = Path(settings.weights).suffix or Path(settings.weights).parent.name  # no word like imagnet
+        check_image_size(settings.arch, settings.image_size)
+    for weights in weights_of(settings.arch, settings.weights):
+        _check_weights(weights)
+
+
+def _check_weights(weights: str) -> None:
+    if weights not in WORDS and not Path(weights).exists():
+        is_path = Path(weights).suffix or Path(weights).parent.name  # no word like imagnet
         raise (UnavailableError if is_path else SettingsError)(
-            f"No weights file {settings.weights!r}: check the path, or give imagenet or none."
+            f"No weights file {weights!r}: check the path, or give imagenet or none."
         )

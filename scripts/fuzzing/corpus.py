@@ -203,8 +203,8 @@ TEXTS: dict[str, dict[str, str | bytes]] = {
         "d.png,dogs,val\r\n",
         "other.csv": 'class,path\ncats,"a.png"\ndogs,b.png\n',
         "excel.csv": 'sep=;\nimage_id;label;subset\na;cats;Training\n"b ";dogs ;train\nc;cats;dev\n;;\n',
-        "joined.csv": "path,labels,unknown,split\na.png,cat;dog,,train\nb.png,,cat,train\nc.png,cat|dog,,val\n"
-        "d.png,dog,,val\n",
+        "joined.csv": "path,labels,unknown,split\na.png,cat;dog,,train\nb.png,,cat,train\n"
+        "c.png,cat|dog,,val\nd.png,dog,,val\n",
         "columns.csv": "filename, cat, dog,is_valid\na.png, 1, 0,False\nb, 0,,True\nc.png, 1.0, nan,False\n"
         "d, -1, 1,True\n",
         "coco.json": json.dumps(

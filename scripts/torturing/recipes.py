@@ -13,6 +13,7 @@ RECIPES = {
     "head": f"{FROZEN} --save-every 1 --workers 0",
     "head, no cache, 2 workers": f"{FROZEN} --save-every 3 --workers 2 --no-cache",
     "head, solved": "--weights WEIGHTS --optimizer lbfgs",
+    "normed cosine head": f"{FROZEN} --head-norm batch --head cosine --save-every 1 --workers 0",
     "two phases": f"{FROZEN} --fine-tune-epochs 2 --unfreeze 6 --optimizer sgd --save-every 2 --workers 0",
     "two phases, no cache": f"{FROZEN} --fine-tune-epochs 2 --no-cache --save-every 1 --workers 0",
     "scratch": f"{SCRATCH} --save-every 1 --optimizer adamw --weight-decay 0.01 --workers 0",

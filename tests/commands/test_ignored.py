@@ -27,6 +27,8 @@ COMMANDS = {
     "train": lambda data, made, new: ("train", data, *TINY, "--output", new),
     "dry-run": lambda data, made, new: ("train", data, *TINY, "--dry-run"),
     "evaluate": lambda data, made, new: ("evaluate", data, made),
+    "lr-find": lambda data, made, new: ("lr-find", data, *TINY, "--plot", new.with_suffix(".png")),
+    "verify-resume": lambda data, made, new: ("verify-resume", data, *TINY, "--kills", "1"),
     "check": lambda data, made, new: ("data", "check", data),
     "split": lambda data, made, new: ("data", "split", data, new),
     "prepare": lambda data, made, new: ("data", "prepare", data, new, "--size", 32),

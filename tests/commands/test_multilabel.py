@@ -161,6 +161,21 @@ def test_a_plot_of_labels(place, capsys):
     assert Image.open("answer.png").size[0] > 600
 
 
+def test_the_mean_of_two_checkpoints(place, capsys):
+    """Of a checkpoint with itself it is what that says, thresholds included."""
+    images = [f"images/{number}.png" for number in range(16)]
+    alone, mean = (
+        json.loads(out_of(capsys, "predict", *images, "run", *more, "--json").out)
+        for more in ((), ("--with", "run/best.pt"))
+    )
+    for one, other in zip(alone, mean, strict=True):
+        assert [each["class"] for each in one["labels"]] == [each["class"] for each in other["labels"]]
+        assert other["predictions"][0]["probability"] == pytest.approx(one["predictions"][0]["probability"])
+    found = json.loads(out_of(capsys, "evaluate", "labels.csv", "run", "--with", "run/best.pt", "--json").out)
+    assert found["checkpoints"] == ["run", "run/best.pt"]
+    assert found["map"] > 0.9
+
+
 def test_sorting_into_folders_is_refused(place, capsys):
     shown = out_of(capsys, "predict", "images", "run", "--sort-into", "sorted", code=2)
     assert "--sort-into puts each picture into one folder, but 'run' tells several labels" in shown.err

@@ -176,7 +176,7 @@ def test_paths_of_any_kind_are_left_out(private, tmp_path):
     names = ["new\nline.png", '"quoted".png', "\udcff.png"]
     for name in names:
         (odd / "train" / "b" / name).write_bytes((odd / "train" / "b" / "1.png").read_bytes())
-    small, counts = verify._shrink(settings_for(os.path.relpath(odd)), tmp_path, 4)
+    small, counts = verify._shrink(settings_for(os.path.relpath(odd)), tmp_path, 4, print)
     from catdog_cli.data.scan import scan_dataset
 
     found = scan_dataset(small.data, exclude=small.exclude, leaks=False)

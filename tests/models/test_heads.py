@@ -143,3 +143,16 @@ def test_a_custom_head_that_does_not_fit(module, message):
     with pytest.raises(SettingsError, match=message) as caught:
         build_head(16, 3, OWN, module)
     assert "\n" not in str(caught.value)
+
+
+def test_networks_side_by_side_are_standardised_each_by_its_own_scale():
+    torch.manual_seed(0)
+    parts = [torch.randn(50, 4), 1000 * torch.randn(50, 3)]
+    head = build_head(7, 2, HeadSpec())
+    assert not head.norm.fit(torch.cat(parts, 1), [4, 3])
+    wanted = []
+    for part in parts:
+        alone = build_head(part.shape[1], 2, HeadSpec())
+        alone.norm.fit(part)
+        wanted.append(alone.norm(part))
+    torch.testing.assert_close(head.norm(torch.cat(parts, 1)), torch.cat(wanted, 1))

@@ -77,6 +77,12 @@ def test_an_image_is_right_if_none_of_its_known_labels_is_wrong():
     assert right.tolist() == [True, False, False]
 
 
+def test_logits_of_probabilities_are_those_that_made_them():
+    found = MULTI_LABEL.logits_of(MULTI_LABEL.activate(LOGITS))
+    assert torch.allclose(found, LOGITS, atol=1e-5)
+    assert torch.isfinite(MULTI_LABEL.logits_of(torch.tensor([[0.0, 1.0]]))).all()
+
+
 def test_tasks_are_found_by_name_and_data():
     assert TASKS == {"single-label": SINGLE_LABEL, "multi-label": MULTI_LABEL}
     assert (task_of(True), task_of(False)) == (MULTI_LABEL, SINGLE_LABEL)

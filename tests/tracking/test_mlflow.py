@@ -15,6 +15,7 @@ import urllib.request
 
 import pytest
 
+import catdog_cli
 from catdog_cli import cli
 from catdog_cli.errors import CatdogError, InterruptedRunError
 from catdog_cli.inference.predictor import Predictor
@@ -31,6 +32,10 @@ from ..training.runs import Events, resume, settings_for
 
 pytest.importorskip("mlflow", reason="the extra 'track' is not installed")
 QUICK = ("--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--cpu", "--precision", "fp32")
+IN_PYTHON = {
+    **{"arch": "simple_cnn", "weights": "none", "image_size": 32, "epochs": 1, "device": "cpu"},
+    **{"precision": "fp32", "workers": 0},
+}
 
 
 class Server:
@@ -431,6 +436,47 @@ def test_a_dry_run_stops_where_mlflow_would_stop_the_run(
     with pytest.raises(CatdogError, match=match):
         raise CatdogError(said)
     assert snapshot(databases) == before
+
+
+def test_training_from_python_is_followed_and_resumed(pets, tmp_path):
+    uri, said = (tmp_path / "tracked").as_uri(), []
+    followers = [catdog_cli.track_mlflow(uri, log=said.append), catdog_cli.track_tensorboard()]
+    catdog_cli.train(pets, output=tmp_path / "run", listeners=followers, **IN_PYTHON)
+    again = [catdog_cli.track_mlflow(log=said.append), catdog_cli.track_tensorboard(False)]
+    catdog_cli.resume(tmp_path / "run", epochs=2, listeners=again)
+    (found,) = find_runs(open_client(uri))
+    assert found.info.status == "FINISHED"
+    assert [step for step, _ in list_steps(open_client(uri), found.info.run_id)] == [1, 2]
+    assert [text.startswith(f"MLflow: run {found.info.run_id} of") for text in said] == [True, True]
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(InterruptedRunError("stopped"), "KILLED"), (ValueError(), "FAILED")]
+)
+def test_what_ends_a_training_from_python_ends_its_mlflow_run(pets, tmp_path, error, status):
+    def fail(event):
+        if event.kind == "epoch":
+            raise error
+
+    uri = (tmp_path / "tracked").as_uri()
+    with pytest.raises(type(error)):
+        catdog_cli.train(
+            pets, output=tmp_path / "run", listeners=[catdog_cli.track_mlflow(uri), fail], **IN_PYTHON
+        )
+    (found,) = find_runs(open_client(uri))
+    assert found.info.status == status
+
+
+def test_a_wrong_address_stops_a_training_from_python_before_it_writes(pets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    events = []
+    with pytest.raises(CatdogError, match=r"'http://127.0.0.1:9'.*Connection refused"):
+        catdog_cli.train(
+            pets, listeners=[events.append, catdog_cli.track_mlflow("http://127.0.0.1:9")], **IN_PYTHON
+        )
+    assert [event.kind for event in events] == ["open", "close"]
+    assert not any((tmp_path / "checkpoints").iterdir())
 
 
 def test_the_experiment_stays_what_it_was(pets, tmp_path):

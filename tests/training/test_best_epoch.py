@@ -10,7 +10,7 @@ import torch
 from catdog_cli.errors import CatdogError
 from catdog_cli.runs.directory import RunDirectory
 from catdog_cli.settings import HeadSpec, Phase
-from catdog_cli.training.checkpointing import FAR_ABOVE_CHANCE, better, has_failed
+from catdog_cli.training.checkpointing import FAR_ABOVE_CHANCE, better, has_failed, takes_over
 from catdog_cli.training.loop import fit
 from catdog_cli.training.run import open_run
 
@@ -81,6 +81,25 @@ def test_rows_of_an_older_catdog_are_compared_by_accuracy(accuracy, expected):
     old = {"val_accuracy": 0.9, "val_loss": 0.3}
     new = {"val_accuracy": accuracy, "val_loss": 0.3, "val_auc": 0.99}
     assert better(new, old, "auc") is expected
+
+
+@pytest.mark.parametrize(
+    ("phase", "accuracy", "loss", "expected"),
+    [
+        (1, 0.925, 0.4, False),  # one image more of 40, less sure of all others
+        (1, 0.925, 0.29, True),
+        (1, 0.975, 0.4, True),  # three more
+        (1, 0.9, 0.29, True),
+        (1, 0.875, 0.1, False),
+        (0, 0.925, 0.4, True),  # within a phase the accuracy alone decides
+    ],
+)
+def test_one_validation_image_does_not_choose_between_phases(phase, accuracy, loss, expected):
+    best = {"phase": 0, "val_accuracy": 0.9, "val_loss": 0.3}
+    row = {"phase": phase, "val_accuracy": accuracy, "val_loss": loss, "val_auc": 0.5}
+    assert takes_over(row, best, "accuracy", 40) is expected
+    assert takes_over(row, None, "accuracy", 40)
+    assert takes_over(row, {**best, "val_auc": 0.4}, "auc", 40)
 
 
 def test_whoever_still_improves_in_the_last_epoch_is_told(few, tmp_path):

@@ -10,6 +10,7 @@ import click
 
 from ...settings import HeadSpec, Phase
 from ...settings_head import CUSTOM
+from ...settings_networks import describe_weights
 from .table import list_facts, list_rows
 from .terminal import counted
 
@@ -119,7 +120,10 @@ def _size(count: int) -> str:
     return f"{count / 1000**power:.1f} {('kB', 'MB', 'GB')[power - 1]}"
 
 
-def _input(spec: dict[str, Any]) -> str:
+def _input(spec: dict[str, Any] | list[dict[str, Any]]) -> str:
+    """Return what a network gets to see, in words; of several side by side, each in its turn."""
+    if isinstance(spec, list):
+        return "; + ".join(map(_input, spec))
     mean, std = (" ".join(f"{value:g}" for value in spec[name]) for name in ("mean", "std"))
     return (
         f"{spec['size']} px, cut from a shorter side of {spec['resize']} px, {spec['interpolation']}; "
@@ -155,6 +159,7 @@ def _settings(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if name not in ("phases", "head", "arch") and value != ""
     }
     if shown:
+        shown["weights"] = describe_weights(shown["weights"])
         yield "settings", ", ".join(f"{name} {value}" for name, value in shown.items())
     defaults = {field.name: field.default for field in dataclasses.fields(Phase)}
     for number, phase in enumerate(settings.get("phases", []), 1):

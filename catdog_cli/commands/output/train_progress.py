@@ -3,6 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from ...settings_networks import JOIN, describe_sizes, describe_weights
 from .bars import Pace, TaskBar
 from .terminal import counted, echo
 
@@ -45,6 +46,9 @@ class TrainReport:
         self.log(f"Warning: {text}")
 
     def on_advice(self, text: str) -> None:
+        self.log(text)
+
+    def on_report(self, text: str) -> None:
         self.log(text)
 
     def on_resume(self, path: Any, old: Any, new: Any, progress: Any) -> None:
@@ -93,7 +97,8 @@ class TrainReport:
             self.log(text)
         precision = str(setup.dtype).removeprefix("torch.")
         self.log(
-            f"{setup.settings.arch}, weights {setup.settings.weights}, {setup.spec.size} px, "
+            f"{setup.settings.arch}, weights {describe_weights(setup.settings.weights)}, "
+            f"{describe_sizes(setup.spec)} px, "
             f"{setup.device.type}, {precision}; run directory {run_dir}"
         )
         for text in advise(dataset, setup.settings):
@@ -198,6 +203,11 @@ def _describe_score(row: dict[str, Any], part: str) -> str:
     return "".join(f" {SHOWN_SCORES[name]} {100 * row[f'{part}_{name}']:.2f} %" for name in known[:1])
 
 
+def _sizes(sizes: int | list[int]) -> str:
+    """Return the input sizes (px) of one network, or of several side by side: 224+260."""
+    return JOIN.join(map(str, sizes)) if isinstance(sizes, list) else str(sizes)
+
+
 def plan_lines(facts: dict[str, Any]) -> list[str]:
     """Return what a dry run found as lines for people."""
     lines = [f"{len(facts['classes'])} classes in {facts['data']!r}"]
@@ -207,7 +217,7 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
         total = facts.get("num_pictures", {}).get(split, sum(counts.values()))
         lines.append(f"{split:5} {total} pictures: {shown}{more}")
     lines.append(
-        f"{facts['arch']}, weights {facts['weights']}, {facts['image_size_px']} px, "
+        f"{facts['arch']}, weights {facts['weights']}, {_sizes(facts['image_size_px'])} px, "
         f"on {facts['device']} in {facts['precision']}"
     )
     for number, phase in enumerate(facts["phases"], 1):

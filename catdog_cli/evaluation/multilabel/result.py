@@ -31,6 +31,7 @@ class LabelEvaluation:
 
     data: str
     checkpoint: str
+    checkpoints: list[str]  # one, or those whose mean is measured
     split: str
     task: str
     num_samples: int

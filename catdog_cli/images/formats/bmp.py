@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from . import FormatError
 from .color_modes import BAND_PIXELS, reduce_pixels
-from .problem import FormatError
 from .scaling import Pixels
 from .size_limits import check_size
 

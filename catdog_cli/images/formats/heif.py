@@ -5,7 +5,7 @@ import io
 from PIL import Image
 
 from ...errors import CatdogError, require
-from .problem import FormatError
+from . import FormatError
 
 
 def open_heif(data: bytes | bytearray) -> Image.Image:

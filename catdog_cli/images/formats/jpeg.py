@@ -10,8 +10,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from . import FormatError
 from .exif import MARK, read_orientation
-from .problem import FormatError
 
 START = b"\xff\xd8\xff"
 END = b"\xff\xd9"

@@ -3,10 +3,10 @@
 import torch
 
 from ...runtime.vision import torchvision  # noqa: F401 - registers torch.ops.image
+from . import FormatError
 from .color_modes import to_rgb
 from .jpeg import END, JpegHeader, has_all_scans, scan_jpeg
 from .pillow import open_pillow
-from .problem import FormatError
 from .size_limits import MAX_SIDE_PX, check_size
 from .turns import in_turn
 

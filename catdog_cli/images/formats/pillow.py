@@ -12,7 +12,7 @@ import warnings
 from PIL import ImageFile, features
 
 from ..suffixes import FORMAT_NAMES
-from .problem import FormatError
+from . import FormatError
 
 CLASSES = {  # format: module of PIL, class
     "JPEG": ("JpegImagePlugin", "JpegImageFile"),

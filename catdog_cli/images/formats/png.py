@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from . import FormatError
 from .color_modes import to_rgb
 from .exif import read_orientation
 from .pillow import open_pillow
-from .problem import FormatError
 from .scaling import SIXTEEN_BITS, Scale, scale_values
 from .size_limits import check_heavy, check_size
 

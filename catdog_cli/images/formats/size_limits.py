@@ -1,6 +1,6 @@
 """How large an image may say that it is: looked at before memory is taken for its pixels."""
 
-from .problem import FormatError
+from . import FormatError
 
 MAX_PIXELS = 300_000_000  # a 200-megapixel telephone passes; RGB pixels stay under 1 GB
 MAX_HEAVY_PIXELS = 55_000_000  # at 16 bytes each 0.9 GB; a camera of 50 megapixels passes

@@ -10,7 +10,6 @@ from PIL import Image
 
 HEADER = struct.Struct("<BBBHHBHHHHBB")  # 18 bytes
 FOOTER = b"TRUEVISION-XFILE.\0"
-FOOTER_BYTES = 26
 COLORS, RUN_LENGTHS = {1, 2, 3}, 8  # picture types: mapped, true colour, grey; this bit: in runs
 DEPTHS = {1: (8,), 2: (16, 24, 32), 3: (8, 16)}  # picture type: bits a pixel that Pillow reads right
 MAP_DEPTHS = (16, 24, 32)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from . import FormatError
 from .color_modes import BAND_PIXELS, reduce_pixels
-from .problem import FormatError
 from .scaling import Pixels, Scale, find_scale, scale_values
 from .tiff import (
     BLACK_IS_ZERO,

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile, ImagePalette
 
+from . import FormatError
 from .color_modes import to_rgb
 from .pillow import open_pillow
-from .problem import FormatError
 from .scaling import Pixels
 from .tiff import (
     BLACK_IS_ZERO,

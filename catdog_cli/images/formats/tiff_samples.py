@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import CatdogError, require
+from . import FormatError
 from .pillow import open_pillow
-from .problem import FormatError
 from .tiff import (
     FLOAT,
     SIGNED,

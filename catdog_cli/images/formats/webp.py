@@ -6,7 +6,7 @@ lossless one, its pixels), Pillow two copies of the first. 38 bytes can declare 
 Layout: RFC 9649 (the chunks, and the start of a lossless picture); RFC 6386, section 9.1 (of a lossy one).
 """
 
-from .problem import FormatError
+from . import FormatError
 from .size_limits import check_heavy
 
 START = 12  # of the first chunk: behind "RIFF", the file's size, "WEBP"

@@ -4,6 +4,7 @@ import difflib
 import re
 
 from ...errors import SettingsError
+from ...settings_networks import JOIN, is_several, split_arch
 from .simple_cnn_source import SimpleCNNSource
 from .source import Source
 from .timm_source import TimmSource
@@ -30,6 +31,8 @@ def source_of(arch: str) -> Source:
     Raises:
         SettingsError: none has it; the sentence says why, or names similar ones.
     """
+    if is_several(arch):
+        raise SettingsError(f"{arch!r} names several networks side by side: ask for one of them.")
     source = _find_source(arch)
     if source is not None:
         return source
@@ -50,6 +53,8 @@ def resolve_arch(arch: str) -> str:
     """Return an arch's name as its source spells it: mobilenet_v2 for MobileNet-V2; others as they are."""
     if not isinstance(arch, str) or arch in first_class_archs():
         return arch
+    if is_several(arch):
+        return JOIN.join(map(resolve_arch, split_arch(arch)))
     for names in (first_class_archs, arch_names, _large_names):  # first without importing any library
         found = [name for name in names() if _fold(name) == _fold(arch)]
         if found:
@@ -68,12 +73,20 @@ def _fold(arch: str) -> str:
 
 
 def check_arch(arch: str) -> None:
-    """Raise SettingsError unless `arch` is a network that catdog can train."""
-    source_of(arch)
+    """Raise SettingsError unless `arch` is a network that catdog can train, or several, all different."""
+    networks = split_arch(arch)
+    for network in networks:
+        source_of(network)
+    if len(set(networks)) < len(networks):
+        raise SettingsError(
+            f"{arch!r} names a network twice, whose features say nothing new: name each of them once."
+        )
 
 
 def default_weights(arch: str) -> str:
     """Return the weights of a backbone where none are chosen: "none" where `arch` has none to download."""
+    if is_several(arch):
+        return "imagenet"
     source = _find_source(arch)
     return "imagenet" if source is None or source.has_weights(arch) else "none"
 

@@ -21,13 +21,14 @@ from typing import Any
 from ...data.dataset import Dataset, class_text
 from ...data.label_lists import LabelForm
 from ...data.location import absolute_data
-from ...data.scan import scan_dataset
+from ...data.scan import describe_scan, scan_dataset
 from ...data.splits import split_dataset
 from ...errors import CatdogError
 from ...runs.checkpoint import load_checkpoint
 from ...runs.compare_runs import compare_runs, find_damage
 from ...runs.directory import LAST, RunDirectory
 from ...settings import TrainSettings
+from ..run import full_weights
 
 EPOCHS = 2  # of each phase: one to be killed in, one behind it
 BATCHES = 4  # of an epoch, where nobody says how many pictures
@@ -61,7 +62,7 @@ def verify_resume(
         CatdogError: a training fails for another reason than being killed; its own sentence is given.
     """
     few = pictures or BATCHES * max(phase.batch_size for phase in settings.phases)
-    small, counts = _shrink(settings, folder, few)
+    small, counts = _shrink(settings, folder, few, say)
     verdict = Verdict(counts, sum(phase.epochs for phase in small.phases))
     say("Training undisturbed ...")
     _train(small, folder / "straight", folder)
@@ -88,10 +89,14 @@ def _saves(phase: Any, num_pictures: int) -> int:
     return phase.epochs * math.ceil(num_pictures / phase.batch_size)
 
 
-def _shrink(settings: TrainSettings, folder: Path, pictures: int) -> tuple[TrainSettings, dict[str, int]]:
+def _shrink(
+    settings: TrainSettings, folder: Path, pictures: int, say: Callable[[str], None]
+) -> tuple[TrainSettings, dict[str, int]]:
     """Return the settings of a short training on a part of the data, and how many pictures that has."""
     labels = LabelForm.of(settings)
     scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False, labels=labels)
+    for text in describe_scan(scanned):
+        say(text)
     dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
     kept = {
         "train": _choose(dataset, "train", pictures),
@@ -111,7 +116,7 @@ def _shrink(settings: TrainSettings, folder: Path, pictures: int) -> tuple[Train
         dataclasses.replace(
             settings,
             data=absolute_data(settings.data),
-            weights=_absolute(settings.weights),
+            weights=full_weights(settings.weights),
             exclude=str(exclude),
             phases=phases,
             max_bad_fraction=1.0,  # a bad one among a few is a larger share than among all
@@ -134,10 +139,6 @@ def _choose(dataset: Dataset, split: str, count: int) -> list[str]:
 def _as_line(path: str) -> str:
     """Return a line of an exclude list, quoted where the path itself holds the end of a line."""
     return (json.dumps(path) if path.splitlines() != [path] else path) + "\n"
-
-
-def _absolute(weights: str) -> str:
-    return weights if weights in ("imagenet", "none") else str(Path(weights).absolute())
 
 
 def _train(settings: TrainSettings, run_dir: Path, folder: Path, kill_after: int | None = None) -> str | None:
