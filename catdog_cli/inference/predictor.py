@@ -41,7 +41,7 @@ Loaded = list[tuple[Any, torch.Tensor | str]]  # sources with their pixels, or w
 class Predictor:
     """A network with its class names and its way of looking at pictures, ready to predict.
 
-    >>> predictor = Predictor.load("best.pt")
+    >>> predictor = Predictor("best.pt")
     >>> predictor("photo.jpg")[0].name
     """
 
@@ -59,7 +59,7 @@ class Predictor:
         """Make a model ready.
 
         Args:
-            model: what `runs.checkpoint.build_from_checkpoint` returned.
+            model: a checkpoint file, a run directory, or what `build_from_checkpoint` returned.
             device: "auto", "cpu" or "gpu".
             precision: "auto", "fp32" or "bf16".
             calibrated: divide the logits by the checkpoint's temperature.
@@ -70,7 +70,10 @@ class Predictor:
 
         Raises:
             SettingsError: the device is not there, or the names are none.
+            CheckpointError: there is no checkpoint, or it cannot be used.
         """
+        if isinstance(model, (str, os.PathLike)):
+            model = build_from_checkpoint(load_checkpoint(model), model)
         self.group, self.micro_batch = group, MicroBatch(on_shrink=on_shrink)
         self.class_names, self.input_spec = model.class_names, model.input_spec
         kept = model.category_names if category_names is None else {}

@@ -59,6 +59,44 @@ def meta_networks() -> Iterator[None]:
         yield
 
 
+class _NoRandomNumbers(TorchFunctionMode):
+    """Leaves numbers as they are where a network would draw them: what is wanted of it is something else."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        given = kwargs or {}
+        if func in FILLS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
+def compute_buffers(arch: str, backbone: nn.Module) -> None:
+    """Give the empty backbone of `arch` the buffers that no state_dict has: they are computed, not trained.
+
+    Swin's and others' tables of relative positions are such. Nothing happens where there are none.
+    """
+    networks = split_arch(arch)
+    if len(networks) > 1:
+        for network, part in zip(networks, backbone.children(), strict=True):
+            compute_buffers(network, part)
+        return
+    missing = {name for name, _ in backbone.named_buffers()} - set(backbone.state_dict())
+    if not missing:
+        return
+    source = source_of(arch)
+    with torch.device("cpu"), _NoRandomNumbers():
+        model = source.build(arch)
+        source.split_head(model, arch)
+    for name in missing:
+        parent, _, own_name = name.rpartition(".")
+        setattr(backbone.get_submodule(parent), own_name, model.get_buffer(name))
+
+
 def check_image_size(arch: str, size: int) -> None:
     """Raise SettingsError unless `arch` takes pictures of `size` x `size` px; costs well under a second."""
     for network in split_arch(arch):
@@ -77,6 +115,7 @@ def _check_size(arch: str, size: int) -> None:
             if small:
                 zeros = {name: torch.zeros(t.shape, dtype=t.dtype) for name, t in model.state_dict().items()}
                 model.load_state_dict(with_versions(model, zeros), assign=True)
+                compute_buffers(arch, model)
             model.to(device).eval()(torch.zeros(1, 3, size, size, device=device))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:100].rstrip(".")

@@ -16,7 +16,7 @@ from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
 from ..models.classifier import Classifier, build_classifier
 from ..models.heads import HeadMisfitError, KeptWeights, check_custom_weights
-from ..models.meta import meta_networks
+from ..models.meta import compute_buffers, meta_networks
 from ..models.safe_load import load_plain, say_foreign
 from ..models.tasks import SINGLE_LABEL, TASKS, Task
 from ..models.zoo.registry import check_arch
@@ -198,6 +198,7 @@ def build_from_checkpoint(
         if head is not None:
             check_custom_weights(classifier.head, content["state_dict"])
         _assign(classifier, content["state_dict"])
+        compute_buffers(content["arch"], classifier.backbone)
         temperature = _temperature(content)
         category_names = kept_category_names(content, class_names)
         task = _task(content)

@@ -97,6 +97,13 @@ def test_inputs_are_taken_as_they_are_needed(predictor):
     assert len(taken) < 200
 
 
+def test_a_checkpoint_s_path_is_enough(checkpoint):
+    image = draw_image(0, 1)
+    assert Predictor(str(checkpoint))(image) == Predictor.load(checkpoint)(image)
+    with pytest.raises(CheckpointError, match=r"No checkpoint at 'nothing.pt'"):
+        Predictor("nothing.pt")
+
+
 def test_mirror_sees_both_sides_alike(checkpoint):
     predictor = Predictor.load(checkpoint, device="cpu", mirror=True)
     picture = np.asarray(draw_image(0, 1))

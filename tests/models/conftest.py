@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from catdog_cli.models.classifier import Classifier, build_classifier
-from catdog_cli.models.meta import meta_networks
+from catdog_cli.models.meta import compute_buffers, meta_networks
 from catdog_cli.models.zoo.registry import first_class_archs
 from catdog_cli.settings import HeadSpec
 from tests.conftest import one_thread
@@ -31,6 +31,7 @@ def make_classifier(arch: str, num_classes: int = 3, head: HeadSpec | None = Non
     with meta_networks():
         classifier = build_classifier(arch, num_classes, head or HeadSpec())
     fill(classifier)
+    compute_buffers(arch, classifier.backbone)
     return classifier.eval()
 
 

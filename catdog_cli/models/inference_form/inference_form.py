@@ -55,7 +55,9 @@ def _fuse(module: nn.Module) -> nn.Module:
     modes = {name: part.training for name, part in module.named_modules()}
     try:
         plain = take_apart(copy.deepcopy(module.eval()))
-        return fuse(fx.GraphModule(plain, PlainTracer().trace(plain)), inplace=True, no_trace=True)
+        fused = fuse(fx.GraphModule(plain, PlainTracer().trace(plain)), inplace=True, no_trace=True)
+        # constants that a trace has found may have five dimensions, of which torch makes no channels-last
+        return copy.deepcopy(module) if any(t.dim() > 4 for t in fused.buffers()) else fused
     except Exception:  # torch.fx raises TraceError, TypeError and others on control flow
         return copy.deepcopy(module)
     finally:

@@ -1,14 +1,22 @@
 """Cut a network: take its last Linear off, list the blocks that its forward pass goes through."""
 
-from collections.abc import Collection, Iterator, Sequence
+import operator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+import torch
 from torch import nn
 
 from ..pooling import MeanPool
 
 Block = tuple[str, nn.Module]
-_FUNCTIONS = {"flatten": nn.Flatten, "mean": MeanPool}  # steps that torchvision writes as functions
-_LABELS = {"conv1": "stem", "conv_stem": "stem", "avgpool": "pool", "global_pool": "pool", "mean": "pool"}
+StepFunction = Callable[[nn.Module, torch.Tensor], torch.Tensor]
+# steps that torchvision writes as functions
+_FUNCTIONS: dict[str, Callable[[], nn.Module]] = {"flatten": nn.Flatten, "mean": MeanPool, "relu": nn.ReLU}
+_LABELS = {
+    **dict.fromkeys(("conv1", "conv_stem", "patch_embed"), "stem"),
+    **dict.fromkeys(("avgpool", "global_pool", "mean"), "pool"),
+}
 
 
 def drop_linear(model: nn.Module, path: str) -> int:
@@ -28,37 +36,92 @@ def drop_linear(model: nn.Module, path: str) -> int:
     return linear.in_features
 
 
-def split_blocks(backbone: nn.Module, entries: Sequence[str], chains: Collection[str] = ()) -> list[Block]:
+def split_blocks(
+    backbone: nn.Module,
+    entries: Sequence[str],
+    chains: Collection[str] = (),
+    steps: Mapping[str, StepFunction] = {},
+) -> list[Block]:
     """Return the blocks that `entries` name, in order; without entries, the backbone as one block.
 
     An entry names one module, or several joined with "+" that are one block; `NAME.*` is every child of NAME,
     and `NAME.**` goes on with the children of those that run theirs in turn: a Sequential, or a class whose
-    name is in `chains`. "flatten" and "mean" are steps without a module.
+    name is in `chains`. "flatten", "mean" and "relu" are steps without a module, where the network has no
+    module of that name. `NAME(HELD,...)` is a step that the network has as code: the function of `steps` with
+    that name, or else its method; HELD are the modules that the step runs, and `MODULE.`, or "." for the
+    network itself, those whose own parameters it needs.
     """
     if not entries:
         return [("backbone", backbone)]
     blocks: list[Block] = []
     for entry in entries:
-        name, _, stars = entry.partition(".*")
-        if entry.endswith("*"):
-            blocks += _children(name, backbone.get_submodule(name), chains if stars else None)
+        name = entry.rstrip("*").rstrip(".")
+        if entry.endswith(".*"):
+            blocks += [
+                (f"{name}.{key}", child) for key, child in backbone.get_submodule(name).named_children()
+            ]
+        elif entry.endswith(".**"):
+            blocks += _unroll(name, backbone.get_submodule(name), chains)
         else:
-            blocks.append(_join(backbone, entry.split("+")))
+            blocks.append(_join(backbone, entry.split("+"), steps))
     return [(name, block) for name, block in blocks if not isinstance(block, nn.Identity)]
 
 
-def _children(name: str, parent: nn.Module, chains: Collection[str] | None) -> Iterator[Block]:
-    """Yield the children of a module, and with `chains` the children of those that run theirs in turn."""
-    for own_name, child in parent.named_children():
-        path = f"{name}.{own_name}"
-        is_chain = type(child) is nn.Sequential or type(child).__name__ in (chains or ())
-        if chains is not None and is_chain:
-            yield from _children(path, child, chains)
+def _unroll(name: str, module: nn.Module, chains: Collection[str]) -> Iterator[Block]:
+    """Yield what a module runs in turn, and of that what runs its children in turn itself."""
+    for key, child in module.named_children():
+        path = f"{name}.{key}"
+        if type(child) is nn.Sequential or type(child).__name__ in chains:
+            yield from _unroll(path, child, chains)
         else:
             yield path, child
 
 
-def _join(backbone: nn.Module, names: list[str]) -> Block:
-    parts = [_FUNCTIONS[name]() if name in _FUNCTIONS else backbone.get_submodule(name) for name in names]
+def _join(backbone: nn.Module, names: list[str], steps: Mapping[str, StepFunction]) -> Block:
+    parts = [_part(backbone, name, steps) for name in names]
     parts = [part for part in parts if not isinstance(part, nn.Identity)] or [nn.Identity()]
     return _LABELS.get(names[0], names[0]), parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+
+
+def _part(backbone: nn.Module, name: str, steps: Mapping[str, StepFunction]) -> nn.Module:
+    called = re.fullmatch(r"(\w+)\((.*)\)", name)
+    if called:
+        function = steps.get(called[1]) or getattr(type(backbone), called[1])
+        return Step(backbone, function, called[2].split(",") if called[2] else [])
+    if name in _FUNCTIONS and not hasattr(backbone, name):
+        return _FUNCTIONS[name]()
+    return backbone.get_submodule(name)
+
+
+class Step(nn.Module):
+    """A step of a network that is code and no module of it: it holds parts of the network, not the network.
+
+    Args:
+        network: whose step it is.
+        function: takes the network and the step's input, returns its output.
+        held: as in `split_blocks`; a part that the network does not have is left out.
+    """
+
+    def __init__(self, network: nn.Module, function: StepFunction, held: Sequence[str]):
+        super().__init__()
+        self._step = (network, function)  # in a tuple: not registered
+        for path in held:
+            name = path.rstrip(".").replace(".", "_") or "network"
+            part = network if path == "." else operator.attrgetter(path.rstrip("."))(network)
+            if part is not None:
+                self.add_module(name, _OwnTensors(part) if path.endswith(".") else part)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        network, function = self._step
+        return function(network, inputs)
+
+
+class _OwnTensors(nn.Module):
+    """A module's own parameters and buffers without those of its children: the very dicts that hold them, so
+    that one that is put in the place of another is in both.
+    """
+
+    def __init__(self, owner: nn.Module):
+        super().__init__()
+        self._parameters, self._buffers = owner._parameters, owner._buffers
+        self._non_persistent_buffers_set = owner._non_persistent_buffers_set

@@ -26,11 +26,57 @@ SPDX = {  # as the standard spells them
     "cc-by-nc-4.0": "CC-BY-NC-4.0",
     "cc-by-nc-sa-4.0": "CC-BY-NC-SA-4.0",
 }
-# The blocks of a class of networks, written as for `split_blocks`.
+# Classes that run their children in turn, for `split_blocks`.
+CHAINS = (
+    *("ConvNeXtStage", "DarkStage", "DaVitStage", "EdgeNeXtStage", "EfficientVitStage", "FocalNetStage"),
+    *("HighPerfGpuStage", "MambaOutStage", "MaxxVitStage", "MetaNeXtStage", "NextStage", "OsaStage"),
+    *("RegStage", "ResNetStage", "SwinTransformerStage", "SwinTransformerV2Stage"),
+)
+_STAGES = ("stem", "stages.**", "head")
+_STAGES_AND_NORM = ("stem", "stages.**", "norm", "head")
+_SWIN = ("patch_embed", "layers.**", "norm", "head")
+# The blocks of each class of networks, written as for `split_blocks`; other classes are one block.
 FAMILIES: dict[str, tuple[str, ...]] = {
+    "ByobNet": ("stem", "stages.**", "final_conv", "head"),
+    "ConvMixer": ("stem", "blocks.**", "global_pool+head_drop"),
+    "ConvNeXt": ("stem", "stages.**", "norm_pre", "head"),
+    "CspNet": _STAGES,
+    "DaVit": ("stem", "stages.**", "norm_pre", "head"),
+    "DenseNet": ("features.**", "global_pool+head_drop"),
+    "EdgeNeXt": ("stem", "stages.**", "norm_pre", "head"),
     "EfficientNet": ("conv_stem+bn1", "blocks.**", "conv_head+bn2", "global_pool"),
+    "EfficientVit": _STAGES,
+    "EfficientVitLarge": _STAGES,
+    "FocalNet": ("stem", "layers.**", "norm", "head"),
+    "GhostNet": ("conv_stem+bn1+act1", "blocks.**", "global_pool+conv_head+act2+flatten"),
+    "GlobalContextVit": _STAGES,
+    "HighPerfGpuNet": _STAGES,
+    "InceptionV4": ("features.**", "global_pool+head_drop"),
+    "MambaOut": _STAGES,
+    "MaxxVit": _STAGES_AND_NORM,
+    "MetaFormer": _STAGES,
+    "MetaNeXt": _STAGES,
     "MobileNetV3": ("conv_stem+bn1", "blocks.**", "global_pool+conv_head+norm_head+act2+flatten"),
+    "NextViT": _STAGES_AND_NORM,
+    "NormFreeNet": ("stem", "stages.**", "final_conv+final_act", "head"),
+    "RegNet": ("stem", "s1.**", "s2.**", "s3.**", "s4.**", "final_conv", "head"),
     "ResNet": ("conv1+bn1+act1+maxpool", "layer1.**", "layer2.**", "layer3.**", "layer4.**", "global_pool"),
+    "ResNetV2": _STAGES_AND_NORM,
+    "RexNet": ("stem", "features.**", "head"),
+    "SENet": ("layer0", "pool0", "layer1.**", "layer2.**", "layer3.**", "layer4.**", "global_pool"),
+    "SwinTransformer": _SWIN,
+    "SwinTransformerV2": _SWIN,
+    "SwinTransformerV2Cr": ("patch_embed", "stages.**", "head"),
+    "TinyVit": ("patch_embed", "stages.**", "head"),
+    "VGG": ("features.**", "pre_logits", "head"),
+    "VisionTransformer": (
+        "patch_embed+_pos_embed(.,pos_drop)+patch_drop+norm_pre",
+        "blocks.**",
+        "norm",
+        "pool(attn_pool)+fc_norm+head_drop",
+    ),
+    "VovNet": _STAGES,
+    "XceptionAligned": ("stem", "blocks.**", "act", "head"),
 }
 
 
@@ -70,12 +116,14 @@ class TimmSource(Source):
 
     def split_head(self, model: Any, arch: str) -> int:
         model.reset_classifier(0)
+        if hasattr(model, "drop_rate"):
+            model.drop_rate = 0.0  # our head has a dropout of its own
         return int(getattr(model, "head_hidden_size", model.num_features))
 
     def blocks(self, backbone: "nn.Module", arch: str) -> list[tuple[str, "nn.Module"]]:
         from .blocks import split_blocks
 
-        return split_blocks(backbone, FAMILIES.get(type(backbone).__name__, ()))
+        return split_blocks(backbone, FAMILIES.get(type(backbone).__name__, ()), CHAINS)
 
     def input_spec(self, arch: str, weights: str) -> InputSpec:
         """Return what the weights' own configuration says."""

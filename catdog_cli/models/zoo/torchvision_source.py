@@ -1,6 +1,5 @@
-"""The source of torchvision's classifiers: all that end in a Linear."""
+"""The source of torchvision's classifiers: all that end in a Linear, and squeezenet."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,62 +11,63 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
-class Row:
-    """One first-class arch: where its last Linear sits, and its blocks, written as for `split_blocks`."""
-
-    linear: str
-    blocks: tuple[str, ...]
-
-
-_VGG = Row("classifier.6", ("features.*", "avgpool+flatten", "classifier.*"))
-_RESNET = Row(
-    "fc",
-    ("conv1+bn1+relu+maxpool", "layer1.*", "layer2.*", "layer3.*", "layer4.*", "avgpool+flatten"),
-)
-ROWS: dict[str, Row] = {
-    "alexnet": _VGG,
-    "vgg11": _VGG,
-    "vgg16": _VGG,
-    "resnet18": _RESNET,
-    "resnet50": _RESNET,
-    "mobilenet_v2": Row("classifier.1", ("features.*", "mean", "classifier.*")),
+FIRST_CLASS = ("alexnet", "vgg11", "vgg16", "resnet18", "resnet50", "mobilenet_v2")
+_CLASSIFIER = ("features.*", "avgpool+flatten", "classifier.*")
+# The blocks of each class of networks, written as for `split_blocks`; other classes are one block.
+ROWS: dict[str, tuple[str, ...]] = {
+    "AlexNet": _CLASSIFIER,
+    "VGG": _CLASSIFIER,
+    "ResNet": ("conv1+bn1+relu+maxpool", "layer1.*", "layer2.*", "layer3.*", "layer4.*", "avgpool+flatten"),
+    "MobileNetV2": ("features.*", "mean", "classifier.*"),
+    "MobileNetV3": _CLASSIFIER,
+    "EfficientNet": ("features.**", "avgpool+flatten"),
+    "ConvNeXt": ("features.**", "avgpool", "classifier.*"),
+    "DenseNet": ("features.*", "relu+mean"),
+    "RegNet": ("stem", "trunk_output.**", "avgpool+flatten"),
+    "MNASNet": ("layers.**", "average()"),
+    "SqueezeNet": ("features.*", "classifier"),
+    "SwinTransformer": ("features.**", "norm+permute+avgpool+flatten"),
+    "VisionTransformer": (
+        "tokens(.,encoder.,conv_proj,encoder.dropout)",
+        "encoder.layers.*",
+        "encoder.ln+class_token()",
+    ),
 }
+CHAINS = ("AnyStage",)  # classes that run their children in turn
 _AUXILIARY = ("aux1", "aux2", "AuxLogits")  # heads for training from scratch: googlenet, inception_v3
-_CONVOLUTIONAL = "squeezenet"  # its classifier is a convolution
 
 
 class TorchvisionSource(Source):
     """torchvision's own models, preprocessing presets and weights."""
 
     name = "torchvision"
-    first_class = tuple(ROWS)
+    first_class = FIRST_CLASS
 
     def archs(self) -> list[str]:
         models = _models()
-        return [name for name in models.list_models(module=models) if not name.startswith(_CONVOLUTIONAL)]
-
-    def why_not(self, arch: str) -> str:
-        if arch.startswith(_CONVOLUTIONAL):
-            return "ends in a convolution, not in a Linear, so a head cannot replace it"
-        return ""
+        return list(models.list_models(module=models))
 
     def build(self, arch: str) -> "nn.Module":
         network: nn.Module = _models().get_model(arch, weights=None, **_build_options(arch))
         return network
 
-    def split_head(self, model: "nn.Module", arch: str) -> int:
+    def split_head(self, model: Any, arch: str) -> int:
+        from ..pooling import MeanPool
         from .blocks import drop_linear
 
         auxiliary = [name for name in _AUXILIARY if getattr(model, name, None) is not None]
         for name, value in {**dict.fromkeys(auxiliary), "aux_logits": False}.items() if auxiliary else ():
             setattr(model, name, value)
-        return drop_linear(model, ROWS[arch].linear if arch in ROWS else _last_linear(model))
+        if type(model).__name__ == "SqueezeNet":  # its classifier is a convolution, and a mean
+            convolution = model.classifier[1]
+            model.classifier = MeanPool()
+            return int(convolution.in_channels)
+        return drop_linear(model, _last_linear(model))
 
     def blocks(self, backbone: "nn.Module", arch: str) -> list[tuple[str, "nn.Module"]]:
         from .blocks import split_blocks
 
-        return split_blocks(backbone, ROWS[arch].blocks if arch in ROWS else ())
+        return split_blocks(backbone, ROWS.get(type(backbone).__name__, ()), CHAINS, STEPS)
 
     def input_spec(self, arch: str, weights: str) -> InputSpec:
         """Return torchvision's own preset for its weights.
@@ -100,6 +100,28 @@ class TorchvisionSource(Source):
 
     def licence(self, arch: str) -> str:
         return str(_default_weights(arch).meta.get("license", "BSD-3-Clause"))
+
+
+def _tokens(network: Any, images: "torch.Tensor") -> "torch.Tensor":
+    """Return a vision transformer's tokens, the class token first: (B, 3, H, W) -> (B, N, D)."""
+    import torch
+
+    patches = network._process_input(images)
+    tokens = torch.cat([network.class_token.expand(len(patches), -1, -1), patches], dim=1)
+    return network.encoder.dropout(tokens + network.encoder.pos_embedding)
+
+
+def _class_token(network: Any, tokens: "torch.Tensor") -> "torch.Tensor":
+    """Return what a vision transformer looks at in the end: (B, N, D) -> (B, D)."""
+    return tokens[:, 0]
+
+
+def _average(network: Any, features: "torch.Tensor") -> "torch.Tensor":
+    return features.mean([2, 3])
+
+
+# what the networks have as code in the middle of their forward pass
+STEPS = {"tokens": _tokens, "class_token": _class_token, "average": _average}
 
 
 def _models() -> Any:
