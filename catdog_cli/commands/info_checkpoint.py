@@ -37,6 +37,8 @@ def describe_checkpoint(target: str) -> dict[str, Any]:
         "category_names": model.category_names,
         "input_spec": model.input_spec.to_dict(),
         "temperature": model.temperature,
+        "task": model.task.name,
+        "thresholds": model.thresholds and dict(zip(model.class_names, model.thresholds, strict=True)),
         "best": _facts(merged, "best"),
         "progress": _progress(merged, settings),
         "settings": settings,

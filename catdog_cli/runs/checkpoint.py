@@ -19,6 +19,7 @@ from ..models.classifier import Classifier, build_classifier
 from ..models.heads import HeadMisfitError, KeptWeights, check_custom_weights
 from ..models.meta import compute_buffers, meta_networks
 from ..models.safe_load import load_plain, say_foreign
+from ..models.tasks import SINGLE_LABEL, TASKS, Task
 from ..models.weights import Origin
 from ..models.zoo.registry import check_arch, require_source
 from ..settings import HeadSpec
@@ -73,12 +74,15 @@ def describe_model(
     spec: AnySpec,
     category_names: dict[str, str] | None = None,
     origin: Origin | None = None,
+    task: Task = SINGLE_LABEL,
+    label_delimiter: str = "",
 ) -> dict[str, Any]:
     """Return the part of a checkpoint that predicting needs.
 
     Args:
         category_names: to show for classes, if there are any.
         origin: where the network comes from: whoever predicts may lack the library that has it.
+        label_delimiter: what divided labels in the data, if that was said: evaluation reads it likewise.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -89,6 +93,8 @@ def describe_model(
         "state_dict": {name: tensor.cpu() for name, tensor in classifier.state_dict().items()},
         **({"category_names": dict(category_names)} if category_names else {}),
         **({} if origin is None else dataclasses.asdict(origin)),
+        **({} if task is SINGLE_LABEL else {"task": task.name}),  # absent in what older ones wrote
+        **({"label_delimiter": label_delimiter} if task.several and label_delimiter else {}),
     }
 
 
@@ -167,6 +173,9 @@ class LoadedModel:
     head: HeadSpec
     temperature: float = 1.0
     category_names: dict[str, str] = field(default_factory=dict)
+    task: Task = SINGLE_LABEL
+    thresholds: list[float] | None = None  # (C,) of several labels, at the temperature
+    label_delimiter: str = ""
     origin: Origin = field(default_factory=Origin)
 
 
@@ -205,12 +214,27 @@ def build_from_checkpoint(
         compute_buffers(content["arch"], classifier.backbone)
         temperature = _temperature(content)
         category_names = kept_category_names(content, class_names)
+        task = _task(content)
+        thresholds = _thresholds(content, len(class_names)) if task.several else None
+        delimiter = content.get("label_delimiter", "")
+        check_kind("label_delimiter", delimiter, str, "a text")
     except HeadMisfitError as error:
         raise CheckpointError(f"{str(path)!r} cannot be loaded so: {error}") from error
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"The parts of {str(path)!r} do not fit together ({reason}).") from error
-    return LoadedModel(classifier.eval(), class_names, spec, head_spec, temperature, category_names, origin)
+    return LoadedModel(
+        classifier.eval(),
+        class_names,
+        spec,
+        head_spec,
+        temperature,
+        category_names,
+        task,
+        thresholds,
+        delimiter,
+        origin,
+    )
 
 
 def kept_origin(content: dict[str, Any]) -> Origin:
@@ -285,6 +309,23 @@ def _temperature(content: dict[str, Any]) -> float:
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature is {temperature}")
     return temperature
+
+
+def _task(content: dict[str, Any]) -> Task:
+    """Return what the outputs mean; checkpoints of one class an image do not say it."""
+    name = content.get("task", SINGLE_LABEL.name)
+    if not isinstance(name, str) or name not in TASKS:
+        raise ValueError(f"task is {quote(name)}, but must be one of: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def _thresholds(content: dict[str, Any], num_classes: int) -> list[float]:
+    """Return from which probability each label is said: a half where nothing was measured yet."""
+    kept = content.get("thresholds", [0.5] * num_classes)
+    numbers = isinstance(kept, list) and all(type(value) is float and 0 < value < 1 for value in kept)
+    if not numbers or len(kept) != num_classes:
+        raise ValueError(f"thresholds are not {num_classes} numbers between 0 and 1")
+    return kept
 
 
 def _assign(classifier: Classifier, state_dict: dict[str, torch.Tensor]) -> None:

@@ -88,6 +88,9 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "shown as", ", ".join(f"{key}: {name}" for key, name in facts["category_names"].items())
     yield "input", _input(facts["input_spec"])
     yield "temperature", f"{facts['temperature']:g}"
+    if facts["thresholds"] is not None:
+        said = ", ".join(f"{name} {value:.3f}" for name, value in facts["thresholds"].items())
+        yield "labels", f"several a picture, each said from its threshold on: {said}"
     if facts["best"] is not None:
         yield "best", _best(facts["best"])
     if facts["progress"] is not None:
@@ -153,11 +156,14 @@ def _input(spec: dict[str, Any] | list[dict[str, Any]]) -> str:
     )
 
 
+PERCENTAGES = ("val_accuracy", "val_f1", "val_map", "val_subset_accuracy")
+
+
 def _best(best: dict[str, Any]) -> str:
     parts = [f"{best.get('phase_name')} epoch {best.get('epoch')}"]
     for name, value in best.items():
         if name.startswith("val_") and isinstance(value, float):
-            shown = f"{100 * value:.2f} %" if name in ("val_accuracy", "val_f1") else f"{value:.4f}"
+            shown = f"{100 * value:.2f} %" if name in PERCENTAGES else f"{value:.4f}"
             parts.append(f"{name.removeprefix('val_')} {shown}")
     return ", ".join(parts)
 
@@ -184,6 +190,8 @@ def _settings(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for number, phase in enumerate(settings.get("phases", []), 1):
         shown = {n: v for n, v in phase.items() if n in ("epochs", "learning_rate") or v != defaults.get(n)}
         shown.pop("name", None)
+        if shown.get("monitor") in ("accuracy", "map"):  # what the data decides
+            del shown["monitor"]
         facts = ", ".join(f"{name} {value}" for name, value in shown.items())
         yield f"phase {number}", f"{phase.get('name')}: {facts}"
 
