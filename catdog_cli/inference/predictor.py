@@ -55,6 +55,7 @@ class Predictor:
         mirror: bool = False,
         group: Group = SOLO,
         on_shrink: Callable[[int], None] = lambda size: None,
+        head: torch.nn.Module | None = None,
     ):
         """Make a model ready.
 
@@ -67,13 +68,14 @@ class Predictor:
             mirror: average each picture with its mirror image.
             group: the processes that share the work.
             on_shrink: called with the number of pictures at once where memory runs out.
+            head: a module like the one that was trained, where the checkpoint has a custom head.
 
         Raises:
             SettingsError: the device is not there, or the names are none.
             CheckpointError: there is no checkpoint, or it cannot be used.
         """
-        if isinstance(model, (str, Path)):
-            model = build_from_checkpoint(load_checkpoint(model), model)
+        if isinstance(model, (str, os.PathLike)):
+            model = build_from_checkpoint(load_checkpoint(Path(model)), Path(model), head)
         self.group, self.micro_batch = group, MicroBatch(on_shrink=on_shrink)
         self.class_names, self.input_spec = model.class_names, model.input_spec
         kept = model.category_names if category_names is None else {}
@@ -108,7 +110,7 @@ class Predictor:
             CheckpointError: one is missing, damaged, no checkpoint, or has a custom head that was not given.
             SettingsError: the device is not there, or the checkpoints have not the same classes.
         """
-        first = cls(build_from_checkpoint(load_checkpoint(path), path, head), **options)
+        first = cls(path, head=head, **options)
         if not others:
             return first
         from .mean import MeanPredictor

@@ -35,8 +35,10 @@ def describe_runs(data: Path, damaged: Path, weights: str) -> dict[str, TrainSet
     head = settings_for(data, Phase("head", 3, 1e-2, batch_size=5), arch="resnet18", weights=weights)
     linear = dataclasses.replace(head, head=HeadSpec((), 0.0))
     bad = dataclasses.replace(plain, data=str(damaged), max_bad_fraction=0.5)
+    networks = {"arch": "resnet18+simple_cnn", "weights": (weights, "none")}
     return {
         "head": head,
+        "side_by_side": dataclasses.replace(head, **networks),
         "solved": dataclasses.replace(linear, phases=(Phase("head", 1, optimizer="lbfgs"),)),
         "whole": plain,
         "rich": dataclasses.replace(plain, phases=(rich,)),

@@ -43,7 +43,7 @@ def test_the_same_module_gives_the_same_bits(trained, few, tmp_path):
 
 
 def test_it_predicts_and_is_measured_with_the_module(trained, few):
-    predictor = catdog_cli.Predictor.load(trained, head=make_head(seed=9))
+    predictor = catdog_cli.Predictor(trained, head=make_head(seed=9))
     found = catdog_cli.predict(few / "val", trained, head=make_head(seed=9))
     assert len(found) == 6
     assert list(found[0].predictions) == predictor(few / "val" / "cats" / "0.png")
@@ -80,12 +80,13 @@ def test_a_rate_is_found_for_it(few):
     "load_it",
     [
         catdog_cli.load_checkpoint,
+        catdog_cli.Predictor,
         catdog_cli.Predictor.load,
         catdog_cli.resume,
         lambda run_dir: catdog_cli.predict("a.png", run_dir),
         lambda run_dir: catdog_cli.evaluate(run_dir, run_dir.parent),
     ],
-    ids=["load", "predictor", "resume", "predict", "evaluate"],
+    ids=["load", "predictor", "loaded predictor", "resume", "predict", "evaluate"],
 )
 def test_without_the_module_one_sentence_says_what_to_do(trained, load_it):
     with pytest.raises(catdog_cli.CatdogError, match=ASKS) as caught:

@@ -89,7 +89,7 @@ def farthest(first, second):
     return max((first[name].double() - second[name].double()).abs().max().item() for name in first)
 
 
-@pytest.mark.parametrize("name", ["head", "solved", "damaged_head"])
+@pytest.mark.parametrize("name", ["head", "solved", "damaged_head", "side_by_side"])
 def test_a_head_on_kept_features_is_the_same_to_the_last_bit(several, alone, name):
     expected, found = alone(name), load(several / name)
     assert differences(expected["state_dict"], found["state_dict"]) == []
