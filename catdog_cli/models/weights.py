@@ -33,7 +33,11 @@ def origin_of(arch: str, weights: Weights) -> Origin:
     if len(found) == 1:
         return found[0]
     values = {key.name: [getattr(one, key.name) for one in found] for key in fields(Origin)}
-    return Origin(**{name: JOIN.join(parts) if any(parts) else "" for name, parts in values.items()})
+    return Origin(**{name: _join(parts) for name, parts in values.items()})
+
+
+def _join(parts: list[str]) -> str:
+    return JOIN.join(part or "unknown" for part in parts) if any(parts) else ""
 
 
 def _origin(arch: str, weights: str) -> Origin:

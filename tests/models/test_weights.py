@@ -11,7 +11,7 @@ from catdog_cli.errors import CatdogError, CheckpointError
 from catdog_cli.models import weights
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.meta import meta_networks
-from catdog_cli.models.weights import load_backbone
+from catdog_cli.models.weights import Origin, load_backbone, origin_of
 from catdog_cli.models.zoo.registry import first_class_archs, source_of
 from catdog_cli.runs.checkpoint import describe_model, save_checkpoint
 from catdog_cli.settings import HeadSpec, InputSpec
@@ -179,3 +179,11 @@ def test_real_imagenet_weights_fit(shared):
     classifier = build_classifier("mobilenet_v2", 2, HeadSpec())
     load_backbone(classifier, str(shared / "weights" / "mobilenet_v2-imagenet.pth"))
     assert classifier.backbone.features[0][1].running_var.min() < 0.99  # learnt, not the ones of the start
+
+
+def test_networks_side_by_side_have_an_origin_each():
+    assert origin_of("resnet18", "imagenet") == Origin("torchvision", "IMAGENET1K_V1", "BSD-3-Clause")
+    assert origin_of("resnet18+simple_cnn", ("imagenet", "none")) == Origin(
+        "torchvision+catdog", "IMAGENET1K_V1+unknown", "BSD-3-Clause+unknown"
+    )
+    assert origin_of("resnet18+simple_cnn", "none") == Origin("torchvision+catdog")
