@@ -260,7 +260,7 @@ class TrainSettings(PlainDict):
     data: str = field(metadata=about())
     arch: str = field(
         default="resnet18",
-        metadata=about("Network, as torchvision spells it; `catdog info` lists them.", NETWORK),
+        metadata=about("Network of torchvision or timm; `catdog info` lists them.", NETWORK),
     )
     weights: str = field(
         default="imagenet",
