@@ -249,7 +249,7 @@ class TrainSettings(PlainDict):
     arch: str = field(
         default="resnet18",
         metadata=about(
-            "Network, as torchvision spells it; `catdog info` lists them. A+B: side by side, one head.",
+            "Network of torchvision or timm; `catdog info` lists them. A+B: side by side, one head.",
             NETWORK,
         ),
     )

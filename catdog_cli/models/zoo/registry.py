@@ -133,6 +133,8 @@ def default_weights(arch: str) -> str:
 
 
 def _find_source(arch: str) -> Source | None:
+    if not isinstance(arch, str):  # a file of options may say anything
+        return None
     for source in SOURCES:  # first without importing any library
         if arch in source.first_class:
             return source
