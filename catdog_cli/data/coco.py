@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import DataError, quote
 from .class_names import class_name
 from .dataset import Dataset, Split
-from .label_lists import gather_labels
+from .label_lists import check_label_names, gather_labels
 from .listed_files import ListedFiles
 
 SUFFIX = ".json"
@@ -58,6 +58,7 @@ def read_coco(path: Path) -> Dataset:
     if not any(found.values()):
         raise DataError(f"{str(path)!r} has no annotation: there is nothing to learn from.")
     class_names, labels = gather_labels(list(found.values()))
+    check_label_names(path, class_names)
     split = Split(known, labels)
     many = int(((labels == 1).sum(1) > 1).sum())
     none = int((~(labels == 1).any(1)).sum())

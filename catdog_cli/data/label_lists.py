@@ -97,17 +97,22 @@ def read_label_table(path: Path, columns: Columns, rows: Rows, form: LabelForm) 
     found = _read(path, columns, rows, form)
     if found is None:
         return None
-    if alike := find_alike(found.class_names):
-        raise DataError(f"The manifest {str(path)!r} holds {describe_alike(alike, {})}")
-    divided = [name for name in found.class_names if DELIMITER in name]
-    if divided:
-        raise DataError(
-            f"The manifest {str(path)!r} has the label {quote(divided[0])}, but {DELIMITER!r} divides labels "
-            f"in what catdog writes: rename it."
-        )
+    check_label_names(path, found.class_names)
     if not found.class_names:
         raise DataError(f"The manifest {str(path)!r} has no label at all: no picture has one.")
     return found
+
+
+def check_label_names(path: Path, names: list[str]) -> None:
+    """Raise DataError where labels look the same, or cannot be joined in what catdog writes."""
+    if alike := find_alike(names):
+        raise DataError(f"{str(path)!r} holds {describe_alike(alike, {})}")
+    divided = [name for name in names if DELIMITER in name]
+    if divided:
+        raise DataError(
+            f"{str(path)!r} has the label {quote(divided[0])}, but {DELIMITER!r} divides labels in what "
+            f"catdog writes: rename it."
+        )
 
 
 def _read(path: Path, columns: Columns, rows: Rows, form: LabelForm) -> LabelTable | None:

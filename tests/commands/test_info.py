@@ -196,6 +196,8 @@ def test_a_run_directory_says_all(ask, tmp_path):
         "category_names": {},
         "input_spec": InputSpec(32, 36).to_dict(),
         "temperature": 1.25,
+        "task": "single-label",
+        "thresholds": None,
         "best": BEST,
         "progress": {
             "phase": 1,

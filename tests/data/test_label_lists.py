@@ -169,6 +169,9 @@ def test_coco_annotations(tmp_path):
         (lambda text: "[1]", "is not a file of COCO annotations: expected the lists"),
         (lambda text: text.replace("file_name", "name"), "id and file_name in each of 'images'"),
         (lambda text: text.replace('"category_id": 0', '"category_id": 9'), "with the category 9"),
+        (lambda text: text.replace('"name": "blue"', '"name": "a;b"'), "has the label 'a;b'"),
+        (lambda text: text.replace('"name": "blue"', '"name": "Red"'), "differ by upper and lower case"),
+        (lambda text: text.replace("images/4.png", "images/3.png"), "lists 'images/3.png' twice"),
         (lambda text: text.replace("images/3.png", "images/333.png"), r"1 pictures of .* do not exist"),
     ],
 )
