@@ -32,6 +32,7 @@ from .settings_schema import (
 
 AUGMENTS = ("none", "light", "standard", "strong")
 INTERPOLATIONS = ("bilinear", "bicubic")
+UNKNOWN_LABEL = -1  # of an image that may have the label or not; 1 and 0 are known. Between data and models
 
 
 def save_interval(text: str) -> tuple[float, float]:
@@ -215,9 +216,12 @@ class Phase(PlainDict):
         metadata=about("Smallest gain that counts.", TRAINING, float, low=0, label="minimum change"),
     )
     monitor: str = field(
-        default="accuracy",
+        default="auto",  # what the task is measured by, once DATA is known
         metadata=about(
-            "By what the best epoch is chosen.", TRAINING, choices=("accuracy", "loss", "f1", "auc")
+            "By what the best epoch is chosen; map: mean average precision, of several labels a picture.",
+            TRAINING,
+            choices=("auto", "accuracy", "map", "loss", "f1", "auc"),
+            default="auto: accuracy; map with several labels",
         ),
     )
 
@@ -286,6 +290,22 @@ class TrainSettings(PlainDict):
         default="",
         metadata=about(
             "Names to show for classes, kept in the checkpoint.", IMAGES, metavar="FILE.json", default=""
+        ),
+    )
+    label_delimiter: str = field(
+        default="",
+        metadata=about(
+            "What divides labels in a table's column, such as ' '; in a column `labels`, ; and | are seen.",
+            IMAGES,
+        ),
+    )
+    label_columns: str = field(
+        default="",
+        metadata=about(
+            "Columns of a table with 1 (has the label), 0 or nothing (unknown): NAME,NAME, or all others.",
+            IMAGES,
+            metavar="NAMES|all",
+            default="where no column is of classes: all such",
         ),
     )
     val_fraction: float = field(

@@ -140,7 +140,43 @@ RULES = (
         "--optimizer lbfgs needs the features of all pictures at hand, but --no-cache keeps none: leave it "
         "out, or choose another --optimizer.",
     ),
+    Rule(
+        lambda settings: bool(settings.label_delimiter and settings.label_columns),
+        "--label-delimiter divides one column and --label-columns names several: give one of them.",
+    ),
 )
+
+
+# What has no meaning where an image has several labels; asked once DATA is known.
+SEVERAL_LABELS_RULES = (
+    Rule(
+        in_a_phase(lambda phase: phase.sampler == "balanced"),
+        "--sampler balanced draws every class equally often, which pictures with several labels do not "
+        "allow: use --class-weights balanced.",
+    ),
+    Rule(
+        in_a_phase(lambda phase: phase.monitor == "accuracy"),
+        "--monitor accuracy has no meaning where a picture has several labels: use map, f1, auc or loss.",
+    ),
+)
+ONE_LABEL_RULES = (
+    Rule(
+        in_a_phase(lambda phase: phase.monitor == "map"),
+        "--monitor map is of several labels a picture, and this data has one class a picture: use accuracy, "
+        "f1, auc or loss.",
+    ),
+)
+
+
+def check_labels(settings: TrainSettings, several: bool) -> None:
+    """Refuse options that do nothing, or have no meaning, with the labels that DATA turned out to have.
+
+    Raises:
+        SettingsError: the sentence of the first rule that is broken.
+    """
+    for rule in SEVERAL_LABELS_RULES if several else ONE_LABEL_RULES:
+        if rule.is_broken(settings):
+            raise SettingsError(rule.sentence)
 
 
 def check_combinations(settings: TrainSettings) -> None:
@@ -264,4 +300,6 @@ def _is_same(name: str, given: Any, own: Any) -> bool:
     is_path = isinstance(given, str) and isinstance(own, str) and given and own
     if name in ("exclude", "weights", "category_names") and is_path:
         return given == own or Path(given).absolute() == Path(own).absolute()
+    if name == "monitor" and given == "auto":  # what the data has decided
+        return True
     return bool(tuple(given) == own if isinstance(given, list) else given == own)

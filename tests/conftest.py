@@ -78,7 +78,9 @@ def blank_plots() -> Iterator[None]:
         save_figure(Figure((0.1, 0.1)), place)
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("calibration", "confusion", "curves", "mistakes", "roc"):
+        names = ("calibration", "confusion", "curves", "mistakes", "roc")
+        of_labels = ("label_calibration", "label_mistakes", "label_scores", "precision_recall")
+        for name in (*names, *of_labels):
             patch.setattr(plots, f"plot_{name}", save_blank)
         yield
 

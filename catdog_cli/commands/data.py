@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..runtime.progress import report_progress
-from .options import PATH, json_option
+from .options import PATH, json_option, label_options
 from .output.check_table import describe_check
 from .output.terminal import echo, echo_json, log
 
@@ -86,9 +86,15 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
 @click.option("--html", "page", type=PATH, metavar="FILE", help="Write a page with thumbnails.")
 @click.option("--exclude-list", type=PATH, metavar="FILE", help="Write the paths to leave out.")
 @click.option("--checkpoint", type=PATH, metavar="CKPT", help="Look for wrong labels by its network.")
+@label_options
 @json_option
 def check(
-    root: str, page: str | None, exclude_list: str | None, checkpoint: str | None, as_json: bool
+    root: str,
+    page: str | None,
+    exclude_list: str | None,
+    checkpoint: str | None,
+    as_json: bool,
+    **labels: Any,
 ) -> None:
     """Decode every picture of DATA and say what is wrong.
 
@@ -115,7 +121,7 @@ def check(
         from ..inference.predictor import Predictor
 
         features = Predictor.load(checkpoint).features
-    found = check_data(root, features=features, progress=True)
+    found = check_data(root, features=features, progress=True, **_given(labels))
     _print(found.to_dict(), as_json, *describe_check(found))  # first: a file that fails costs no answer
     if page is not None:
         write_page(found, page)
@@ -134,6 +140,7 @@ def check(
     "--group-by", metavar="REGEX", help="Keep pictures together whose paths match in the same text."
 )
 @seed_option
+@label_options
 @json_option
 def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
     """Divide DATA into train, val and test: a CSV FILE.
@@ -149,7 +156,7 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
     from ..data.api import split_data
     from ..data.scan import describe_scan
 
-    drawn = split_data(root, manifest, progress=True, **given)
+    drawn = split_data(root, manifest, progress=True, **_given(given))
     for text in [*describe_scan(drawn), *(f"Warning: {warning}" for warning in drawn.warnings)]:
         echo(text, err=True)
     counts = {name: len(part) for name, part in drawn.splits.items()}
@@ -163,9 +170,16 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
 @click.option("--size", default=128, show_default=True, metavar="PX", help="Width and height of a picture.")
 @click.option("--normalise", is_flag=True, help="Store float32 from 0 to 1 instead of bytes.")
 @click.option("--exclude-list", type=PATH, metavar="FILE", help="Paths to leave out, one a line.")
+@label_options
 @json_option
 def prepare(
-    root: str, target: str, size: int, normalise: bool, exclude_list: str | None, as_json: bool
+    root: str,
+    target: str,
+    size: int,
+    normalise: bool,
+    exclude_list: str | None,
+    as_json: bool,
+    **labels: Any,
 ) -> None:
     """Decode and resize DATA once, into arrays in DIR.
 
@@ -179,7 +193,14 @@ def prepare(
     from ..data.api import prepare_data
 
     made = prepare_data(
-        root, target, size=size, normalise=normalise, exclude=exclude_list, log=log, progress=True
+        root,
+        target,
+        size=size,
+        normalise=normalise,
+        exclude=exclude_list,
+        log=log,
+        progress=True,
+        **_given(labels),
     )
     for path, reason in made.skipped:
         echo(f"Skipped {path!r}: {reason}", err=True)
@@ -191,6 +212,11 @@ def prepare(
     }
     text = f"{made.root}: {made.num_pictures:,} pictures of {size} x {size} px, {len(made.skipped)} skipped."
     _print(found, as_json, text)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _print(found: dict[str, Any], as_json: bool, *lines: str) -> None:

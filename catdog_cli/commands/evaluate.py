@@ -16,6 +16,7 @@ from .predict import log_missing_names
 @options.with_option
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
+@options.label_options
 @options.category_names_option
 @click.option("--output", type=options.PATH, metavar="DIR", help="Write a report with pictures there.")
 @click.option("--all-classes", is_flag=True, help="List all classes, not only the weakest of many.")
@@ -30,6 +31,8 @@ def evaluate(
     with_: tuple[str, ...],
     split: str | None,
     exclude: str | None,
+    label_delimiter: str | None,
+    label_columns: str | None,
     category_names: str | None,
     output: str | None,
     all_classes: bool,
@@ -53,9 +56,11 @@ def evaluate(
 
     checkpoints = [checkpoint, *with_]
     refuse_swapped([data], [checkpoint], "catdog evaluate {data} {checkpoint}")
+    from ..data.label_lists import LabelForm
     from ..evaluation.evaluate import evaluate_predictor
     from ..inference.predictor import Predictor
 
+    labels = LabelForm(label_delimiter or "", label_columns or "")
     with several(device) as group, StepBar() as bar:
         predictor = group.in_each(
             lambda: Predictor.load(
@@ -72,7 +77,9 @@ def evaluate(
         log_missing_names(category_names, predictor)
         found = share_out(
             predictor,
-            lambda: evaluate_predictor(predictor, checkpoints, data, split, exclude, output, log, bar),
+            lambda: evaluate_predictor(
+                predictor, checkpoints, data, split, exclude, output, log, bar, labels
+            ),
         )
         if found is not None:  # the main process
             echo_json(found.to_dict()) if as_json else print_evaluation(found, all_classes)

@@ -16,6 +16,11 @@ from .output.terminal import echo, echo_json
 @click.option(
     "--all", "all_archs", is_flag=True, help="Details of all networks, not only of the first-class ones."
 )
+@click.option(
+    "--archs",
+    metavar="SOURCE[/PATTERN]",
+    help="List networks of timm, torchvision or catdog by name; timm/resnet50.* shows their weights.",
+)
 @click.option("--recipes", is_flag=True, help="Describe the recipes that come with catdog.")
 @click.option(
     "--cache", "cache", is_flag=True, help="Show the cache of what frozen networks made of pictures."
@@ -23,7 +28,13 @@ from .output.terminal import echo, echo_json
 @click.option("--clear-cache", is_flag=True, help="Empty that cache; the next run fills it again.")
 @json_option
 def info(
-    target: str | None, all_archs: bool, recipes: bool, cache: bool, clear_cache: bool, as_json: bool
+    target: str | None,
+    all_archs: bool,
+    archs: str | None,
+    recipes: bool,
+    cache: bool,
+    clear_cache: bool,
+    as_json: bool,
 ) -> None:
     """List networks or recipes, show a network's layers, or say what a checkpoint or run directory holds.
 
@@ -32,13 +43,14 @@ def info(
       catdog info
       catdog info resnet18
       catdog info checkpoints/resnet18-1
+      catdog info --archs 'timm/*efficientnet*'
       catdog info --recipes
       catdog info --cache
     """
-    asked = [bool(target), all_archs, recipes, cache or clear_cache]
+    asked = [bool(target), all_archs, archs is not None, recipes, cache or clear_cache]
     if sum(asked) > 1:
         raise click.UsageError(
-            "ARCH or CKPT, --all, --recipes and the cache are different questions: ask one at a time."
+            "ARCH or CKPT, --all, --archs, --recipes, the cache are different questions: ask one at a time."
         )
     if clear_cache:
         _print(_clear_cache(), as_json, info_text.format_cleared)
@@ -46,6 +58,8 @@ def info(
         _print(_describe_cache(), as_json, info_text.format_cache)
     elif recipes:
         _print(_describe_recipes(), as_json, info_text.format_recipes)
+    elif archs is not None:
+        _print(_list_archs(archs), as_json, info_text.format_names)
     elif target is None:
         _print(_describe_archs(all_archs), as_json, info_text.format_archs)
     elif _is_arch(target := _resolve(target)):
@@ -76,9 +90,11 @@ def _is_arch(target: str) -> bool:
 
     A file or folder called like a network is reached as ./resnet18.
     """
-    from ..models.zoo.registry import arch_names, first_class_archs
+    from ..models.zoo.registry import arch_names, first_class_archs, is_of_large_source
 
     if target in first_class_archs():
+        return True
+    if not os.path.lexists(target) and is_of_large_source(target):
         return True
     looks_like_path = os.sep in target or "." in target or not target
     return not looks_like_path and (not os.path.lexists(target) or target in arch_names())
@@ -86,12 +102,22 @@ def _is_arch(target: str) -> bool:
 
 def _describe_archs(all_archs: bool) -> dict[str, Any]:
     from ..models.zoo.describe import describe_arch
-    from ..models.zoo.registry import arch_names, first_class_archs
+    from ..models.zoo.registry import arch_names, first_class_archs, large_sources
 
     names = arch_names()
     detailed = names if all_archs else first_class_archs()
     others = [name for name in names if name not in detailed]
-    return {"archs": [describe_arch(name) for name in detailed], "others": others}
+    return {
+        "archs": [describe_arch(name) for name in detailed],
+        "others": others,
+        "large_sources": {source.name: source.is_installed() for source in large_sources()},
+    }
+
+
+def _list_archs(wanted: str) -> dict[str, Any]:
+    from ..models.zoo.describe import list_archs
+
+    return {"archs": list_archs(wanted)}
 
 
 def _describe_arch(arch: str) -> dict[str, Any]:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("arguments", nargs=-1, type=options.PATH, metavar="IMAGE... CKPT")
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
+@click.option(
+    "--top-k", type=click.IntRange(1), help="Classes to show.  [default: 5; of several labels, all]"
+)
 @options.with_option
 @options.category_names_option
 @click.option("--plot", type=options.PATH, metavar="FILE", help="Draw the pictures beside their classes.")
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 @options.json_option
 def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
     """Name what each IMAGE shows, with the checkpoint or run directory CKPT.
+
+    Of a checkpoint that tells several labels a picture, every label above its threshold is given; with
+    --top-k the likeliest ones, those above it with a mark.
 
     IMAGE is a picture, a folder of pictures, a pattern in quotes, an http(s) or file address, a .txt list of
     paths (from here on), a .csv list (column `path`, counted from the list's own folder, as `catdog train`
@@ -60,6 +65,11 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
         echo(f"Predicting the {describe_mean([checkpoint, *given['with_']])}.", err=True)
     with several(given["device"]) as group:
         predictor = group.in_each(lambda: load_predictor(checkpoint, given, group))
+        if given["sort_into"] and predictor.task.several:
+            raise SettingsError(
+                f"--sort-into puts each picture into one folder, but {checkpoint!r} tells several labels a "
+                f"picture: write --output FILE.csv instead."
+            )
         return share_out(
             predictor, lambda: (write_rows if given["output"] else show_rows)(predictor, inputs, given)
         )

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..inference.predictor import Predictor
 
 
+NONE_KEY = ""  # of pictures with none of several labels; no class is called so
+TOP_K = 5  # classes of a prediction where nobody says how many
+
+
 class Bar:
     """Pictures done, a second, and time left, on a terminal; nothing elsewhere."""
 
@@ -74,12 +78,12 @@ def show_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, 
     tally, ignored = Tally(), Counter[str]()
     sources = fetch_first(read_inputs(inputs, ignored=ignored), MOST_DRAWN if given["plot"] else 0)
     rows = tally.watch(iterate_predictions(predictor, sources, _top_k(predictor, given)))
-    drawing = Drawing(given["plot"]) if given["plot"] else None
+    drawing = Drawing(given["plot"], predictor) if given["plot"] else None
     if drawing:
         rows = drawing.watch(rows)
     sorter = make_sorter(predictor, inputs, given)
     rows = _sort(rows, sorter)
-    print_json(rows) if given["as_json"] else print_text(rows)
+    print_json(rows) if given["as_json"] else print_text(rows, bool(given["top_k"] or given["all_classes"]))
     if drawing:
         drawing.save()
     if given["summary"]:
@@ -101,11 +105,12 @@ def write_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str,
     ignored: Counter[str] = Counter()
     started, sorter = time.monotonic(), make_sorter(predictor, inputs, given)
     choice = {"resume": given["resume"], "overwrite": given["overwrite"]}
-    with Output(given["output"], predictor, given["top_k"], given["all_classes"], **choice) as output:
+    top_k = given["top_k"] or TOP_K
+    with Output(given["output"], predictor, top_k, given["all_classes"], **choice) as output:
         try:
             with Bar(inputs, show=True) as bar:
                 tally = Tally(bar.log)
-                drawing = Drawing(given["plot"]) if given["plot"] else None
+                drawing = Drawing(given["plot"], predictor) if given["plot"] else None
                 sources = read_inputs(inputs, ignored=ignored)
                 kept = _fill(output, predictor, sources, tally, bar, sorter, drawing)
         except (KeyboardInterrupt, LostProcessError) as error:
@@ -184,13 +189,14 @@ def _log_ignored(counts: Counter[str]) -> None:
 
 
 def _top_k(predictor: "Predictor", given: dict[str, Any]) -> int:
-    return len(predictor.class_names) if given["all_classes"] else given["top_k"]
+    return len(predictor.class_names) if given["all_classes"] else given["top_k"] or TOP_K
 
 
 def _report(tally: Tally, predictor: "Predictor", given: dict[str, Any], kept: int, seconds: float) -> None:
     if given["as_json"]:
         counts = {name: tally.by_class.get(name, 0) for name in predictor.class_names}
         facts = {"output": given["output"], "total": tally.total, "errors": tally.errors, "classes": counts}
+        facts |= {"none": tally.none} if predictor.task.several else {}
         echo_json({**facts, "seconds": round(seconds, 3)})
     elif given["summary"]:
         _print_summary(tally, predictor, err=False)
@@ -206,9 +212,11 @@ def _print_summary(tally: Tally, predictor: "Predictor", err: bool) -> None:
     """Print how many pictures each class got, and how many none."""
     good = max(tally.total - tally.errors, 1)
     names = dict(zip(predictor.class_names, map(printable, predictor.names), strict=True))
+    if predictor.task.several:
+        names[NONE_KEY] = "(none of them)"
     width = max(map(len, names.values()))
     for key, name in names.items():
-        count = tally.by_class.get(key, 0)
+        count = tally.none if key == NONE_KEY else tally.by_class.get(key, 0)
         echo(f"{name:{width}}  {count:>9,}  {100 * count / good:6.2f} %", err=err)
     if tally.errors:
         echo(f"{'(errors)':{width}}  {tally.errors:>9,}", err=err)

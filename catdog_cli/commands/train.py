@@ -46,13 +46,15 @@ def train(
     """Train on DATA: a folder with train/ and val/, each with a folder per class, or just those folders.
 
     DATA may also be a CSV file with the columns path,class (and split), whose paths count from its folder; a
-    folder of pictures beside such a file; or a .zip or .tar of these, or its http(s) address.
+    folder of pictures beside such a file; or a .zip or .tar of these, or its http(s) address. Where pictures
+    have several labels: the columns path,labels (cat;dog), or path and a column of 1 and 0 for each label.
 
     \b
     Examples:
       catdog train pets
       catdog train pets --arch resnet18 --fine-tune-epochs 3
       catdog train pets --arch simple_cnn --weights none --epochs 20
+      catdog train photos.csv --label-delimiter '|'
       catdog train --resume checkpoints/mobilenet_v2-1 --epochs 10
     """
     as_json = given.pop("as_json")

@@ -11,6 +11,7 @@ from ..runtime.progress import OnProgress, report_progress
 from ..settings_schema import check_range
 from .dataset import Dataset
 from .grouping import group_images
+from .label_lists import LabelForm
 from .manifests import write_split
 from .prepare import PrepareSummary, prepare_dataset
 from .quality.check import CheckReport, check_dataset
@@ -28,6 +29,8 @@ def check_data(
     data: str | Path,
     *,
     features: Features | None = None,
+    label_delimiter: str = "",
+    label_columns: str = "",
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
 ) -> CheckReport:
@@ -36,13 +39,14 @@ def check_data(
     Args:
         features: what a network makes of images, such as `Predictor.load("best.pt").features`; labels that
             are probably wrong are then found, too.
+        label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
 
     Raises:
         DataError: there are no images.
     """
-    dataset = scan_dataset(data, leaks=False)
+    dataset = scan_dataset(data, leaks=False, labels=LabelForm(label_delimiter, label_columns))
     with report_progress(on_progress, progress) as report:
         found = check_dataset(dataset, lambda done, total: report("checking", done, total))
         found = replace(found, notes=describe_scan(dataset))
@@ -72,6 +76,8 @@ def split_data(
     test_fraction: float = 0.0,
     group_by: str | None = None,
     seed: int = 0,
+    label_delimiter: str = "",
+    label_columns: str = "",
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
 ) -> Dataset:
@@ -83,6 +89,7 @@ def split_data(
     Args:
         manifest: the CSV file, which must not exist yet; every command takes it as DATA.
         group_by: a regular expression; images whose paths match in the same text stay together.
+        label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
 
@@ -97,7 +104,7 @@ def split_data(
     manifest = expand_home(manifest)
     if Path(manifest).exists():
         raise DataError(f"{str(manifest)!r} exists already: choose another name, or remove it first.")
-    dataset = scan_dataset(data, leaks=False)
+    dataset = scan_dataset(data, leaks=False, labels=LabelForm(label_delimiter, label_columns))
     with report_progress(on_progress, progress) as report:
         drawn = _draw(dataset, val_fraction, test_fraction, group_by, seed, report)
     write_split(drawn, manifest, root=Path(manifest).parent)
@@ -132,6 +139,8 @@ def prepare_data(
     size: int = 128,
     normalise: bool = False,
     exclude: str | None = None,
+    label_delimiter: str = "",
+    label_columns: str = "",
     log: Callable[[str], None] = lambda text: None,
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
@@ -142,6 +151,7 @@ def prepare_data(
         size: width and height, px.
         normalise: store float32 from 0 to 1 instead of bytes.
         exclude: a file of paths to leave out.
+        label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         log: gets warnings.
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
@@ -150,7 +160,7 @@ def prepare_data(
         DataError: the data, or the folder, cannot be used.
     """
     target, exclude = expand_home(target), expand_home(exclude)
-    dataset = scan_dataset(data, exclude=exclude)
+    dataset = scan_dataset(data, exclude=exclude, labels=LabelForm(label_delimiter, label_columns))
     for text in [*describe_scan(dataset), *(f"Warning: {warning}" for warning in dataset.warnings)]:
         log(text)
     with report_progress(on_progress, progress) as report:

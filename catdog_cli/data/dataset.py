@@ -10,18 +10,22 @@ import numpy as np
 
 from ..errors import DataError, quote
 from ..runtime.text import name_some
+from ..settings import UNKNOWN_LABEL
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Pictures and their labels: `paths[i]`, relative to the dataset's root, has the label `labels[i]`.
 
+    Where pictures have several labels, `labels[i, c]` says whether picture i has label c: 1, 0, or
+    UNKNOWN_LABEL.
+
     A prepared folder adds `rows` (the index of each picture in its array) and `keys` (the digest of the
     file that each picture was made from), so that it is split as the files themselves would be.
     """
 
     paths: list[str]
-    labels: np.ndarray  # int64 (N,)
+    labels: np.ndarray  # int64 (N,), or int8 (N, C)
     rows: np.ndarray | None = None  # int64 (N,)
     keys: list[str] | None = None
 
@@ -50,6 +54,12 @@ class Dataset:
     images: Path | None = None  # the .npy of a prepared folder, (N, H, W, 3)
     manifest: Path | None = None  # the file that lists the pictures, where there is one
     notes: list[str] = field(default_factory=list)  # how DATA was understood, where that is not plain
+    unlisted: int = UNKNOWN_LABEL  # of several labels, what one is that DATA does not name: 0 if it lists all
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether a picture may have several labels, or none."""
+        return any(split.labels.ndim == 2 for split in self.splits.values())
 
     def __len__(self) -> int:
         return sum(len(split) for split in self.splits.values())
@@ -76,6 +86,8 @@ class Dataset:
 
 def relabel(dataset: Dataset, class_names: list[str]) -> Dataset:
     """Return the dataset with labels that index `class_names`, which hold every class that has pictures."""
+    if dataset.has_several_labels:
+        return _relabel_columns(dataset, class_names)
     index = {name: number for number, name in enumerate(class_names)}
     table = np.array([index.get(name, -1) for name in dataset.class_names], dtype=np.int64)
     splits = {
@@ -84,26 +96,44 @@ def relabel(dataset: Dataset, class_names: list[str]) -> Dataset:
     return dataclasses.replace(dataset, class_names=list(class_names), splits=splits)
 
 
+def _relabel_columns(dataset: Dataset, class_names: list[str]) -> Dataset:
+    """Return a dataset of several labels with the columns `class_names`: dropped, or filled."""
+    own = {name: number for number, name in enumerate(dataset.class_names)}
+    shared = [(new, own[name]) for new, name in enumerate(class_names) if name in own]
+    splits = {}
+    for name, split in dataset.splits.items():
+        labels = np.full((len(split), len(class_names)), dataset.unlisted, dtype=np.int8)
+        for new, old in shared:
+            labels[:, new] = split.labels[:, old]
+        splits[name] = dataclasses.replace(split, labels=labels)
+    return dataclasses.replace(dataset, class_names=list(class_names), splits=splits)
+
+
 def match_classes(dataset: Dataset, class_names: list[str]) -> Dataset:
     """Return the dataset with labels that index a checkpoint's `class_names`, matched by name.
 
-    A class without pictures gives a warning.
+    A class without pictures gives a warning. So do labels that the checkpoint does not know where pictures
+    have several: the others can still be measured.
 
     Raises:
         DataError: the data holds pictures of a class that the checkpoint does not know.
     """
     present = classes_present(dataset)
     unknown = [name for name in present if name not in set(class_names)]
-    if unknown:
+    if unknown and not (dataset.has_several_labels and len(unknown) < len(present)):
         raise DataError(_unknown_classes(dataset.root, unknown, class_names))
     missing = [name for name in class_names if name not in set(present)]
     matched = relabel(dataset, class_names)
+    if unknown:
+        names = name_some(unknown)
+        warning = f"{str(dataset.root)!r} has labels that the checkpoint does not know, left out: {names}."
+        matched.warnings = [*dataset.warnings, warning]
     if missing:
         count = f"{len(missing)} classes, " if len(missing) > 5 else ""
         warning = (
             f"{str(dataset.root)!r} has no pictures of {count}{name_some(missing)}: they cannot be measured."
         )
-        matched.warnings = [*dataset.warnings, warning]
+        matched.warnings = [*matched.warnings, warning]
     return matched
 
 
@@ -117,7 +147,22 @@ def classes_present(dataset: Dataset) -> list[str]:
 
 def class_counts(dataset: Dataset, split: str) -> np.ndarray:
     """Return the number of pictures of each class in a split: int64 (C,)."""
+    if dataset.splits[split].labels.ndim == 2:
+        return (dataset.splits[split].labels == 1).sum(0, dtype=np.int64)
     return np.bincount(dataset.splits[split].labels, minlength=len(dataset.class_names))
+
+
+def name_labels(labels: np.ndarray, class_names: list[str], value: int = 1) -> list[str]:
+    """Return the names of the labels that a picture has, of its row (C,); or those with another value."""
+    return [class_names[index] for index in np.flatnonzero(labels == value)]
+
+
+def class_text(dataset: Dataset, split: str, index: int) -> str:
+    """Return what a picture is labelled, for a sentence: its class, or its labels."""
+    label = dataset.splits[split].labels[index]
+    if label.ndim == 0:
+        return dataset.class_names[label]
+    return ", ".join(name_labels(label, dataset.class_names)) or "none of the labels"
 
 
 def _unknown_classes(root: Path, unknown: list[str], known: list[str]) -> str:

@@ -19,11 +19,14 @@ from ..images.suffixes import (
     missing_extra,
     sniff_image,
 )
-from ..runtime.files import CURVES, HISTORY, REPORT, REPORT_PLOTS
+from ..runtime.files import CURVES, HISTORY, LABEL_PLOTS, REPORT, REPORT_PLOTS
 from .natural_sort import sort_naturally
 
 CLUTTER = frozenset(("thumbs.db", "desktop.ini", "__macosx", "@eadir"))
-OWN_PLOTS = {HISTORY: (CURVES,), REPORT: REPORT_PLOTS}  # `catdog train .` must not learn what catdog drew
+OWN_PLOTS = {
+    HISTORY: (CURVES,),
+    REPORT: (*REPORT_PLOTS, *LABEL_PLOTS),
+}  # `catdog train .` must not learn what catdog drew
 NO_SUFFIX = "without suffix"
 TELLS_NOTHING = re.compile(
     r"|\.|\.[0-9]+|\.(jpe?g|png|webp|gif|bmp|tiff?)[^a-z0-9].*"

@@ -16,18 +16,36 @@ import numpy as np
 from ..errors import DataError, quote
 from ..runtime.files import write_atomic
 from ..runtime.http import is_address
-from .class_names import class_name, describe_alike, find_alike
+from ..settings import UNKNOWN_LABEL
+from .class_names import describe_alike, find_alike
 from .dataset import Dataset, Split
+from .label_lists import (
+    AS_SHOWN,
+    CELLS,
+    LABELS,
+    UNKNOWN,
+    LabelForm,
+    LabelTable,
+    Rows,
+    gather_labels,
+    hint_of_labels,
+    join_labels,
+    may_hold_labels,
+    read_label_table,
+    split_labels,
+    valid_column,
+)
 from .listed_files import ListedFiles
 from .location import run_data
+from .manifest_rows import Row, check_rows, incomplete, settle_splits, split_in_row, tidy_rows
 from .natural_sort import sort_naturally
 from .split_names import split_of
-from .tables import Table, open_table, show_header
+from .tables import Columns, Table, open_table, show_header
 
 MANIFEST_COLUMNS = ("path", "class", "split")
+LABEL_COLUMNS = ("path", LABELS, UNKNOWN, "split")  # where pictures have several labels
 RUN_SPLIT = "split.csv"  # what a run calls the manifest of its images
 MAX_RUNS = 10  # each trained on the manifest of the one before
-Row = tuple[str, str, str, str]  # path, class, split, key
 
 
 def write_split(
@@ -38,6 +56,8 @@ def write_split(
 ) -> None:
     """Write the manifest `path,class,split` of a dataset, atomically; paths stay relative to its root.
 
+    Where pictures have several labels it is `path,labels,unknown,split`, labels joined.
+
     `root` rewrites them relative to that folder instead: `catdog data split` gives the manifest's own.
     `keys`, what `content_keys` gives for splits, add a column `key` by which a run knows its pictures again.
 
@@ -46,13 +66,24 @@ def write_split(
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(MANIFEST_COLUMNS if keys is None else (*MANIFEST_COLUMNS, "key"))
+    columns = LABEL_COLUMNS if dataset.has_several_labels else MANIFEST_COLUMNS
+    writer.writerow(columns if keys is None else (*columns, "key"))
     for name, split in dataset.splits.items():
         own = [()] * len(split) if keys is None else [(key,) for key in keys.get(name, [""] * len(split))]
-        for image, label, key in zip(_rebase(dataset, split, root), split.labels.tolist(), own, strict=True):
-            writer.writerow((image, dataset.class_names[label], name, *key))
+        for image, label, key in zip(_rebase(dataset, split, root), _cells(dataset, split), own, strict=True):
+            writer.writerow((image, *label, name, *key))
     data = text.getvalue().encode("utf-8", "surrogateescape")
     write_atomic(Path(path), data, DataError, "choose another place", parents=True)
+
+
+def _cells(dataset: Dataset, split: Split) -> Iterator[tuple[str, ...]]:
+    """Yield what a manifest says of each picture's label: its class, or its labels and the unknown ones."""
+    names = dataset.class_names
+    if split.labels.ndim == 1:
+        yield from ((names[label],) for label in split.labels.tolist())
+        return
+    for row in split.labels:
+        yield join_labels(row, names), join_labels(row, names, UNKNOWN_LABEL)
 
 
 def _rebase(dataset: Dataset, split: Split, root: str | Path | None) -> list[str]:
@@ -72,9 +103,14 @@ def read_split(path: str | Path, root: str | Path | None = None) -> Dataset:
     Raises:
         DataError: the file is missing, not such a manifest, or names an image twice.
     """
-    rows = _read_rows(Path(path))
-    _check_rows(str(path), rows)
-    return _gather(rows, Path(path), Path(path).parent if root is None else Path(root))
+    rows, unknown = _read_rows(Path(path))
+    check_rows(str(path), rows, several=unknown is not None)
+    root = Path(path).parent if root is None else Path(root)
+    if unknown is None:
+        return _gather(rows, Path(path), root)
+    listed = [split_labels(row[1]) for row in rows]
+    class_names, labels = gather_labels(listed, list(map(split_labels, unknown)))
+    return _gather_labels(rows, class_names, labels, Path(path), root)
 
 
 def read_keys(path: str | Path) -> dict[str, str]:
@@ -83,18 +119,20 @@ def read_keys(path: str | Path) -> dict[str, str]:
     Raises:
         DataError: the file is missing, or no manifest.
     """
-    return {row[0]: row[3] for row in _read_rows(Path(path)) if row[3]}
+    return {row[0]: row[3] for row in _read_rows(Path(path))[0] if row[3]}
 
 
-def read_manifest(path: str | Path) -> Dataset:
-    """Read a table of images and classes that somebody gives as DATA.
+def read_manifest(path: str | Path, form: LabelForm = AS_SHOWN) -> Dataset:
+    """Read a table of images and classes, or labels, that somebody gives as DATA.
 
     Paths count from its folder (those in a run's split.csv from the data that the run was trained on) and
     must exist; a name without folder or suffix is looked for below. Blanks around values mean nothing.
+    `form` is how the table holds several labels an image, where it does not show that itself.
 
     Raises:
         DataError: the file is missing, or no table; it lacks a value, or names an image twice; an image does
             not exist, or may be one of several; names of classes look the same.
+        SettingsError: `form` does not fit the table.
     """
     path = Path(path)
     root = manifest_root(path)
@@ -103,28 +141,91 @@ def read_manifest(path: str | Path) -> Dataset:
     missing: list[str] = []
     notes: list[str] = []
     with open_table(path) as table:
+        if may_hold_labels(table.columns, form):
+            kept = list(table.rows)
+            found = read_label_table(path, table.columns, kept, form)
+            if found is not None:
+                return _read_labelled(path, table.columns, kept, found, files)
+            table = Table(table.columns, iter(kept))
         _require_columns(path, table)
-        for row in _tidy(table, str(path), notes):
-            found = files.find(row[0], row[1], row[2])
-            if found is None:
+        for row in tidy_rows(table, str(path), notes):
+            place = files.find(row[0], row[1], row[2])
+            if place is None:
                 missing.append(row[0])
-            rows.append((found or row[0], *row[1:]))
-        described = table.columns.describe()
-    rows = _settle_splits(rows)
-    _check_rows(str(path), rows)
+            rows.append((place or row[0], *row[1:]))
+        described, columns = table.columns.describe(), table.columns
+    rows = settle_splits(rows)
+    check_rows(str(path), rows)
+    _refuse_missing(missing, path, root)
+    dataset = _gather(rows, path, root)
+    if alike := find_alike(dataset.class_names):
+        raise DataError(f"The manifest {str(path)!r} holds {describe_alike(alike, {})}")
+    found_in = _describe_search(files, root)
+    if described or found_in:
+        notes.insert(0, f"Manifest {str(path)!r}: {described or 'columns path and class'}{found_in}.")
+    dataset.notes = notes + hint_of_labels(columns, dataset.class_names)
+    return dataset
+
+
+def _refuse_missing(missing: list[str], path: Path, root: Path) -> None:
     if missing:
         raise DataError(
             f"{len(missing)} pictures of the manifest {str(path)!r} do not exist under {str(root)!r}, "
             f"the first {quote(missing[0])}: put them back, or write the manifest again."
         )
-    dataset = _gather(rows, path, root)
-    if alike := find_alike(dataset.class_names):
-        raise DataError(f"The manifest {str(path)!r} holds {describe_alike(alike, {})}")
+
+
+def _describe_search(files: ListedFiles, root: Path) -> str:
+    """Return where names that are no paths were found, for the end of a sentence."""
     searched = [place or str(root) for place in files.searched]
-    found_in = f"; names are looked up in {', '.join(map(quote, searched[:3]))}" if searched else ""
-    if described or found_in:
-        notes.insert(0, f"Manifest {str(path)!r}: {described or 'columns path and class'}{found_in}.")
-    dataset.notes = notes
+    return f"; names are looked up in {', '.join(map(quote, searched[:3]))}" if searched else ""
+
+
+def _read_labelled(
+    path: Path, columns: Columns, kept: Rows, found: LabelTable, files: ListedFiles
+) -> Dataset:
+    """Return the dataset of a table whose images have several labels.
+
+    Raises:
+        DataError: as of `read_manifest`; rows of one image are joined where each lists labels.
+    """
+    root, manifest = manifest_root(path), str(path)
+    at, split, valid = columns.path or 0, columns.split, valid_column(columns)
+    strict = split is not None and columns.header[split].strip().lower() == "split"
+    places: dict[str, int] = {}  # of each image: its row
+    rows: list[Row] = []
+    taken: list[int] = []
+    missing: list[str] = []
+    labels = found.labels
+    for number, (row, values) in enumerate(kept):
+        name = values[at]
+        if not name.strip():
+            raise incomplete(manifest, columns.header[at], row)
+        side = split_in_row(values, split, strict, manifest, row)
+        if valid is not None:
+            side = "val" if CELLS.get(values[valid].strip().lower()) == 1 else "train"
+        place = files.find(name, None, side)
+        missing += [] if place else [name]
+        known = places.setdefault(os.path.normpath(place or name), len(rows))
+        if known == len(rows) or not found.joined:
+            rows.append((place or name, "", side, ""))
+            taken.append(number)
+        elif rows[known][2] != side:
+            raise DataError(f"The manifest {manifest!r} lists {quote(name)} in two splits: choose one.")
+        else:  # a row for each label
+            labels[taken[known]] = np.maximum(labels[taken[known]], labels[number])
+    rows = settle_splits(rows)
+    check_rows(manifest, rows, several=True)
+    _refuse_missing(missing, path, root)
+    dataset = _gather_labels(rows, found.class_names, labels[taken], path, root)
+    joined = [f"{len(kept) - len(rows):,} rows name a picture again: its labels are taken together."]
+    described = f"Manifest {manifest!r}: column {columns.header[at].strip()!r} as path"
+    dataset.notes = [
+        f"{described}{_describe_search(files, root)}.",
+        found.note,
+        *(joined if len(rows) < len(kept) else []),
+    ]
+    dataset.unlisted = found.unlisted
     return dataset
 
 
@@ -178,49 +279,8 @@ def _require_columns(path: Path, table: Table) -> None:
         raise DataError(
             f"{str(path)!r} is neither a data folder nor a manifest: its first line holds "
             f"{show_header(table.columns)}; expected a folder, or a CSV file whose first line names the "
-            "columns path,class or path,class,split."
+            "columns path,class or path,class,split, or path and labels, or path and columns of 1 and 0."
         )
-
-
-def _tidy(table: Table, manifest: str, notes: list[str]) -> Iterator[Row]:
-    """Yield the rows of a table with the names of classes and splits as catdog has them."""
-    columns = table.columns
-    path, label, split = columns.path or 0, columns.label or 0, columns.split
-    strict = split is not None and columns.header[split].strip().lower() == "split"
-    blanks = 0
-    for number, values in table.rows:
-        name = class_name(values[label].strip())
-        blanks += name != class_name(values[label])
-        if not (values[path].strip() and name):
-            raise _incomplete(manifest, columns.header[label if values[path].strip() else path], number)
-        yield values[path], name, _side(values, split, strict, manifest, number), ""
-    if blanks:
-        notes.append(f"The manifest {manifest!r} has blanks around {blanks:,} names of classes: ignored.")
-
-
-def _side(values: list[str], split: int | None, strict: bool, manifest: str, number: int) -> str:
-    """Return the split of a row; a column that is not called split and holds other words says nothing."""
-    if split is None:
-        return "all"
-    written = values[split].strip()
-    if not written and strict:
-        return ""
-    side = "all" if written.lower() == "all" else split_of(written)
-    if side is None and strict:
-        raise DataError(f"The manifest {manifest!r} has the split {quote(written)}: use train, val or test.")
-    return side or "all"
-
-
-def _settle_splits(rows: list[Row]) -> list[Row]:
-    """Return rows of which none has a split as rows to split; others as they are."""
-    return rows if any(row[2] for row in rows) else [(row[0], row[1], "all", row[3]) for row in rows]
-
-
-def _incomplete(manifest: str, column: str, number: int) -> DataError:
-    return DataError(
-        f"The manifest {manifest!r} lacks a value in its picture {number}, in the column {quote(column)}: "
-        "complete it."
-    )
 
 
 def _gather(rows: list[Row], path: Path, root: Path) -> Dataset:
@@ -236,40 +296,37 @@ def _gather(rows: list[Row], path: Path, root: Path) -> Dataset:
     return Dataset(root, class_names, splits, manifest=path)
 
 
-def _read_rows(path: Path) -> list[Row]:
-    """Return (path, class, split, key) of every row that `write_split` wrote, to the letter."""
+def _gather_labels(
+    rows: list[Row], class_names: list[str], labels: np.ndarray, path: Path, root: Path
+) -> Dataset:
+    """Return the dataset of rows whose labels are (N, C)."""
+    members = defaultdict(list)
+    for number, row in enumerate(rows):
+        members[row[2]].append(number)
+    splits = {side: Split([rows[i][0] for i in places], labels[places]) for side, places in members.items()}
+    return Dataset(root, class_names, splits, manifest=path)
+
+
+def _read_rows(path: Path) -> tuple[list[Row], list[str] | None]:
+    """Return (path, class, split, key) of every row that `write_split` wrote, to the letter.
+
+    Where pictures have several labels, these stand joined in place of the class, and the unknown ones of each
+    row are the second value.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file, strict=True)
             names = reader.fieldnames or []
-            if "path" in names and "class" in names:
-                return [
-                    (row["path"], row["class"], row.get("split", "all"), row.get("key") or "")
-                    for row in reader
+            column = next((name for name in ("class", LABELS) if "path" in names and name in names), None)
+            if column is not None:
+                read = list(reader)
+                rows = [
+                    (row["path"], row[column], row.get("split", "all"), row.get("key") or "") for row in read
                 ]
+                return rows, None if column == "class" else [row.get(UNKNOWN) or "" for row in read]
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"The manifest {str(path)!r} cannot be read ({reason}): check the path.") from error
     except csv.Error as error:
         raise DataError(f"{str(path)!r} is not a readable manifest ({error}): write it again.") from error
     raise DataError(f"{str(path)!r} is not a manifest: expected the columns path,class,split.")
-
-
-def _check_rows(manifest: str, rows: list[Row]) -> None:
-    if not rows:
-        raise DataError(
-            f"The manifest {manifest!r} lists no pictures: write it again with `catdog data split`."
-        )
-    seen = set()
-    for number, row in enumerate(rows, 1):
-        for column, value in zip(("path", "class", "split"), row[:3], strict=True):
-            if not value:
-                raise _incomplete(manifest, column, number)
-        if os.path.normpath(row[0]) in seen:
-            raise DataError(f"The manifest {manifest!r} lists {quote(row[0])} twice: keep one of the rows.")
-        seen.add(os.path.normpath(row[0]))
-    unknown = sorted({row[2] for row in rows} - {"train", "val", "test", "all"})
-    if unknown:
-        raise DataError(
-            f"The manifest {manifest!r} has the split {quote(unknown[0])}: use train, val or test."
-        )

@@ -20,7 +20,7 @@ from ..errors import DataError
 from ..images.read import ImageError
 from ..images.transforms import load_image
 from ..settings import InputSpec
-from .dataset import Dataset
+from .dataset import Dataset, class_text
 from .digests import content_keys, fingerprint, map_threads
 from .prepared import (
     DESCRIPTION,
@@ -208,13 +208,16 @@ def _finish(dataset: Dataset, work: Path, plan: PreparePlan, entries: list[dict]
     for entry in entries:
         bad.update({start + index: reason for index, reason in entry["bad"]})
         start += entry["files"]
-    rows = [row for number, row in enumerate(_list_files(dataset)) if number not in bad]
+    files = list(_list_files(dataset))
+    good = [number for number in range(len(files)) if number not in bad]
+    rows = [files[number] for number in good]
     paths = [path for split in dataset.splits.values() for path in split.paths]
     skipped = [(paths[number], reason) for number, reason in bad.items()]
     if not rows:
         raise DataError(f"None of the {len(paths)} pictures can be read, the first because: {skipped[0][1]}")
     _write_header(work / IMAGES, (len(rows), plan.size, plan.size, 3), plan.dtype)
-    np.save(work / LABELS, np.array([dataset.class_names.index(row[1]) for row in rows], dtype=np.int64))
+    labels = np.concatenate([split.labels for split in dataset.splits.values()])
+    np.save(work / LABELS, labels[good])
     with (work / FILES).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows([FILES_COLUMNS, *rows])
     _write_description(dataset, work, plan, len(rows), skipped)
@@ -225,11 +228,9 @@ def _finish(dataset: Dataset, work: Path, plan: PreparePlan, entries: list[dict]
 def _list_files(dataset: Dataset) -> list[tuple[str, str, str, str]]:
     """Return the rows of files.csv for all files, damaged ones included."""
     return [
-        (path, dataset.class_names[label], name, key)
+        (path, class_text(dataset, name, index), name, key)
         for name, split in dataset.splits.items()
-        for path, label, key in zip(
-            split.paths, split.labels.tolist(), content_keys(dataset, name), strict=True
-        )
+        for index, (path, key) in enumerate(zip(split.paths, content_keys(dataset, name), strict=True))
     ]
 
 
@@ -253,6 +254,7 @@ def _write_description(
         "num_pictures": num_pictures,
         "skipped": skipped,
         "plan": asdict(plan),
+        **({"unlisted": dataset.unlisted} if dataset.has_several_labels else {}),
     }
     with (work / DESCRIPTION).open("w", encoding="utf-8") as file:
         json.dump(description, file, indent=1)

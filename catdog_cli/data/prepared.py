@@ -1,7 +1,7 @@
 """The folder that `catdog data prepare` writes: its files, and how to open it as a dataset.
 
 images.npy   uint8 or float32 (0 to 1), (N, size, size, 3); line i of files.csv and labels.npy is picture i
-labels.npy   int64 (N,), indices into class_names
+labels.npy   int64 (N,), indices into class_names; or int8 (N, C), whether a picture has each of the labels
 files.csv    path,class,split,key: the file that a picture was made from, and the digest of its content
 classes.json class_names, size, dtype, what was skipped, and the plan that the pictures follow
 """
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..settings import UNKNOWN_LABEL
 from .dataset import Dataset, Split
 
 IMAGES, LABELS, FILES, DESCRIPTION = "images.npy", "labels.npy", "files.csv", "classes.json"
@@ -37,7 +38,7 @@ def open_prepared(root: Path) -> Dataset:
     """
     try:
         description = read_description(root)
-        labels = _open_array(root / LABELS, 1, ("i",))
+        labels = _open_array(root / LABELS, None, ("i",))
         rows = _read_files(root / FILES)
         shape = _open_array(root / IMAGES, 4, ("u", "f")).shape
         _check_labels(labels, description["class_names"])
@@ -52,6 +53,9 @@ def open_prepared(root: Path) -> Dataset:
             "files: run `catdog data prepare` again."
         )
     dataset = Dataset(root, description["class_names"], _split_rows(rows, labels), images=root / IMAGES)
+    dataset.unlisted = UNKNOWN_LABEL if description.get("unlisted") != 0 else 0
+    if labels.ndim == 2:
+        dataset.notes.append(f"Several labels a picture, of {len(dataset.class_names)}.")
     if num_skipped:
         dataset.warnings.append(
             f"{num_skipped} damaged pictures were skipped when {str(root)!r} was prepared."
@@ -59,8 +63,8 @@ def open_prepared(root: Path) -> Dataset:
     return dataset
 
 
-def _open_array(path: Path, dimensions: int, kinds: tuple[str, ...]) -> np.ndarray:
-    """Return an array without reading it, however large its header says it is.
+def _open_array(path: Path, dimensions: int | None, kinds: tuple[str, ...]) -> np.ndarray:
+    """Return an array without reading it, however large its header says it is; None: of 1 or 2 dimensions.
 
     Raises:
         OSError: it is not there.
@@ -72,18 +76,22 @@ def _open_array(path: Path, dimensions: int, kinds: tuple[str, ...]) -> np.ndarr
         raise
     except Exception as error:  # a damaged header is parsed as Python: SyntaxError, TokenError, ...
         raise ValueError(f"{path.name}: {str(error)[:200]}") from error
-    if not isinstance(array, np.ndarray) or array.ndim != dimensions or array.dtype.kind not in kinds:
+    wanted = (1, 2) if dimensions is None else (dimensions,)
+    if not isinstance(array, np.ndarray) or array.ndim not in wanted or array.dtype.kind not in kinds:
         raise ValueError(f"{path.name} holds something else")
     return array
 
 
 def _check_labels(labels: np.ndarray, class_names: list[str]) -> None:
-    """Raise ValueError unless every label is an index into a list of different names."""
+    """Raise ValueError unless every label is an index into a list of different names, or says yes or no."""
     if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"{DESCRIPTION} holds no list of class names")
     if len(set(class_names)) < len(class_names):
         raise ValueError(f"{DESCRIPTION} names a class twice")
-    if len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
+    if labels.ndim == 2:
+        if labels.shape[1] != len(class_names) or not np.isin(labels, (0, 1, UNKNOWN_LABEL)).all():
+            raise ValueError(f"{LABELS} does not hold 1, 0 or {UNKNOWN_LABEL} for each label")
+    elif len(labels) and not (labels.min() >= 0 and labels.max() < len(class_names)):
         raise ValueError(f"{LABELS} holds a label that is not a class")
 
 
@@ -112,7 +120,7 @@ def _read_files(path: Path) -> list[tuple[str, str, str]]:
 def _split_rows(rows: list[tuple[str, str, str]], labels: np.ndarray) -> dict[str, Split]:
     whole = Split(
         [row[0] for row in rows],
-        labels.astype(np.int64),
+        labels.astype(np.int64 if labels.ndim == 1 else np.int8),
         np.arange(len(rows), dtype=np.int64),
         [row[2] for row in rows],
     )

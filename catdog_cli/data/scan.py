@@ -11,16 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, quote
+from ..errors import DataError, SettingsError, quote
 from ..runtime.text import name_some
 from .class_names import find_alike
-from .dataset import Dataset, class_counts, classes_present, match_classes, relabel
+from .coco import coco_root, is_coco, read_coco
+from .dataset import Dataset, Split, class_counts, classes_present, match_classes, relabel
 from .digests import find_leaks
 from .folders import EXPECTED, walk_folders
 from .image_files import describe_ignored, list_folder, walk_folder
-from .label_tables import find_label_table
+from .label_lists import AS_SHOWN, LabelForm
+from .label_tables import find_label_table, find_split_tables
 from .location import open_data
 from .manifests import manifest_root, read_manifest
+from .natural_sort import sort_naturally
 from .prepared import is_prepared, open_prepared
 
 __all__ = [
@@ -34,6 +37,7 @@ def scan_dataset(
     class_names: list[str] | None = None,
     exclude: Iterable[str] | str | Path | None = None,
     leaks: bool = True,
+    labels: LabelForm = AS_SHOWN,
 ) -> Dataset:
     """Find the pictures of DATA, their labels and their splits.
 
@@ -43,9 +47,11 @@ def scan_dataset(
     `catdog data prepare` wrote; or a .zip or .tar archive of these, or its http(s) address. Pictures may lie
     in sub-folders of a class folder. All other files are counted in `ignored`; links are followed, a folder
     once a class, where they do not lead to pictures of other classes.
-    `class_names` matches labels to a checkpoint's classes by name instead of taking the folders' own.
+    `class_names` matches labels to a checkpoint's classes by name instead of taking the folders' own; whether
+    pictures have several labels must then be as `labels` says.
     `exclude` is paths (relative to root, or absolute) or a file of them, to be ignored.
     `leaks` looks for the same picture in two splits, which reads the files whose sizes collide.
+    `labels` is how a table holds several labels a picture, where it does not show that itself.
 
     Warnings: a class folder without pictures (left out); a class missing in val; the same picture in two
     splits; a folder beside train/ and val/.
@@ -53,19 +59,23 @@ def scan_dataset(
     Raises:
         DataError: DATA is missing, empty or not in the expected form; it has fewer than two classes; val or
             test holds a class that train lacks; a folder cannot be opened. All problems are in one error.
+        SettingsError: `labels` does not fit DATA.
     """
-    dataset, problems = _read(root)
+    dataset, problems = _read(root, labels)
     dataset = _leave_out(dataset, exclude)
     if not problems and not len(dataset):
         ignored = describe_ignored(dataset.ignored)
         there = f" that are read, only {ignored}" if ignored else ""
         problems = [f"No pictures{there} under {str(root)!r}: {EXPECTED}."]
+    elif class_names is None and len(dataset) and dataset.has_several_labels:
+        dataset = _settle_labels(dataset)
     elif class_names is None and len(dataset):
         dataset, more = _settle_classes(dataset)
         problems += more
     if problems:
         raise DataError("\n".join(problems))
     if class_names is not None:
+        _refuse_other_labels(dataset, root, labels.several)
         dataset = match_classes(dataset, class_names)
     if leaks and len(dataset.splits) > 1:
         _warn_of_leaks(dataset)
@@ -89,7 +99,7 @@ def read_exclude_list(path: str | Path) -> list[str]:
         raise DataError(f"The exclude list {str(path)!r} has a damaged quoted line: {error}.") from error
 
 
-def _read(root: str | Path) -> tuple[Dataset, list[str]]:
+def _read(root: str | Path, labels: LabelForm) -> tuple[Dataset, list[str]]:
     """Return what lies at `root`, in whichever of the accepted forms, and the problems met."""
     path, notes = open_data(root)
     try:
@@ -98,20 +108,28 @@ def _read(root: str | Path) -> tuple[Dataset, list[str]]:
         raise DataError(f"Cannot open the data folder {str(root)!r} ({error.strerror}).") from error
     if not exists:
         raise DataError(f"The data folder {str(root)!r} does not exist: check the path.")
-    dataset, problems = _read_form(path)
+    dataset, problems = _read_form(path, labels)
     dataset.notes = [*notes, *dataset.notes]
     return dataset, problems
 
 
-def _read_form(path: Path) -> tuple[Dataset, list[str]]:
+def _read_form(path: Path, labels: LabelForm) -> tuple[Dataset, list[str]]:
     if path.is_file():
-        return read_manifest(path), []
+        if not is_coco(path):
+            return read_manifest(path, labels), []
+        _refuse_form(labels, path, "COCO annotations")
+        return read_coco(path), []
     if is_prepared(path):
+        _refuse_form(labels, path, "a prepared folder")
         return open_prepared(path), []
-    table = find_label_table(path)
+    tables = find_split_tables(path)
+    if tables:
+        return _join_splits(path, tables, labels), []
+    table = find_label_table(path, labels)
     if table is None:
+        _refuse_form(labels, path, "class folders")
         return walk_folders(path)
-    dataset = read_manifest(table)
+    dataset = read_manifest(table, labels)
     count = sum(len(listing.images) for listing in walk_folder(str(path)))
     dataset.ignored = {f"pictures that {table.name!r} does not list": max(0, count - len(dataset))}
     dataset.notes = [
@@ -121,6 +139,36 @@ def _read_form(path: Path) -> tuple[Dataset, list[str]]:
     return dataset, []
 
 
+def _refuse_form(labels: LabelForm, path: Path, what: str) -> None:
+    """Raise SettingsError where somebody says how a table holds labels, and there is none."""
+    if labels.options:
+        raise SettingsError(
+            f"{labels.options} is of a table's columns, but {str(path)!r} is {what}: leave it out."
+        )
+
+
+def _join_splits(root: Path, tables: dict[str, Path], labels: LabelForm) -> Dataset:
+    """Return the dataset of a folder in which each split has a table of labels beside its images."""
+    parts = {
+        side: read_coco(table) if is_coco(table) else read_manifest(table, labels)
+        for side, table in tables.items()
+    }
+    one_class = [tables[side] for side, part in parts.items() if not part.has_several_labels]
+    if one_class:
+        raise DataError(
+            f"{str(one_class[0])!r} does not have several labels a picture, as expected: check it."
+        )
+    names = sort_naturally({name for part in parts.values() for name in part.class_names})
+    splits: dict[str, Split] = {}
+    for side, part in parts.items():
+        whole = relabel(part, names).splits["all"]
+        folder = tables[side].parent.name
+        splits[side] = dataclasses.replace(whole, paths=[f"{folder}/{path}" for path in whole.paths])
+    notes = [note for part in parts.values() for note in part.notes]
+    unlisted = min(part.unlisted for part in parts.values())
+    return Dataset(root, names, splits, notes=notes, unlisted=unlisted)
+
+
 def data_root(data: str | Path) -> Path:
     """Return the folder that the paths of DATA, of whatever form, count from.
 
@@ -128,7 +176,9 @@ def data_root(data: str | Path) -> Path:
         DataError: an archive or an address cannot be used.
     """
     path = open_data(data)[0]
-    return path if os.path.isdir(path) else manifest_root(path)  # noqa: PTH112
+    if os.path.isdir(path):  # noqa: PTH112
+        return path
+    return coco_root(path) if is_coco(path) else manifest_root(path)
 
 
 def describe_scan(dataset: Dataset) -> list[str]:
@@ -159,6 +209,41 @@ def _leave_out(dataset: Dataset, exclude: Iterable[str] | str | Path | None) -> 
         )
     ignored = {**dataset.ignored, "excluded": len(met)}
     return dataclasses.replace(dataset, splits=splits, warnings=warnings, ignored=ignored)
+
+
+def _refuse_other_labels(dataset: Dataset, root: str | Path, several: bool) -> None:
+    """Raise DataError where one of data and checkpoint has several labels a picture."""
+    if dataset.has_several_labels == several:
+        return
+    kinds = ("several labels a picture", "one class a picture")
+    told, held = kinds if several else kinds[::-1]
+    form = "a table with a column `labels`, or columns of 1 and 0" if several else "class folders"
+    raise DataError(f"The checkpoint tells {told}, but {str(root)!r} has {held}: give {form}.")
+
+
+def _settle_labels(dataset: Dataset) -> Dataset:
+    """Return a dataset of several labels without those that no picture of train has, which is said."""
+    from_split = "train" if "train" in dataset.splits else next(iter(dataset.splits))
+    counts = {name: class_counts(dataset, name) for name in dataset.splits}
+    learnt = counts["train"] if "train" in counts else np.sum(list(counts.values()), axis=0)
+    warnings = list(dataset.warnings)
+    lacking = [name for name, count in zip(dataset.class_names, learnt, strict=True) if not count]
+    kept = [name for name, count in zip(dataset.class_names, learnt, strict=True) if count]
+    if not kept:
+        raise DataError(
+            f"No picture of {from_split} in {str(dataset.root)!r} has a label: there is nothing to learn."
+        )
+    if lacking:
+        warnings.append(f"No picture of {from_split} has {name_some(lacking)}: left out.")
+    if "train" in counts and "val" in counts:
+        unseen = [
+            name
+            for name, known, seen in zip(dataset.class_names, learnt, counts["val"], strict=True)
+            if known and not seen
+        ]
+        if unseen:
+            warnings.append(f"No picture of val has {name_some(unseen)}: they cannot be measured.")
+    return relabel(dataclasses.replace(dataset, warnings=warnings), kept)
 
 
 def _settle_classes(dataset: Dataset) -> tuple[Dataset, list[str]]:

@@ -11,9 +11,10 @@ from collections import Counter
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, quote
 from .dataset import Dataset
 from .digests import content_keys, fingerprint
+from .stratify import stratify
 
 __all__ = ["fingerprint", "split_dataset"]
 
@@ -35,7 +36,8 @@ def split_dataset(
     as the shares say, rounded; every class with two different pictures is in train and in val. A picture that
     is added moves at most one other of its class from side to side for each share. `groups[i]` names the
     group of picture i of the split that is drawn from; a group stays on one side, which can make shares
-    inexact.
+    inexact. Where pictures have several labels, the sides are stratified by all of them (`stratify`), and a
+    picture that is added may move others.
 
     Raises:
         DataError: there is neither "all" nor train; or no class has two different pictures.
@@ -47,7 +49,8 @@ def split_dataset(
         names = ", ".join(dataset.splits)
         raise DataError(f"{str(dataset.root)!r} has only {names}, no train/: add a folder to train from.")
     keys = content_keys(dataset, drawn) if groups is None else groups
-    sides = _draw_sides(dataset.splits[drawn].labels, keys, val_fraction, test_fraction, seed)
+    draw = _draw_labelled if dataset.has_several_labels else _draw_sides
+    sides = draw(dataset.splits[drawn].labels, keys, val_fraction, test_fraction, seed)
     return _divide(dataset, drawn, keys, sides, val_fraction)
 
 
@@ -66,6 +69,31 @@ def _draw_sides(
         }
         _draw_class(members, counts, wanted, sides)
     return np.array([sides[key] for key in keys], dtype=object)
+
+
+def _draw_labelled(
+    labels: np.ndarray, keys: list[str], val_fraction: float, test_fraction: float, seed: int
+) -> np.ndarray:
+    """Return the side of each picture (N,) where `labels` (N, C) are several."""
+    names, group = np.unique(np.array(keys, dtype=object), return_inverse=True)
+    counts = np.zeros((len(names), labels.shape[1]), dtype=np.int64)
+    np.add.at(counts, group, labels == 1)
+    sizes = np.bincount(group, minlength=len(names))
+    numbers = np.array([_number(seed, name) for name in names])
+    shares = {"train": 1 - val_fraction - test_fraction, "val": val_fraction, "test": test_fraction}
+    kept = [side for side, share in shares.items() if share > 0]
+    parts = stratify(counts, sizes, [shares[side] for side in kept], numbers)
+    sides = np.array(kept, dtype=object)[parts]
+    _spread_rare(sides, counts, numbers)
+    return sides[group]
+
+
+def _spread_rare(sides: np.ndarray, counts: np.ndarray, numbers: np.ndarray) -> None:
+    """Move a group into train for each label that train lacks: what nobody can learn cannot be measured."""
+    for label in np.argsort(counts.sum(0), kind="stable"):
+        members = np.flatnonzero(counts[:, label])
+        if len(members) and not (sides[members] == "train").any():
+            sides[members[np.argmax(numbers[members])]] = "train"
 
 
 def _number(seed: int, key: str) -> float:
@@ -121,6 +149,14 @@ def _name_rare(class_names: list[str], labels: np.ndarray, keys: list[str]) -> l
     return warnings
 
 
+def _name_rare_labels(class_names: list[str], labels: np.ndarray, keys: list[str]) -> list[str]:
+    """As `_name_rare`, for labels (N, C)."""
+    names = np.array(keys, dtype=object)
+    counts = [len(set(names[labels[:, label] == 1])) for label in range(len(class_names))]
+    rare = [f"{quote(name)} {count}" for name, count in zip(class_names, counts, strict=True) if count < RARE]
+    return [f"Of labels that few pictures have, what is measured says little: {_join(rare)}."] if rare else []
+
+
 def _join(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
@@ -130,7 +166,8 @@ def _divide(dataset: Dataset, drawn: str, keys: list[str], sides: np.ndarray, va
     warnings = list(dataset.warnings)
     if drawn == "train":
         warnings.append(f"There is no val/: {val_fraction:.0%} of train is kept apart as val.")
-    warnings += _name_rare(dataset.class_names, source.labels, keys)
+    name = _name_rare_labels if dataset.has_several_labels else _name_rare
+    warnings += name(dataset.class_names, source.labels, keys)
     if not (sides == "val").any():
         raise DataError(f"{str(dataset.root)!r} has too few different pictures for val: add some.")
     kept = [name for name in ("train", "val", "test") if (sides == name).any()]

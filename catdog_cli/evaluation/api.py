@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.label_lists import LabelForm
 from ..inference.predictor import Predictor, describe_shrink
 from ..runs.argument_order import refuse_swapped
 from ..runtime.files import expand_home
 from ..runtime.progress import OnProgress, report_progress
 from .compare import compare_predictors
 from .evaluate import evaluate_predictor
+from .multilabel.compare import LabelComparison
+from .multilabel.result import LabelEvaluation
 from .result import Comparison, Evaluation
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ def evaluate(
     with_: Iterable[str | Path] = (),
     split: str | None = None,
     exclude: str | Path | None = None,
+    label_delimiter: str = "",
+    label_columns: str = "",
     output: str | Path | None = None,
     calibrated: bool = True,
     tta: bool = False,
@@ -36,7 +41,7 @@ def evaluate(
     log: Log | None = None,
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
-) -> Evaluation:
+) -> Evaluation | LabelEvaluation:
     """Measure a checkpoint on labelled images, as `catdog evaluate` does.
 
     A folder that the checkpoint was trained on is measured on the images that training kept apart.
@@ -47,6 +52,7 @@ def evaluate(
         with_: more checkpoints of the same classes: measured is the mean of their calibrated probabilities.
         split: "train", "val", "test" or "all"; by default test if there is one, else val, else all.
         exclude: a file of paths to leave out.
+        label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         output: a folder to write report.html and its pictures into.
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image.
@@ -75,6 +81,7 @@ def evaluate(
             expand_home(output),
             say,
             report,
+            LabelForm(label_delimiter, label_columns),
         )
 
 
@@ -85,13 +92,15 @@ def compare(
     *,
     split: str | None = None,
     exclude: str | Path | None = None,
+    label_delimiter: str = "",
+    label_columns: str = "",
     category_names: Names = None,
     device: str = "auto",
     precision: str = "auto",
     log: Log | None = None,
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
-) -> Comparison:
+) -> Comparison | LabelComparison:
     """Measure two checkpoints on the same labelled images and say whether they differ by more than chance.
 
     Classes are matched by name, and images that either cannot read count for neither; the arguments are
@@ -112,6 +121,7 @@ def compare(
             expand_home(exclude),
             say,
             report,
+            LabelForm(label_delimiter, label_columns),
         )
 
 

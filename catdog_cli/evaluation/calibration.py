@@ -10,6 +10,7 @@ import numpy as np
 
 from ..models.tasks import SINGLE_LABEL, Task
 from .metric_functions import brier_score, check_scores, reliability, report_auc
+from .multilabel.metrics import check_labels
 
 LOWEST, HIGHEST = 0.05, 20.0
 
@@ -19,7 +20,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_
 
     Args:
         logits: (N, C), of pictures that the network was not trained on.
-        labels: (N,) class indices.
+        labels: (N,) class indices, or (N, C) of several.
 
     A prior worth about one picture, (log T)^2 / 2, holds T near 1: without it, labels that are all right
     would drive T to 0 and every probability to 1.
@@ -29,7 +30,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_
     """
     from scipy.optimize import minimize_scalar  # here: half a second, which predicting does not wait for
 
-    logits, labels = check_scores(logits, labels)
+    logits, labels = (check_labels if task.several else check_scores)(logits, labels)
 
     def cost(log_temperature: float) -> float:
         losses = task.label_losses(logits, labels, np.exp(log_temperature))

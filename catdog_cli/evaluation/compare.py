@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..data.dataset import Dataset, classes_present
+from ..data.label_lists import AS_SHOWN, LabelForm
 from ..errors import DataError
 from ..inference.predictor import Predictor
 from ..models.tasks import Task
@@ -15,8 +16,10 @@ from ..runtime.progress import OnProgress
 from ..runtime.text import name_some
 from .collect_logits import SplitLogits, collect_logits
 from .eval_split import TOO_GOOD, choose_images, count_trained_on, image_path
+from .evaluate import label_form
 from .intervals import wilson_interval
 from .metrics import compare_metrics, quick_metrics
+from .multilabel.compare import LabelComparison, compare_label_predictors
 from .result import Comparison
 
 LEVEL = 0.05  # chances below it count as evidence
@@ -32,10 +35,21 @@ def compare_predictors(
     exclude: str | Path | None,
     log: Callable[[str], None],
     on_progress: OnProgress,
-) -> Comparison:
+    labels: LabelForm = AS_SHOWN,
+) -> Comparison | LabelComparison:
     """Measure two checkpoints that have been loaded; see `evaluation.api.compare`."""
+    several = [predictor.task.several for predictor in predictors]
+    if several[0] != several[1]:
+        kinds = [("one class", "several labels")[is_several] for is_several in several]
+        raise DataError(
+            f"{checkpoints[0]!r} tells {kinds[0]} a picture and {checkpoints[1]!r} {kinds[1]}: compare two "
+            f"of one kind."
+        )
+    if several[0]:
+        form = label_form(predictors[0], labels)
+        return compare_label_predictors(predictors, checkpoints, data, split, exclude, log, on_progress, form)
     names = _join_names(predictors, checkpoints, log)
-    dataset, split = choose_images(data, list(checkpoints), names, split, log, exclude)
+    dataset, split = choose_images(data, list(checkpoints), names, split, log, exclude, labels)
     _refuse_unknown(dataset, predictors, checkpoints)
     log(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
     trained_on = [count_trained_on(dataset, [path]) for path in checkpoints]
@@ -45,9 +59,9 @@ def compare_predictors(
     found = [collect_logits(predictor, dataset, split, log, on_progress) for predictor in predictors]
     task = predictors[0].task
     both = sorted(set(found[0].indices).intersection(found[1].indices))
-    labels = dataset.splits[split].labels[both]
+    truth = dataset.splits[split].labels[both]
     scores = [_spread(*pair, both, names) for pair in zip(predictors, found, strict=True)]
-    measured = compare_metrics(scores[0], scores[1], labels, task=task)
+    measured = compare_metrics(scores[0], scores[1], truth, task=task)
     unreadable = {each["path"]: each for part in found for each in part.list_unreadable()}
     return Comparison(
         first=checkpoints[0],
@@ -57,11 +71,11 @@ def compare_predictors(
         num_trained_on_a=trained_on[0],
         num_trained_on_b=trained_on[1],
         **measured,
-        **_describe_each(scores, labels, measured, task),
+        **_describe_each(scores, truth, measured, task),
         num_unreadable=len(unreadable),
         unreadable=list(unreadable.values()),
         disagreements=_list_disagreements(
-            scores, both, labels, _names_to_show(predictors, names), dataset, split, task
+            scores, both, truth, _names_to_show(predictors, names), dataset, split, task
         ),
         conclusion=conclude(measured),
     )

@@ -17,6 +17,7 @@ from ..runtime.text import name_some
 
 if TYPE_CHECKING:
     from ..data.dataset import Dataset, Split
+    from ..data.label_lists import LabelForm
 
 SPLITS = ("train", "val", "test", "all")
 TOO_GOOD = "on such pictures every score is too good."
@@ -31,6 +32,7 @@ def choose_images(
     wanted: str | None,
     log: Log,
     exclude: str | Path | None = None,
+    labels: "LabelForm | None" = None,
 ) -> tuple["Dataset", str]:
     """Return a dataset with the one split to measure on, and the name of that split.
 
@@ -41,13 +43,16 @@ def choose_images(
         wanted: one of SPLITS; None takes test, else val, else everything.
         log: gets what the user should know.
         exclude: a file of pictures to leave out.
+        labels: how a table holds several labels a picture, if the checkpoints tell several.
 
     Raises:
-        CatdogError: the data cannot be read, or has no such split, or holds a class that is not known.
+        CatdogError: the data cannot be read, or has no such split, or holds a class that is not known, or has
+            several labels a picture where the checkpoints tell one class, or the other way round.
     """
+    from ..data.label_lists import LabelForm
     from ..data.scan import describe_scan, scan_dataset
 
-    dataset = scan_dataset(data, class_names, exclude)
+    dataset = scan_dataset(data, class_names, exclude, labels=labels or LabelForm())
     for text in describe_scan(dataset):
         log(text)
     for warning in dataset.warnings:
@@ -132,27 +137,29 @@ def _read_split_rows(run: Path) -> list[dict[str, str]]:
         ) from error
 
 
-def count_trained_on(dataset: "Dataset", checkpoints: Iterable[str]) -> int:
+def count_trained_on(dataset: "Dataset", checkpoints: Iterable[str], side: str = "train") -> int:
     """Return how many pictures of a dataset were trained on by a checkpoint's run, wherever they lie now.
+
+    With the `side` "val", how many the run was validated on instead.
 
     Pictures are known by their content, which the run's split.csv holds; 0 where no run lies beside a
     checkpoint, or one of an older catdog, which did not write it.
     """
     from ..data.digests import content_keys
 
-    learnt = {key for run in _list_runs(checkpoints) for key in _trained_keys(run)}
+    learnt = {key for run in _list_runs(checkpoints) for key in _keys_of(run, side)}
     if not learnt:
         return 0
     return sum(key in learnt for name in dataset.splits for key in content_keys(dataset, name))
 
 
-def _trained_keys(run: Path) -> set[str]:
-    """Return the digests of the pictures that a run trained on, none where its split.csv is damaged."""
+def _keys_of(run: Path, side: str) -> set[str]:
+    """Return the digests of the pictures of a run's train or val, none where its split.csv is damaged."""
     try:
         rows = _read_split_rows(run)
     except DataError:  # said where it decides what is measured
         return set()
-    return {row["key"] for row in rows if row.get("key") and row["split"] == "train"}
+    return {row["key"] for row in rows if row.get("key") and row["split"] == side}
 
 
 def _list_runs(checkpoints: Iterable[str]) -> list[Path]:

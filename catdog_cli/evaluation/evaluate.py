@@ -1,5 +1,6 @@
 """Measures one checkpoint on labelled images, and writes the report of it."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data.dataset import Dataset
+from ..data.label_lists import AS_SHOWN, LabelForm
 from ..inference.mean import describe_mean
 from ..inference.predictor import Predictor
 from ..runs.category_names import tell_apart
@@ -16,6 +18,9 @@ from .calibration import describe_calibration, describe_temperature
 from .collect_logits import SplitLogits, collect_logits
 from .eval_split import TOO_GOOD, choose_images, count_trained_on, image_path
 from .metrics import full_metrics
+from .multilabel.evaluate import measure_labels
+from .multilabel.report import write_label_report
+from .multilabel.result import LabelEvaluation
 from .report import find_mistakes
 from .result import Evaluation
 
@@ -31,32 +36,36 @@ def evaluate_predictor(
     output: str | Path | None,
     log: Callable[[str], None],
     on_progress: OnProgress,
-) -> Evaluation:
+    labels: LabelForm = AS_SHOWN,
+) -> Evaluation | LabelEvaluation:
     """Measure a checkpoint that has been loaded, or the mean of several; see `evaluation.api.evaluate`.
 
     Where several processes predict, the main one calls this and the others `answer_shares`.
     """
-    dataset, split = choose_images(data, list(checkpoints), predictor.class_names, split, log, exclude)
+    form, class_names = label_form(predictor, labels), predictor.class_names
+    dataset, split = choose_images(data, list(checkpoints), class_names, split, log, exclude, form)
     if output is not None:
         create_folder(Path(output))  # now: a name that cannot be used should not cost a measurement
     log(_introduce(predictor, len(dataset), split))
     found = collect_logits(predictor, dataset, split, log, on_progress)
-    probabilities = predictor.task.probabilities(found.logits, predictor.temperature)
     num_trained_on = count_trained_on(dataset, checkpoints)
     if num_trained_on:
         log(f"Warning: {num_trained_on:,} of these {len(dataset):,} pictures were trained on: {TOO_GOOD}")
     names = tell_apart(predictor.class_names, predictor.names)
     paths = [image_path(dataset, dataset.splits[split].paths[index]) for index in found.indices]
-    result = Evaluation(
+    measure = _measure_labels if predictor.task.several else _measure
+    kind = LabelEvaluation if predictor.task.several else Evaluation
+    measured, probabilities = measure(predictor, names, paths, found)
+    _qualify(measured, predictor, dataset, checkpoints, num_trained_on)
+    result: Evaluation | LabelEvaluation = kind(
         data=data,
         checkpoint=describe_mean(checkpoints),
         checkpoints=list(checkpoints),
         split=split,
-        **_measure(predictor, names, probabilities, found, num_trained_on),
+        **measured,
         num_trained_on=num_trained_on,
         num_unreadable=len(found.unreadable),
         unreadable=found.list_unreadable(),
-        mistakes=find_mistakes(probabilities, found.labels, names, paths, predictor.task),
         calibrated=predictor.calibrated,
         tta=predictor.mirror,
     )
@@ -66,6 +75,14 @@ def evaluate_predictor(
     return result
 
 
+def label_form(predictor: Predictor, labels: LabelForm) -> LabelForm:
+    """Return how a table is read for a checkpoint: as said, else as the one that it was trained on."""
+    if not predictor.task.several:
+        return labels
+    names = tuple(predictor.class_names)
+    return dataclasses.replace(labels, several=True, class_names=names, usual=predictor.label_delimiter)
+
+
 def _introduce(predictor: Predictor, number: int, split: str) -> str:
     where = f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}"
     mirrored = ", each with its mirror image" if predictor.mirror else ""
@@ -73,18 +90,38 @@ def _introduce(predictor: Predictor, number: int, split: str) -> str:
 
 
 def _measure(
-    predictor: Predictor,
-    names: list[str],
-    probabilities: np.ndarray,
-    found: SplitLogits,
-    num_trained_on: int,
-) -> dict[str, Any]:
-    """Return all that `full_metrics` says, and what the temperature changes.
-
-    Intervals say where the score on other pictures lies: there are none where many were trained on.
-    """
+    predictor: Predictor, names: list[str], paths: list[str], found: SplitLogits
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return all that `full_metrics` says, what the temperature changes, mistakes; and probabilities."""
+    probabilities = predictor.task.probabilities(found.logits, predictor.temperature)
     metrics = full_metrics(probabilities, found.labels, names, task=predictor.task)
-    if num_trained_on > MOST_TRAINED_ON * len(found.labels):
+    if predictor.temperature != 1:
+        metrics["notes"]["probabilities"] = describe_temperature(predictor.temperature)
+    calibration = describe_calibration(found.logits, found.labels, predictor.temperature, predictor.task)
+    mistakes = find_mistakes(probabilities, found.labels, names, paths, predictor.task)
+    facts = {"temperature": predictor.temperature, "calibration": calibration, "mistakes": mistakes}
+    return {**metrics, **facts}, probabilities
+
+
+def _measure_labels(
+    predictor: Predictor, names: list[str], paths: list[str], found: SplitLogits
+) -> tuple[dict[str, Any], np.ndarray]:
+    thresholds = np.array(predictor.thresholds)
+    return measure_labels(found.logits, found.labels, names, paths, predictor.temperature, thresholds)
+
+
+def _qualify(
+    metrics: dict[str, Any],
+    predictor: Predictor,
+    dataset: Dataset,
+    checkpoints: Sequence[str],
+    num_trained_on: int,
+) -> None:
+    """Take away the intervals where many pictures were trained on, and say where thresholds were chosen.
+
+    Intervals say where the score on other pictures lies, which nobody knows from pictures that were learnt.
+    """
+    if num_trained_on > MOST_TRAINED_ON * metrics["num_samples"]:
         metrics["intervals"] = dict.fromkeys(metrics["intervals"])
         metrics["notes"] = {
             name: text for name, text in metrics["notes"].items() if not name.endswith(" interval")
@@ -92,17 +129,28 @@ def _measure(
         metrics["notes"]["intervals"] = (
             f"There are none, for {num_trained_on:,} pictures were trained on: scores on others are lower."
         )
-    if predictor.temperature != 1:
-        metrics["notes"]["probabilities"] = describe_temperature(predictor.temperature)
-    calibration = describe_calibration(found.logits, found.labels, predictor.temperature, predictor.task)
-    return {**metrics, "temperature": predictor.temperature, "calibration": calibration}
+        for row in metrics["classes"].values():
+            row.update({"ap_interval": None} if "ap_interval" in row else {})
+    if predictor.task.several:
+        chosen_on = count_trained_on(dataset, checkpoints, "val")
+        if chosen_on:
+            metrics["notes"]["thresholds"] = (
+                f"They were chosen on {chosen_on:,} of these pictures, which flatters precision, recall and "
+                f"F1; mAP needs none."
+            )
 
 
 def _write_report(
-    output: Path, result: Evaluation, dataset: Dataset, scores: tuple[np.ndarray, np.ndarray]
+    output: Path,
+    result: Evaluation | LabelEvaluation,
+    dataset: Dataset,
+    scores: tuple[np.ndarray, np.ndarray],
 ) -> Path:
     """Write the report and return its page."""
     from .report_files import photo_reader, write_files  # and with it matplotlib
 
     title = f"{result.checkpoint} on {result.data} ({result.split})"
+    if isinstance(result, LabelEvaluation):
+        read = photo_reader(dataset, result.split)
+        return write_label_report(output, title, result.to_dict(), scores, read)
     return write_files(output, title, result.to_dict(), scores, photo_reader(dataset, result.split))[2]

@@ -58,7 +58,7 @@ def write_report(
         "report.txt": _build_text(title, document["summary"], numbers, classes, notes, mistakes),
         "report.html": build_page(title, document["summary"], numbers, classes, notes, mistakes, pngs),
     }
-    return [_write(directory / name, text) for name, text in texts.items()]
+    return [write_text(directory / name, text) for name, text in texts.items()]
 
 
 def find_mistakes(
@@ -253,7 +253,8 @@ def _read_png(path: Path | str) -> bytes:
         ) from error
 
 
-def _write(path: Path, text: str) -> Path:
+def write_text(path: Path, text: str) -> Path:
+    """Write a file of a report, whole or not at all; return its path."""
     # A path may hold bytes that are no text: they are written as \\udcff, not refused.
     data = text.encode("utf-8", "backslashreplace")
     write_atomic(path, data, CatdogError, "give another folder for the report", parents=True)

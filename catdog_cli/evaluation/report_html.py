@@ -7,6 +7,8 @@ from typing import Any
 from ..runtime.html import data_uri, render
 
 MOST_MISTAKES = 200  # rows; report.json has all
+CLASSES = ("class", "precision", "recall", "F1", "pictures")
+MISTAKES = ("picture", "true", "predicted", "how sure")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -30,20 +32,32 @@ def build_page(
         mistakes: what `find_mistakes` returns; the first 200 are listed.
         images: PNG bytes by heading, shown in this order.
     """
-    return render(
-        TEMPLATES / "report.html",
+    return render_report(
         title=title,
         summary=summary,
         numbers=numbers,
+        class_title="Classes",
+        class_header=CLASSES,
         classes=classes,
         notes=notes,
-        figures=[(heading, _width_px(png), data_uri(png)) for heading, png in images.items()],
+        figures=figure_rows(images),
         num_mistakes=len(mistakes),
+        mistake_header=MISTAKES,
         mistakes=[
             (item["path"], item["true"], item["predicted"], f"{100 * item['probability']:.1f} %")
             for item in mistakes[:MOST_MISTAKES]
         ],
     )
+
+
+def render_report(**values: object) -> str:
+    """Return the page of a report: templates/report.html says which values it shows."""
+    return render(TEMPLATES / "report.html", **values)
+
+
+def figure_rows(images: dict[str, bytes]) -> list[tuple[str, str, str]]:
+    """Return (heading, width in px, data URI) of PNGs by heading."""
+    return [(heading, _width_px(png), data_uri(png)) for heading, png in images.items()]
 
 
 def _width_px(png: bytes) -> str:

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import IO
 
+from .answer import Answer
 from .inputs import Input, describe_error, expand_inputs, fetch_input, input_path
 from .prediction import Prediction
-from .predictor import Answer, Predictor
+from .predictor import Predictor
 
 
 def iterate_predictions(
@@ -25,7 +26,8 @@ def _rank(predictor: Predictor, answer: Answer, top_k: int) -> Prediction:
         error = describe_error(answer.source, str(answer.error))
         return Prediction(path, error, source=answer.source)
     classes = predictor.rank(answer.probabilities, top_k)
-    return Prediction(path, None, tuple(classes), source=answer.source)
+    labels = None if answer.labels is None else tuple(answer.labels)
+    return Prediction(path, None, tuple(classes), labels, source=answer.source)
 
 
 def read_inputs(

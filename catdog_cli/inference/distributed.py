@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..runtime.distributed import Group
 
 if TYPE_CHECKING:
-    from .predictor import Answer, Predictor
+    from .answer import Answer
+    from .predictor import Predictor
 
 ROUND = 32  # parts that each process gets at once
 Fetch = Callable[[Any], Any] | None

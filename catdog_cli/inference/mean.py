@@ -39,6 +39,20 @@ class MeanPredictor(Predictor):
             torch.tensor([member.class_names.index(name) for name in self.class_names], device=self.device)
             for member in members
         ]
+        self.label_delimiter = first.label_delimiter
+        self.thresholds = self._mean_thresholds()
+
+    def _mean_thresholds(self) -> list[float] | None:
+        """Return the mean of the members' thresholds, from which the mean probability is said."""
+        kept = [member.thresholds for member in self.members]
+        if any(each is None for each in kept):
+            return None
+        found = [
+            [each[column] for column in columns.tolist()]
+            for each, columns in zip(kept, self.columns, strict=True)
+            if each is not None
+        ]
+        return [sum(values) / len(values) for values in zip(*found, strict=True)]
 
     def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
         """Return the features of all members in a row."""

@@ -6,7 +6,8 @@ The model that `catdog train --mlflow` logs is best.pt and the name of this modu
 import os
 from typing import Any
 
-from .predictor import Answer, Predictor
+from .answer import Answer
+from .predictor import Predictor
 
 
 class ImageModel:
@@ -18,6 +19,7 @@ class ImageModel:
     def predict(self, rows: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return one dict a row: class, probability, probabilities (of every class by name) and error.
 
+        Where pictures have several labels, `class` joins them with ; and `probability` is their least.
         A picture that cannot be read gives the class "", probabilities 0 and a sentence.
 
         Args:
@@ -32,6 +34,10 @@ class ImageModel:
             return {"class": "", "probability": 0.0, "probabilities": nothing, "error": answer.error}
         named = dict(zip(self.predictor.class_names, answer.probabilities.tolist(), strict=True))
         best = max(named, key=named.__getitem__)
+        if answer.labels is not None:  # several, or none
+            best = ";".join(each.class_name for each in answer.labels)
+            chance = min((each.probability for each in answer.labels), default=0.0)
+            return {"class": best, "probability": chance, "probabilities": named, "error": ""}
         return {"class": best, "probability": named[best], "probabilities": named, "error": ""}
 
 

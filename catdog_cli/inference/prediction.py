@@ -1,27 +1,51 @@
 """What a checkpoint says of an image, as its caller gets it: for Python, for JSON and for a notebook."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
 
 from ..images.preview import make_preview
 from ..runtime.text import printable, show_percent
+from .answer import ClassProbability
 from .inputs import Input, fetch_input
-from .predictor import ClassProbability
 from .urls import is_address
 
 PREVIEW_PX = 128
 PREVIEW_STYLE = f"max-width:{PREVIEW_PX}px;max-height:{PREVIEW_PX}px"
 MOST_SHOWN = 30  # in a notebook or as text
+NONE = "none of the labels"
+
+
+def list_lines(classes: Sequence[ClassProbability]) -> list[str]:
+    """Return classes with their probabilities as lines that line up."""
+    names = [printable(each.name) for each in classes]
+    width = max(map(len, names), default=0)
+    return [
+        f"  {name:{width}}  {show_percent(each.probability):>9}"
+        for name, each in zip(names, classes, strict=True)
+    ]
+
+
+def _as_dict(each: ClassProbability) -> dict[str, Any]:
+    return {"class": each.class_name, "name": each.name, "probability": each.probability}
+
+
+def _as_class(row: dict[str, Any]) -> ClassProbability:
+    return ClassProbability(row["class"], row["name"], row["probability"])
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one input, best first, or why there are none."""
+    """The likeliest classes of one input, best first, or why there are none.
+
+    `labels` are those that an image has where it may have several, the likeliest first, or none.
+    """
 
     path: str
     error: str | None = None
     predictions: tuple[ClassProbability, ...] = ()
+    labels: tuple[ClassProbability, ...] | None = None
     source: Input | None = field(default=None, repr=False, compare=False)  # what a notebook shows
 
     @property
@@ -31,35 +55,38 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row that `catdog predict --json` prints: path, status, error and predictions."""
+        labels = {} if self.labels is None else {"labels": list(map(_as_dict, self.labels))}
         return {
             "path": self.path,
             "status": self.status,
             "error": self.error,
-            "predictions": [
-                {"class": each.class_name, "name": each.name, "probability": each.probability}
-                for each in self.predictions
-            ],
+            **labels,
+            "predictions": list(map(_as_dict, self.predictions)),
         }
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> "Prediction":
         """Return what `to_dict` returned a row of."""
-        classes = (
-            ClassProbability(each["class"], each["name"], each["probability"]) for each in row["predictions"]
+        classes, labels = (
+            None if given is None else tuple(map(_as_class, given))
+            for given in (row["predictions"], row.get("labels"))
         )
         error = None if row["status"] == "ok" else str(row["error"])
-        return cls(row["path"], error, tuple(classes))
+        return cls(row["path"], error, classes or (), labels)
 
     def __str__(self) -> str:
         if self.error is not None:
             return printable(self.error)
-        names = [printable(each.name) for each in self.predictions]
-        width = max(map(len, names))
-        lines = [
-            f"  {name:{width}}  {show_percent(each.probability):>9}"
-            for name, each in zip(names, self.predictions, strict=True)
-        ]
-        return "\n".join([printable(self.path), *lines])
+        shown = self.predictions if self.labels is None else self.labels
+        return "\n".join([printable(self.path), *list_lines(shown), *self.list_rest()])
+
+    def list_rest(self) -> list[str]:
+        """Return a line for an image that has none of the labels."""
+        if self.labels is None or self.labels or not self.predictions:
+            return []
+        likeliest = self.predictions[0]
+        chance = show_percent(likeliest.probability)
+        return [f"  {NONE} (the likeliest: {printable(likeliest.name)}, {chance})"]
 
     def _repr_html_(self) -> str:
         """Return the image and its classes, for a notebook."""
@@ -67,8 +94,9 @@ class Prediction:
             return f"<p>{escape(self.error)}</p>"
         rows = "".join(
             f"<tr><td>{escape(each.name)}</td><td>{escape(show_percent(each.probability))}</td></tr>"
-            for each in self.predictions
+            for each in (self.predictions if self.labels is None else self.labels)
         )
+        rows += "".join(f"<tr><td>{escape(line)}</td></tr>" for line in self.list_rest())
         table = f"<table><caption>{escape(self.path)}</caption>{rows}</table>"
         return f'<div style="display:flex;align-items:center;gap:1em">{self._image()}{table}</div>'
 

@@ -1,9 +1,9 @@
 """`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from ..data.loaders import map_in_order, usable_cores
-from ..errors import SettingsError
 from ..images.read import ImageError
 from ..images.transforms import load_image, normalise, split_images
 from ..models.inference_form.inference_form import InferenceForm, form_name
 from ..models.side_by_side import join_features
-from ..models.tasks import SINGLE_LABEL, Task
+from ..models.tasks import MULTI_LABEL, Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
@@ -24,6 +23,7 @@ from ..runtime.distributed import SOLO, Group
 from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
 from ..settings_networks import InputSpecs, specs_of
+from .answer import Answer, ClassProbability, rank_classes
 from .distributed import predict_in_shares
 from .urls import fetch_image, find_file, is_address, is_file_address
 
@@ -36,90 +36,6 @@ GPU_BATCHES = (32,)
 
 Several = list[Any] | tuple[Any, ...]  # sources
 Loaded = list[tuple[Any, torch.Tensor | str]]  # sources with their pixels, or why there are none
-
-
-@dataclass(frozen=True)
-class ClassProbability:
-    """One class of an answer: its folder name, its display name, its probability."""
-
-    class_name: str
-    name: str
-    probability: float
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a checkpoint says of one picture: logits and probabilities (C,), or an error.
-
-    Two answers are equal if they say the same of the same source.
-    """
-
-    source: Any
-    logits: torch.Tensor | None = None
-    probabilities: torch.Tensor | None = None
-    error: str | None = None
-    class_names: Sequence[str] = field(default=(), repr=False)  # C of each: folder names, display names
-    names: Sequence[str] = field(default=(), repr=False)
-
-    @property
-    def class_name(self) -> str | None:
-        """The folder name of the likeliest class; None where the picture could not be read."""
-        return None if self.probabilities is None else self.top_k(1)[0].class_name
-
-    @property
-    def name(self) -> str | None:
-        """The display name of the likeliest class; None where the picture could not be read."""
-        return None if self.probabilities is None else self.top_k(1)[0].name
-
-    @property
-    def probability(self) -> float | None:
-        """The probability of the likeliest class; None where the picture could not be read."""
-        return None if self.probabilities is None else self.top_k(1)[0].probability
-
-    def top_k(self, k: int = 5) -> list[ClassProbability]:
-        """Return the `k` likeliest classes, best first, never more than there are; none of an error.
-
-        Raises:
-            SettingsError: `k` is less than 1.
-        """
-        if self.probabilities is None:
-            return []
-        return rank_classes(self.probabilities, self.class_names, self.names, k)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Answer):
-            return NotImplemented
-        mine = (self.source, self.logits, self.probabilities, self.error)
-        theirs = (other.source, other.logits, other.probabilities, other.error)
-        return all(map(_is_equal, mine, theirs))
-
-    __hash__ = None  # type: ignore[assignment]  # as of all that compares by arrays
-
-
-def _is_equal(one: Any, other: Any) -> bool:
-    """Say whether two values are equal, arrays and tensors by all their elements."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return type(one) is type(other) and np.array_equal(one, other)
-    return type(one) is type(other) and bool(one == other)
-
-
-def rank_classes(
-    probabilities: torch.Tensor, class_names: Sequence[str], names: Sequence[str], k: int
-) -> list[ClassProbability]:
-    """Return the `k` likeliest classes of probabilities (C,), best first, never more than there are.
-
-    Raises:
-        SettingsError: `k` is less than 1.
-    """
-    if k < 1:
-        raise SettingsError(f"top-k is {k}, but must be at least 1.")
-    values, places = probabilities.topk(min(k, len(class_names)))
-    return [
-        ClassProbability(class_names[i], names[i], value)
-        for i, value in zip(places.tolist(), values.tolist(), strict=True)
-    ]
 
 
 class Predictor:
@@ -168,9 +84,11 @@ class Predictor:
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
         self.arch, self.mirror = model.classifier.arch, mirror
-        self.task: Task = SINGLE_LABEL
+        self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
+        self.thresholds = _fit_thresholds(model.thresholds, model.temperature, self.temperature)
+        self.label_delimiter: str = model.label_delimiter
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
         self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
@@ -353,8 +271,26 @@ class Predictor:
             if isinstance(image, str):
                 yield Answer(source, error=image)
             else:
-                yield Answer(source, logits[row], probabilities[row], None, self.class_names, self.names)
+                yield Answer(
+                    source,
+                    logits[row],
+                    probabilities[row],
+                    None,
+                    self.class_names,
+                    self.names,
+                    self.thresholds,
+                )
                 row += 1
+
+
+def _fit_thresholds(
+    thresholds: Sequence[float] | None, temperature: float, used: float
+) -> list[float] | None:
+    """Return the thresholds at the temperature that is used: the same logits stay above them."""
+    if thresholds is None or used == temperature:
+        return None if thresholds is None else list(thresholds)
+    logits = [temperature * (math.log(value) - math.log1p(-value)) for value in thresholds]
+    return list(map(float, MULTI_LABEL.probabilities(np.array(logits), used)))
 
 
 def read_source(source: Any) -> Any:

@@ -1,15 +1,46 @@
 """Weights for a backbone: those of its source by name, or a state_dict file."""
 
+import contextlib
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 
 from ..errors import CatdogError, CheckpointError
-from ..settings_networks import Weights, weights_of
+from ..settings_networks import JOIN, Weights, split_arch, weights_of
 from .classifier import Classifier, Network, with_versions
 from .meta import meta_networks
 from .safe_load import read_state_dict
 from .zoo.registry import arch_names, source_of
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a network comes from, and its first weights: the library, its name for them, and their licence.
+
+    Tag and licence are empty for weights from a file, which does not say them, and for random ones. Of
+    several networks side by side each field names all, joined as in their arch.
+    """
+
+    source: str = ""
+    tag: str = ""
+    licence: str = ""
+
+
+def origin_of(arch: str, weights: Weights) -> Origin:
+    """Return where the weights of a run come from that begins with `weights`, as for `load_backbone`."""
+    found = [_origin(*each) for each in zip(split_arch(arch), weights_of(arch, weights), strict=True)]
+    if len(found) == 1:
+        return found[0]
+    values = {key.name: [getattr(one, key.name) for one in found] for key in fields(Origin)}
+    return Origin(**{name: JOIN.join(parts) if any(parts) else "" for name, parts in values.items()})
+
+
+def _origin(arch: str, weights: str) -> Origin:
+    source = source_of(arch)
+    if weights != "imagenet" or not source.has_weights(arch):
+        return Origin(source.name)
+    return Origin(source.name, source.tag(arch), source.licence(arch))
 
 
 def load_backbone(classifier: Classifier, weights: Weights) -> None:
@@ -34,6 +65,9 @@ def _load_network(network: Network, weights: str) -> None:
         name = f"{source_of(network.arch).name}'s weights"
     else:
         state_dict, name = read_state_dict(Path(weights)), repr(str(weights))
+        if _mismatch(state_dict, network.backbone.state_dict()):
+            with contextlib.suppress(Exception):  # a library may say anything of foreign weights
+                state_dict = source_of(network.arch).convert(network.arch, state_dict)
     _fill(network, state_dict, name)
 
 
@@ -51,8 +85,7 @@ def _imagenet_state_dict(arch: str) -> dict[str, torch.Tensor]:
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
         raise CatdogError(
             f"Cannot download the ImageNet weights of {arch} ({_short(error)}): connect to the internet, or "
-            f"put {path.name} from another machine at {str(path)!r}, or give --weights FILE, or --weights "
-            f"none to train from scratch."
+            f"{source.download_hint(arch)}, or --weights none to train from scratch."
         ) from error
 
 

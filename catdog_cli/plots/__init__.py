@@ -8,6 +8,12 @@ it where it is used.
 from . import backend as backend  # before anything else of matplotlib
 from .canvas import check_suffix
 from .curves import plot_curves, plot_lr_find
+from .labels import (
+    plot_label_calibration,
+    plot_label_mistakes,
+    plot_label_scores,
+    plot_precision_recall,
+)
 from .photos import plot_mistakes, plot_predictions
 from .quality import plot_calibration, plot_confusion, plot_roc
 
@@ -16,8 +22,12 @@ __all__ = [
     "plot_calibration",
     "plot_confusion",
     "plot_curves",
+    "plot_label_calibration",
+    "plot_label_mistakes",
+    "plot_label_scores",
     "plot_lr_find",
     "plot_mistakes",
+    "plot_precision_recall",
     "plot_predictions",
     "plot_roc",
 ]

@@ -79,7 +79,7 @@ def write_title(
     )
 
 
-def draw_message(title: str, text: str, path: Path | str) -> None:
+def draw_message(title: str, text: str, path: Path | str | IO[bytes]) -> None:
     """Write a picture that only says something, where there is nothing to draw."""
     figure = make_figure(6, 3)
     figure.text(0.5, 0.58, title, ha="center", fontsize=20, fontweight="bold", color=BLUE)

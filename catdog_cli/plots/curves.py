@@ -24,7 +24,7 @@ from .canvas import (
     write_title,
 )
 
-MONITORS = {"f1": "F1", "auc": "AUC"}  # as people write them
+MONITORS = {"f1": "F1", "auc": "AUC", "map": "mAP"}  # as people write them
 
 
 def plot_curves(
@@ -32,41 +32,45 @@ def plot_curves(
 ) -> None:
     """Draw loss and accuracy by epoch, with phases as bands and the best epoch as a star.
 
+    Where images have several labels it is mAP instead, which is measured on validation images alone.
+
     Args:
         history: a row an epoch with phase, phase_name, train_loss, val_loss, train_accuracy and
             val_accuracy (fractions); a missing or non-finite value leaves a gap.
         path: the picture to write.
         best: index of the best row; by default the highest val_accuracy, the lower val_loss among equals.
-        chosen_by: what the best epoch is best in: accuracy, loss, f1 or auc.
+        chosen_by: what the best epoch is best in: accuracy, map, loss, f1 or auc.
 
     Raises:
         CatdogError: there is no row, or `path` cannot be written.
     """
     if not history:
         raise CatdogError("There are no curves to draw yet: train for at least one epoch.")
+    score = "map" if any("val_map" in row for row in history) else "accuracy"
     columns = {
         f"{part}_{kind}": np.array([_number(row.get(f"{part}_{kind}")) for row in history])
         for part in ("train", "val")
-        for kind in ("loss", "accuracy")
+        for kind in ("loss", score)
     }
     if best is None:
-        ranks = np.nan_to_num([columns["val_loss"], -columns["val_accuracy"]], nan=np.inf)
+        ranks = np.nan_to_num([columns["val_loss"], -columns[f"val_{score}"]], nan=np.inf)
         best = int(np.lexsort(ranks)[0])
     figure = make_sheet(11, 4.4, "")
-    for kind, left in (("loss", 0.7), ("accuracy", 6.15)):
+    for kind, left in (("loss", 0.7), (score, 6.15)):
         axes = place_axes(figure, left, 0.8, 4.7, 3.0)
         _draw_phases(axes, history)
-        _draw_curve(axes, columns[f"train_{kind}"], GREY, "training")
+        if np.isfinite(columns[f"train_{kind}"]).any() or kind != "map":
+            _draw_curve(axes, columns[f"train_{kind}"], GREY, "training")
         _draw_curve(axes, columns[f"val_{kind}"], BLUE, "validation")
         value = columns[f"val_{kind}"][best]
-        shown = show_percent(value) if kind == "accuracy" else f"{value:.4f}"
+        shown = f"{value:.4f}" if kind == "loss" else show_percent(value)
         axes.plot(best + 1, value, "*", markersize=15, color=ORANGE, markeredgecolor="white", zorder=5)
         note = "lower is better" if kind == "loss" else "higher is better"
         if np.isfinite(value):
             by = MONITORS.get(chosen_by, chosen_by)
             epoch = f"best epoch {best + 1}" if kind == chosen_by else f"epoch {best + 1}, best by {by}"
             note += f"; {epoch} (star): {shown}"
-        write_title(axes, kind.capitalize(), note, pad=32, lift=17)
+        write_title(axes, MONITORS.get(kind, kind.capitalize()), note, pad=32, lift=17)
         axes.set_xlabel("epoch")
         axes.legend(fontsize=9, framealpha=0.85, edgecolor="none", labelcolor=INK)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")

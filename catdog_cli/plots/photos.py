@@ -33,7 +33,8 @@ def plot_predictions(items: list[dict[str, Any]], path: Path | str) -> None:
 
     Args:
         items: {"image": uint8 (H, W, 3), "title", "names": k class names, "probabilities": k fractions},
-            best first.
+            best first; where an image may have several labels, "labels": those that it has, and the k
+            "thresholds" from which each is said.
         path: the picture to write.
 
     Raises:
@@ -63,7 +64,9 @@ def _draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
     names = item["names"]
     probabilities = item["probabilities"][: len(names)]
     places = np.arange(len(names))
-    colours = [BLUE] + ["#bfd3fb"] * (len(names) - 1)
+    limits = item.get("thresholds", [0.0] + [2.0] * len(names))  # of one class, the first is said
+    said = [value >= limit for value, limit in zip(probabilities, limits, strict=False)]
+    colours = [BLUE if is_said else "#bfd3fb" for is_said in said]
     axes.barh(places, np.ones(len(names)), color="#f3f4f6", height=0.62)
     axes.barh(places, probabilities, color=colours, height=0.62)
     for place, probability in zip(places, probabilities, strict=True):
@@ -76,11 +79,16 @@ def _draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
             fontsize=10,
             color=INK,
         )
+    if "thresholds" in item:
+        lines = item["thresholds"][: len(names)]
+        axes.vlines(lines, places - 0.38, places + 0.38, color=ORANGE, linewidth=1.5)
     axes.set_yticks(places, [fit_label(name, 24) for name in names], fontsize=10, color=INK)
     axes.set(xlim=(0, 1), ylim=(max(len(names), 3) - 0.5, -0.6), xticks=[])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     heading = f"{fit_label(names[0], 22)}  {show_percent(probabilities[0])}"
+    if "labels" in item:
+        heading = fit_label(", ".join(item["labels"]) or "none of the labels", 34)
     axes.set_title(heading, loc="left", x=-room, fontsize=13, color=INK, fontweight="bold")
 
 
@@ -108,19 +116,21 @@ def plot_mistakes(
     figure = make_sheet(2.3 * columns + 0.2, 2.75 * rows + 0.6, title, dpi)
     for i, item in enumerate(shown):
         left, top = 0.2 + 2.3 * (i % columns), 0.85 + 2.75 * (i // columns)
-        _place_photo(figure, item["image"], left, top, 2.1)
+        place_photo(figure, item["image"], left, top, 2.1)
         said = f"said: {fit_label(item['predicted'], 13)} {show_percent(item['probability'])}"
-        _write(figure, f"true: {fit_label(item['true'], 18)}", left + 1.05, top - 0.06, BLUE, va="bottom")
-        _write(figure, said, left + 1.05, top + 2.16, ORANGE, va="top")
+        write_caption(
+            figure, f"true: {fit_label(item['true'], 18)}", left + 1.05, top - 0.06, BLUE, va="bottom"
+        )
+        write_caption(figure, said, left + 1.05, top + 2.16, ORANGE, va="top")
     return save_figure(figure, path)
 
 
-def _write(figure: Figure, text: str, left: float, top: float, colour: str, va: str) -> None:
+def write_caption(figure: Figure, text: str, left: float, top: float, colour: str, va: str) -> None:
     across, down = figure.get_size_inches()
     figure.text(left / across, 1 - top / down, text, fontsize=10, color=colour, ha="center", va=va)
 
 
-def _place_photo(figure: Figure, image: np.ndarray, left: float, top: float, side: float) -> None:
+def place_photo(figure: Figure, image: np.ndarray, left: float, top: float, side: float) -> None:
     """Lay a photograph into the middle of a square, in inches; axes would take ten times as long."""
     box, down = side * figure.dpi, figure.get_size_inches()[1] * figure.dpi  # px
     scale = box / max(image.shape[:2])

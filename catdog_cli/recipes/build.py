@@ -1,9 +1,11 @@
 """Options and recipes become settings: one phase, two, or those of a recipe."""
 
+import csv
 import dataclasses
+import io
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import SettingsError, quote
@@ -73,6 +75,13 @@ def parse_unfreeze(value: Any) -> int | Literal["all"]:
         raise SettingsError(f"{quote(value)} is neither 'all' nor a number of layers.") from error
 
 
+def _join_names(names: Sequence[Any]) -> str:
+    """Return names as a line of CSV, as the command line gives them."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
+
+
 def build_settings(
     data: str,
     given: Mapping[str, Any],
@@ -107,6 +116,8 @@ def build_settings(
         if name in head:
             head[name] = parse(head[name])
     plain = {name: chosen[name] for name in _RUN_FIELDS if name in chosen}
+    if isinstance(plain.get("label_columns"), (list, tuple)):  # from Python, or in an option file
+        plain["label_columns"] = _join_names(plain["label_columns"])
     if type(plain.get("save_every")) is int:  # in an option file
         plain["save_every"] = str(plain["save_every"])
     if "image_size" in plain:  # 0, the weights' own, is what stands where nothing is given

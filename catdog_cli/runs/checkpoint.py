@@ -3,6 +3,7 @@
 `last.pt` holds everything, `best.pt` only what predicting needs.
 """
 
+import dataclasses
 import math
 import platform
 from dataclasses import dataclass, field
@@ -18,15 +19,18 @@ from ..models.classifier import Classifier, build_classifier
 from ..models.heads import HeadMisfitError, KeptWeights, check_custom_weights
 from ..models.meta import compute_buffers, meta_networks
 from ..models.safe_load import load_plain, say_foreign
-from ..models.zoo.registry import check_arch
+from ..models.tasks import SINGLE_LABEL, TASKS, Task
+from ..models.weights import Origin
+from ..models.zoo.registry import check_arch, require_source
 from ..settings import HeadSpec
 from ..settings_head import CUSTOM
-from ..settings_networks import AnySpec, read_spec, specs_of, split_arch
+from ..settings_networks import JOIN, AnySpec, read_spec, specs_of, split_arch
 from ..settings_schema import check_kind, settings_of
 from .category_names import match_category_names
 from .directory import BEST, find_checkpoint, write_run_file
 
 FORMAT_VERSION = 1
+MAX_ORIGIN = 200  # letters of a library's name, of weights' and of their licence
 PREDICT_KEYS = (
     "format_version",
     "arch",
@@ -69,8 +73,17 @@ def describe_model(
     class_names: list[str],
     spec: AnySpec,
     category_names: dict[str, str] | None = None,
+    origin: Origin | None = None,
+    task: Task = SINGLE_LABEL,
+    label_delimiter: str = "",
 ) -> dict[str, Any]:
-    """Return the part of a checkpoint that predicting needs, with the names to show for classes, if any."""
+    """Return the part of a checkpoint that predicting needs.
+
+    Args:
+        category_names: to show for classes, if there are any.
+        origin: where the network comes from: whoever predicts may lack the library that has it.
+        label_delimiter: what divided labels in the data, if that was said: evaluation reads it likewise.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "arch": classifier.arch,
@@ -79,6 +92,9 @@ def describe_model(
         "input_spec": spec.to_dict(),
         "state_dict": {name: tensor.cpu() for name, tensor in classifier.state_dict().items()},
         **({"category_names": dict(category_names)} if category_names else {}),
+        **({} if origin is None else dataclasses.asdict(origin)),
+        **({} if task is SINGLE_LABEL else {"task": task.name}),  # absent in what older ones wrote
+        **({"label_delimiter": label_delimiter} if task.several and label_delimiter else {}),
     }
 
 
@@ -157,6 +173,10 @@ class LoadedModel:
     head: HeadSpec
     temperature: float = 1.0
     category_names: dict[str, str] = field(default_factory=dict)
+    task: Task = SINGLE_LABEL
+    thresholds: list[float] | None = None  # (C,) of several labels, at the temperature
+    label_delimiter: str = ""
+    origin: Origin = field(default_factory=Origin)
 
 
 def build_from_checkpoint(
@@ -170,7 +190,11 @@ def build_from_checkpoint(
 
     Raises:
         CheckpointError: its parts do not fit together, or it needs a head.
+        CatdogError: it is a network of a library that is not installed.
     """
+    origin = kept_origin(content)
+    for source in origin.source.split(JOIN):
+        require_source(source, f"The network in {str(path)!r}")
     if not describe:
         check_head(content, path, head)
     try:
@@ -190,12 +214,33 @@ def build_from_checkpoint(
         compute_buffers(content["arch"], classifier.backbone)
         temperature = _temperature(content)
         category_names = kept_category_names(content, class_names)
+        task = _task(content)
+        thresholds = _thresholds(content, len(class_names)) if task.several else None
+        delimiter = content.get("label_delimiter", "")
+        check_kind("label_delimiter", delimiter, str, "a text")
     except HeadMisfitError as error:
         raise CheckpointError(f"{str(path)!r} cannot be loaded so: {error}") from error
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"The parts of {str(path)!r} do not fit together ({reason}).") from error
-    return LoadedModel(classifier.eval(), class_names, spec, head_spec, temperature, category_names)
+    return LoadedModel(
+        classifier.eval(),
+        class_names,
+        spec,
+        head_spec,
+        temperature,
+        category_names,
+        task,
+        thresholds,
+        delimiter,
+        origin,
+    )
+
+
+def kept_origin(content: dict[str, Any]) -> Origin:
+    """Return where a checkpoint's network comes from, as far as it says: older ones do not."""
+    kept = {key.name: content.get(key.name) for key in dataclasses.fields(Origin)}
+    return Origin(**{name: value[:MAX_ORIGIN] for name, value in kept.items() if isinstance(value, str)})
 
 
 def read_head(content: dict[str, Any]) -> HeadSpec:
@@ -264,6 +309,23 @@ def _temperature(content: dict[str, Any]) -> float:
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature is {temperature}")
     return temperature
+
+
+def _task(content: dict[str, Any]) -> Task:
+    """Return what the outputs mean; checkpoints of one class an image do not say it."""
+    name = content.get("task", SINGLE_LABEL.name)
+    if not isinstance(name, str) or name not in TASKS:
+        raise ValueError(f"task is {quote(name)}, but must be one of: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def _thresholds(content: dict[str, Any], num_classes: int) -> list[float]:
+    """Return from which probability each label is said: a half where nothing was measured yet."""
+    kept = content.get("thresholds", [0.5] * num_classes)
+    numbers = isinstance(kept, list) and all(type(value) is float and 0 < value < 1 for value in kept)
+    if not numbers or len(kept) != num_classes:
+        raise ValueError(f"thresholds are not {num_classes} numbers between 0 and 1")
+    return kept
 
 
 def _assign(classifier: Classifier, state_dict: dict[str, torch.Tensor]) -> None:

@@ -19,7 +19,7 @@ from ..data.location import FROM_RUN, RUN_SETTINGS, describe_place, find_data
 from ..data.manifests import RUN_SPLIT, read_keys, read_split, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
 from ..models.file_kinds import describe_folder
-from ..models.zoo.registry import check_arch
+from ..models.zoo.registry import is_listed
 from ..runtime.files import CURVES, HISTORY, expand_home, read_text, sweep, write_atomic
 from ..settings import TrainSettings
 from .lock import locked
@@ -80,7 +80,7 @@ class RunDirectory:
         first = _run_number(newest) + 1 if newest else 1
         create_folder(parent)
         for number in itertools.count(first):
-            path = parent / f"{arch}-{number}"
+            path = parent / f"{_short_name(arch)}-{number}"
             try:
                 path.mkdir()
                 return cls(path)
@@ -236,11 +236,22 @@ def _run_number(path: Path) -> int:
     found = re.fullmatch(r"(.+)-([0-9]+)", path.name)
     if found is None:
         return 0
-    try:
-        check_arch(found[1])
-    except SettingsError:
+    if not is_listed(found[1]) and found[1] != _trained_arch(path):
         return 0
     return int(found[2])
+
+
+def _short_name(arch: str) -> str:
+    """Return an arch as a folder can be called: without the library before it, as in timm/resnet50."""
+    return arch.rpartition("/")[2]
+
+
+def _trained_arch(run: Path) -> str:
+    """Return the short name of the arch that a directory's settings say, empty where they say none."""
+    try:
+        return _short_name(RunDirectory(run).read_settings().arch)
+    except CheckpointError:
+        return ""
 
 
 def create_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from ..errors import CatdogError
 # what catdog draws, and the file beside which it lies: of a run, and of a report
 HISTORY, CURVES = "history.jsonl", "curves.png"
 REPORT, REPORT_PLOTS = "report.json", ("confusion_matrix.png", "roc.png", "calibration.png", "mistakes.png")
+LABEL_PLOTS = ("labels.png", "precision_recall.png", "calibration.png", "mistakes.png")  # of several labels
 MAX_TEXT_BYTES = 16_000_000
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` calls a file that is not whole yet
 

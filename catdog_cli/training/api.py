@@ -72,6 +72,8 @@ def train(
     monitor: str | None = None,
     exclude: str | None = None,
     category_names: str | None = None,
+    label_delimiter: str | None = None,
+    label_columns: str | Sequence[str] | None = None,
     val_fraction: float | None = None,
     seed: int | None = None,
     device: str | None = None,
@@ -92,8 +94,7 @@ def train(
     """Train a classifier on a folder of labelled images, as `catdog train` does.
 
     Args:
-        data: a folder with a folder per class, or with train/ and val/ of such folders; a manifest; a
-            prepared folder.
+        data: a folder per class, or train/ and val/ of such; a manifest, COCO or prepared images.
         recipe: the phases of a recipe, by name or TOML file, instead of options.
         arch: one network, or several side by side, such as "a+b".
         weights: "imagenet", "none" or a file; of several networks a list, one each in the same order.
@@ -112,8 +113,7 @@ def train(
         What the run reached. The run directory holds checkpoints, history, curves and reports.
 
     Raises:
-        CatdogError: the data, the weights or the options cannot be used; InterruptedRunError where
-            `should_stop` said so.
+        CatdogError: data, weights or options cannot be used; InterruptedRunError: `should_stop` said so.
     """
     options = {name: value for name, value in locals().items() if name not in NOT_OPTIONS}
     options["head"], module = separate_head(head)

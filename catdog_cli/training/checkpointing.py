@@ -7,11 +7,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..evaluation.calibration import fit_temperature
+from ..evaluation.multilabel.thresholds import choose_thresholds
 from ..models.classifier import Classifier
-from ..models.tasks import Task
+from ..models.tasks import SINGLE_LABEL, Task
+from ..models.weights import Origin
 from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
 from ..runtime.distributed import processes
@@ -84,13 +87,12 @@ def takes_over(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, n
     return round(gained) >= EVIDENCE_IMAGES or row["val_loss"] < best["val_loss"]
 
 
-def has_failed(train_loss: float, val_loss: float, num_classes: int) -> bool:
+def has_failed(train_loss: float, val_loss: float, chance: float) -> bool:
     """Say whether an epoch has gone so wrong that it is never the best.
 
-    Its validation loss (nats) is far above that of equal probabilities; or its training loss is, and on the
-    validation images it is no better than those. An epoch may begin wildly and end well.
+    Its validation loss (nats) is far above that of guessing, `chance`; or its training loss is, and on the
+    validation images it is no better than that. An epoch may begin wildly and end well.
     """
-    chance = math.log(num_classes)
     return val_loss > FAR_ABOVE_CHANCE * chance or (
         train_loss > FAR_ABOVE_CHANCE * chance and val_loss > chance
     )
@@ -105,6 +107,7 @@ class RunState:
     classifier: Classifier
     class_names: list[str]
     category_names: dict[str, str]
+    origin: Origin
     input_spec: AnySpec
     fingerprint: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
@@ -112,6 +115,8 @@ class RunState:
     best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
     unsaved_best: bool = False
     temperature: float = 1.0
+    thresholds: list[float] | None = None  # from which each of several labels is said, as calibrated
+    task: Task = SINGLE_LABEL
     _saved_at: float = field(default_factory=lambda: time.monotonic())
     _save_cost_s: float = 0.0
     _batches: int = 0  # since the last save
@@ -129,19 +134,32 @@ class RunState:
             setup.classifier,
             setup.dataset.class_names,
             setup.category_names,
+            setup.origin,
             setup.spec,
             setup.fingerprint,
             progress,
             setup.micro_batch,
             best_state=kept.get("best_state"),
             temperature=kept.get("temperature", 1.0),
+            task=setup.task,
         )
 
     def model_content(self) -> dict[str, Any]:
         """Return the part of a checkpoint that predicting needs."""
         return describe_model(
-            self.classifier, self.settings.head, self.class_names, self.input_spec, self.category_names
+            self.classifier,
+            self.settings.head,
+            self.class_names,
+            self.input_spec,
+            self.category_names,
+            self.origin,
+            self.task,
+            self.settings.label_delimiter,
         )
+
+    def calibrate(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Fit what turns the best epoch's logits (N, C) of the validation images into answers."""
+        self.temperature, self.thresholds = _calibrate(logits.numpy(), labels.numpy(), self.task)
 
     @property
     def monitor(self) -> str:
@@ -203,8 +221,7 @@ class RunState:
     def save_best(self) -> None:
         """Write best.pt: the best weights so far, with only what predicting needs, and its metrics."""
         content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.best}
-        content["temperature"] = self.temperature
-        save_checkpoint(content, self.directory.best)
+        save_checkpoint(content | _describe_answers(self.temperature, self.thresholds), self.directory.best)
         self.unsaved_best = False
 
     def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor, task: Task) -> None:
@@ -212,13 +229,13 @@ class RunState:
 
         Args:
             logits: (N, C) of the validation images, by which it is calibrated.
-            labels: (N,).
+            labels: (N,), or (N, C) of several.
         """
         best = self.progress.phase_best
         if not processes().is_main or best is None:
             return
         content = {**self.model_content(), "state_dict": self.best_state, "best": best}
-        content["temperature"] = fit_temperature(logits.numpy(), labels.numpy(), task)
+        content |= _describe_answers(*_calibrate(logits.numpy(), labels.numpy(), task))
         save_checkpoint(content, self.directory.phase_best(self.progress.phase, best["phase_name"]))
 
     def resume_content(
@@ -253,6 +270,18 @@ class RunState:
             return
         self._rows_written = len(self.progress.history)
         self.directory.write_history(self.progress.history)
+
+
+def _calibrate(logits: np.ndarray, labels: np.ndarray, task: Task) -> tuple[float, list[float] | None]:
+    """Return the temperature, and where images have several labels, from which probability each is said."""
+    temperature = fit_temperature(logits, labels, task)
+    if not task.several:
+        return temperature, None
+    return temperature, choose_thresholds(task.probabilities(logits, temperature), labels).tolist()
+
+
+def _describe_answers(temperature: float, thresholds: list[float] | None) -> dict[str, Any]:
+    return {"temperature": temperature, **({} if thresholds is None else {"thresholds": thresholds})}
 
 
 def restore_progress(content: dict[str, Any]) -> Progress:

@@ -36,11 +36,14 @@ def estimate_run(settings: TrainSettings, dataset: Any) -> dict[str, Any]:
         name: dict(zip(dataset.class_names, class_counts(dataset, name).tolist(), strict=True))
         for name in dataset.splits
     }
+    several = setup.task.several  # labels a picture: what each has does not sum up to the pictures
     sizes = [part.size for part in specs_of(setup.spec)]
     return {
         "data": settings.data,
         "classes": dataset.class_names,
         "pictures": splits,
+        **({"num_pictures": {name: len(part) for name, part in dataset.splits.items()}} if several else {}),
+        **({"task": setup.task.name} if several else {}),
         "arch": settings.arch,
         "weights": describe_weights(settings.weights),
         "image_size_px": sizes[0] if len(sizes) == 1 else sizes,

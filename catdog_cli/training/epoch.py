@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ..data.loaders import CorruptImage
-from ..evaluation.calibration import fit_temperature
 from ..evaluation.metrics import monitor_value, quick_metrics
+from ..evaluation.multilabel.metrics import score_labels
 from ..features.batches import Inputs
 from ..models.inference_form.inference_form import InferenceForm
 from ..models.tasks import Task
@@ -69,7 +69,9 @@ def step_threads(run: PhaseRun) -> Iterator[None]:
 
 @torch.no_grad()
 def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits (N, num_classes) and labels (N,) of the readable validation pictures, on the CPU.
+    """Return logits (N, num_classes) and labels of the readable validation pictures, on the CPU.
+
+    Labels are (N,), or (N, num_classes) of several.
 
     The blocks run in the same fast form as in prediction, so that both say the same.
     """
@@ -116,12 +118,12 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
         monitors = {monitor, state.monitor}
         metrics = processes().from_main(lambda: _score(run.task, logits, labels, monitors))
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
-        failed = has_failed(train_loss, metrics["val_loss"], logits.shape[1])
+        failed = has_failed(train_loss, metrics["val_loss"], run.task.chance_loss(logits.shape[1]))
         improved = not failed and better(row, progress.phase_best, monitor, run.phase.min_delta)
         progress.patience = 0 if gains(row, improved, progress, run.phase) else progress.patience + 1
         state.note_best(row, improved, len(labels))
         if improved and state.unsaved_best:
-            state.temperature = fit_temperature(logits.numpy(), labels.numpy(), run.task)
+            state.calibrate(logits, labels)
     return metrics
 
 
@@ -140,6 +142,9 @@ def gains(row: dict[str, Any], improved: bool, progress: Progress, phase: Phase)
 
 def _score(task: Task, logits: torch.Tensor, labels: torch.Tensor, monitors: set[str]) -> dict[str, float]:
     probabilities = task.activate(logits).numpy()
+    if task.several:
+        metrics = score_labels(probabilities, labels.numpy(), monitors)
+        return {f"val_{name}": value for name, value in metrics.items()}
     metrics = quick_metrics(probabilities, labels.numpy(), task)
     for name in sorted(monitors - metrics.keys()):
         metrics[name] = monitor_value(name, probabilities, labels.numpy(), task)

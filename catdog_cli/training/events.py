@@ -171,7 +171,8 @@ class StepEnded(Event):
     phase: Phase
     epoch: int
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None = None
+    train_subset_accuracy: float | None = None  # where images have several labels
 
 
 @dataclass(frozen=True, eq=False)

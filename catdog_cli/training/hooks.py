@@ -4,7 +4,6 @@ The loop calls them at fixed places; none of them changes what is trained.
 """
 
 import contextlib
-import math
 import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -97,12 +96,12 @@ def explain_lost_process(state: RunState) -> Iterator[None]:
 
 def warn_if_far_above_chance(run: PhaseRun, row: dict[str, Any], listener: Listener) -> None:
     """Say that a loss of an epoch is far above that of guessing, and whether the epoch can be the best."""
-    num_classes = run.classifier.num_classes
-    chance, losses = math.log(num_classes), (row["train_loss"], row["val_loss"])
+    chance = run.task.chance_loss(run.classifier.num_classes)
+    losses = row["train_loss"], row["val_loss"]
     if max(losses) <= FAR_ABOVE_CHANCE * chance:
         return
     kind = "training" if losses[0] == max(losses) else "validation"
-    end = "; it is not kept as the best" if has_failed(*losses, num_classes) else ""
+    end = "; it is not kept as the best" if has_failed(*losses, chance) else ""
     listener(
         Warned(
             f"In epoch {row['epoch']} of phase {run.phase.name!r} the {kind} loss was {max(losses):.3g}, far "
@@ -120,7 +119,8 @@ def advise_more_epochs(run: PhaseRun, state: RunState, listener: Listener) -> No
     if phase.optimizer == "lbfgs" or len(rows) < 2 or best is None or best["epoch"] != rows[-1]["epoch"]:
         return
     last, before = rows[-1], rows[:-1]
-    gains = last["val_accuracy"] > max(row["val_accuracy"] for row in before)
+    score = f"val_{run.task.headline}"
+    gains = last[score] > max(row[score] for row in before)
     falls = last["val_loss"] < (1 - WORTH_MORE_EPOCHS) * min(row["val_loss"] for row in before)
     if not (gains or falls) or len(rows) < phase.epochs:  # stopped by patience, or it is over
         return

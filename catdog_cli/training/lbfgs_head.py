@@ -3,8 +3,10 @@
 import warnings
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from ..data.stratify import stratify
 from ..errors import SettingsError
 from ..features.batches import KeptFeatures
 from ..models.tasks import Task
@@ -38,12 +40,13 @@ def solve_in_main(run: PhaseRun, sums: EpochSums) -> dict:
 
 
 def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
-    """Solve the head's softmax regression on standardised features, in place; return what was found.
+    """Solve the head's regression on standardised features, in place; return what was found.
 
-    Minimises mean cross-entropy + l2 / 2 * |W|^2 over the weights W of the only Linear, biases free: one
-    optimum, reached by L-BFGS with line search (Nocedal and Wright, Numerical Optimization, ch. 7). The
-    strength is `weight_decay`, or, where that is 0, the one with the least log loss on held-out folds of the
-    training set.
+    It is softmax regression, or a logistic one of each where images have several labels. Minimises mean
+    cross-entropy + l2 / 2 * |W|^2 over the weights W of the only Linear, biases free: one optimum, reached by
+    L-BFGS with line search (Nocedal and Wright, Numerical Optimization, ch. 7). The strength is
+    `weight_decay`, or, where that is 0, the one with the least log loss on held-out folds of the training
+    set.
 
     Raises:
         SettingsError: the head has hidden layers, or a resume with --no-cache keeps no features.
@@ -77,17 +80,19 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
         output.weight.copy_(weight)
         output.bias.copy_(bias)
         logits = features @ weight.T + bias
-    sums.loss += run.task.loss(logits, labels, reduction="sum").item()
+    summed = run.task.loss(logits, labels, reduction="sum").item()
+    sums.loss += summed * (len(labels) / max(1, run.task.loss_weight(labels, None)))
     sums.correct += int(run.task.num_correct(logits, labels).item())
     sums.seen += len(labels)
     return {"l2": strength.l2, "how": strength.how, "num_features": features.shape[1]}
 
 
 def _gather(run: PhaseRun, source: KeptFeatures) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the features (V * N, D) of all views and their labels."""
+    """Return the features (V * N, D) of all views and their labels, (V * N,) or (V * N, C)."""
     good = source.chosen.good_indices()
     features = torch.cat([table.take(good).float().to(source.device) for table in source.tables])
-    return features, source.chosen.labels[good].repeat(len(source.tables)).to(features.device)
+    labels = source.chosen.labels[good]
+    return features, torch.cat([labels] * len(source.tables)).to(features.device)
 
 
 def _pick_strength(
@@ -106,7 +111,7 @@ def _pick_strength(
     def measure(strength: float) -> None:
         loss = 0.0
         for number, fold in enumerate(held):
-            out = fold.repeat(views).to(labels.device)
+            out = fold.repeat(views).to(labels.device)  # (V * N,)
             tolerance = ROUGH_TOLERANCE * min(1, strength / STRENGTHS[0])  # the weaker, the flatter
             starts[number] = weight, bias = _solve(
                 run.task, features[~out], labels[~out], num_classes, strength, run.class_weights,
@@ -138,6 +143,8 @@ def _held_out(labels: torch.Tensor, seed: int) -> list[torch.Tensor]:
 
     No fold where no class has two images.
     """
+    if labels.ndim == 2:
+        return _held_out_labels(labels, seed)
     from sklearn.model_selection import StratifiedKFold
 
     counts = torch.bincount(labels.cpu())
@@ -157,6 +164,18 @@ def _held_out(labels: torch.Tensor, seed: int) -> list[torch.Tensor]:
     return [out for out in found if out.any()]
 
 
+def _held_out_labels(labels: torch.Tensor, seed: int) -> list[torch.Tensor]:
+    """Return which images (N,) each fold holds out where labels (N, C) are several; no fold of one image."""
+    there = (labels.cpu() == 1).long().numpy()
+    folds = min(FOLDS, len(labels))
+    if folds < 2:
+        return []
+    numbers = torch.rand(len(labels), generator=torch.Generator().manual_seed(seed)).numpy()
+    parts = stratify(there, np.ones(len(labels), dtype=np.int64), [1 / folds] * folds, numbers)
+    found = [torch.from_numpy(parts == number) for number in range(folds)]
+    return [out for out in found if out.any() and not out.all()]
+
+
 def _solve(
     task: Task,
     features: torch.Tensor,
@@ -169,6 +188,7 @@ def _solve(
     tolerance: float = TOLERANCE,
 ) -> Parameters:
     """Return the optimum's weight (C, D) and bias (C,), to a largest gradient of `tolerance`."""
+    share = strength / 2 / task.terms_per_image(num_classes)  # each output is regressed as if it were alone
     zeros = torch.zeros(num_classes, features.shape[1]), torch.zeros(num_classes)
     weight, bias = (part.clone().to(features.device).requires_grad_() for part in start or zeros)
     solver = torch.optim.LBFGS(
@@ -183,7 +203,7 @@ def _solve(
     def closure() -> torch.Tensor:
         solver.zero_grad()
         loss = task.loss(features @ weight.T + bias, labels, class_weights, label_smoothing)
-        loss = loss + strength / 2 * weight.square().sum()
+        loss = loss + share * weight.square().sum()
         loss.backward()
         return loss
 

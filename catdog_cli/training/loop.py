@@ -103,14 +103,14 @@ def fit(
                                 )
                                 train_step(run, epoch, step, batches, len(plan[step]), sums)
                                 progress.step, progress.sums = step + 1, dict(vars(sums))
-                                listener(StepEnded(step + 1, len(plan), phase, epoch + 1, **sums.mean()))
+                                listener(StepEnded(step + 1, len(plan), phase, epoch + 1, **run.means(sums)))
                                 save_or_stop(setup, run, state, epoch, listener, stop)
                     copy_weights_from_main(run)
                     check_bad(setup, listener, progress)
                     trained_s = time.monotonic() - epoch_began
 
                     # evaluate, and keep the weights if they are the best
-                    metrics = measure(run, state, sums.mean()["train_loss"])
+                    metrics = measure(run, state, run.means(sums)["train_loss"])
                     check_bad(setup, listener, progress)
 
                     row = {
@@ -118,7 +118,7 @@ def fit(
                         "phase_name": phase.name,
                         "epoch": epoch + 1,
                         "learning_rate": run.optimizer.param_groups[-1]["lr"],
-                        **sums.mean(),
+                        **run.means(sums),
                         **metrics,
                         "num_bad": sum(len(chosen.bad) for chosen in setup.sets.values()),
                         "pictures_per_s": (sums.seen - seen_before) / max(trained_s, 1e-9),
@@ -203,7 +203,7 @@ def train_step(
             run.source.chosen.note_bad(share.bad)
             run.micro_batch.lower(share.micro_batch)
         weight, seen = sum(share.weight for share in shares), sum(share.seen for share in shares)
-        if not seen:  # not one image of the batch can be read
+        if not seen or not weight:  # not one image of the batch can be read, or no label of them is known
             return
         join_gradients(run, planned / weight, statistics)
     except BaseException:
@@ -226,7 +226,7 @@ def backward(
 
     Args:
         key: (epoch, step, process), from which dropout and mixing draw.
-        inputs: values (B, ...), labels (B,).
+        inputs: values (B, ...), labels (B,) or (B, C).
     """
     if not len(inputs.indices):
         return Share(bad=inputs.bad, micro_batch=run.micro_batch.size)

@@ -166,7 +166,7 @@ def _raise_rate(run: PhaseRun, steps: int, listener: Listener) -> tuple[list[flo
             smooth = SMOOTHING * smooth + (1 - SMOOTHING) * sums.loss / max(1, sums.seen)
             rates.append(rate)
             losses.append(smooth / (1 - SMOOTHING**step))
-            listener(StepEnded(step, steps, run.phase, 1, **sums.mean()))
+            listener(StepEnded(step, steps, run.phase, 1, **run.means(sums)))
             if losses[-1] > EXPLODED * min(losses) and step > steps // 5:
                 return rates, losses
         epoch += 1

@@ -16,7 +16,7 @@ def mix_batch(
     cutmix: Yun et al., arXiv 1905.04899; what has no height and width is mixed up instead.
 
     Returns:
-        values (B, ...), and class indices (B,) or, if mixed, probabilities (B, num_classes).
+        values (B, ...), and labels as given or, if mixed, probabilities (B, num_classes).
     """
     if not phase.mixup and not phase.cutmix:
         return values, labels

@@ -26,9 +26,9 @@ class EpochSums:
     correct: float = 0.0
     seen: int = 0
 
-    def mean(self) -> dict[str, float]:
+    def mean(self, score: str = "accuracy") -> dict[str, float]:
         count = max(1, self.seen)
-        return {"train_loss": self.loss / count, "train_accuracy": self.correct / count}
+        return {"train_loss": self.loss / count, f"train_{score}": self.correct / count}
 
 
 @dataclass(eq=False)
@@ -51,6 +51,10 @@ class PhaseRun:
     micro_batch: MicroBatch = field(default_factory=MicroBatch)  # of training steps
     forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
     norm_elements: list[int] | None = None  # that a picture brings to each norm, once they are counted
+
+    def means(self, sums: EpochSums) -> dict[str, float]:
+        """Return the means over an epoch's pictures, called as the history calls them."""
+        return sums.mean(self.task.train_score)
 
     @functools.cached_property
     def training_norms(self) -> list["TrackingNorm"]:

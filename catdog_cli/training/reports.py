@@ -8,10 +8,14 @@ from ..errors import CatdogError
 from ..evaluation.calibration import (
     describe_calibration,
     describe_temperature,
+    fit_temperature,
     measure_calibration,
 )
 from ..evaluation.eval_split import image_path
 from ..evaluation.metrics import full_metrics
+from ..evaluation.multilabel.evaluate import describe_chosen_thresholds, measure_labels
+from ..evaluation.multilabel.report import summarize_labels, write_label_report
+from ..evaluation.multilabel.thresholds import choose_thresholds
 from ..evaluation.report import find_mistakes, summarize
 from ..runs.category_names import tell_apart
 from ..runs.directory import RunDirectory
@@ -79,26 +83,52 @@ def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | 
     phase, best = ended.phase, ended.best
     if best is None or not len(ended.labels):
         return None
-    document, scores = _measure(setup, ended)
+    document, scores = (_measure_labels if setup.task.several else _measure)(setup, ended)
     from ..evaluation.report_files import photo_reader, write_files  # and with it matplotlib
 
     directory = RunDirectory(run_dir).report(ended.index, phase.name)
     what = f"{phase.name!r}, best epoch {best['epoch']}"
     title = f"{setup.settings.arch}, phase {what}, on validation pictures"
-    write_files(directory, title, document, scores, photo_reader(setup.dataset, "val"), DPI)
-    return f"Phase {what}: {summarize(document)} Report: {directory / 'report.html'}"
+    read_photo = photo_reader(setup.dataset, "val")
+    if setup.task.several:
+        write_label_report(directory, title, document, scores, read_photo, DPI)
+        summary = summarize_labels(document)
+    else:
+        write_files(directory, title, document, scores, read_photo, DPI)
+        summary = summarize(document)
+    return f"Phase {what}: {summary} Report: {directory / 'report.html'}"
+
+
+def _measure_labels(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any, Any]]:
+    """As `_measure`, where images have several labels; thresholds are those that best.pt has."""
+    logits, labels, names, shown = _collect(setup, ended)
+    temperature = fit_temperature(logits, labels, setup.task)
+    thresholds = choose_thresholds(setup.task.probabilities(logits, temperature), labels)
+    document, probabilities = measure_labels(logits, labels, names, shown, temperature, thresholds)
+    document["notes"]["thresholds"] = describe_chosen_thresholds(probabilities, labels)
+    return document, (probabilities, labels)
+
+
+def _collect(setup: Setup, ended: PhaseEnded) -> tuple[Any, Any, list[str], list[str]]:
+    """Return logits (N, C), labels, the names of classes and the paths of the images, to show."""
+    logits, labels = ended.logits.double().cpu().numpy(), ended.labels.cpu().numpy()
+    own, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
+    names = tell_apart(own, [setup.category_names.get(name, name) for name in own])
+    return (
+        logits,
+        labels,
+        names,
+        [image_path(setup.dataset, paths[index]) for index in ended.indices.tolist()],
+    )
 
 
 def _measure(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any, Any]]:
     """Return the report's document, and the probabilities (N, C) and labels (N,) that it is about."""
-    logits, labels = ended.logits.double().cpu().numpy(), ended.labels.cpu().numpy()
-    own, paths = setup.dataset.class_names, setup.dataset.splits["val"].paths
-    names = tell_apart(own, [setup.category_names.get(name, name) for name in own])
+    logits, labels, names, shown = _collect(setup, ended)
     task = setup.task
     held_out = measure_calibration(logits, labels, task=task)
     temperature = held_out["temperature"]
     probabilities = task.probabilities(logits, temperature)
-    shown = [image_path(setup.dataset, paths[index]) for index in ended.indices.tolist()]
     metrics = full_metrics(probabilities, labels, names, task=task)
     metrics["notes"]["probabilities"] = (
         f"{describe_temperature(temperature)} It was chosen on these pictures; on parts of them that did not "

@@ -8,6 +8,8 @@ from typing import Any
 from ..runs.directory import RunDirectory
 from ..runtime.html import data_uri
 
+SCORE_NAMES = {"accuracy": "accuracy", "map": "mAP", "subset_accuracy": "subset accuracy"}
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -24,12 +26,17 @@ class RunResult:
         """The checkpoint that predicts."""
         return RunDirectory(self.run_dir).best
 
+    @property
+    def _score(self) -> str:
+        """What the best epoch is told by: accuracy, or map where images have several labels."""
+        return "map" if self.best is not None and "val_map" in self.best else "accuracy"
+
     def to_dict(self) -> dict[str, Any]:
         """Return what `catdog train --json` prints, as plain values."""
         best = self.best and {
             "phase": self.best["phase_name"],
             "epoch": self.best["epoch"],
-            "accuracy": self.best["val_accuracy"],
+            self._score: self.best[f"val_{self._score}"],
             "loss": self.best["val_loss"],
         }
         return {
@@ -43,9 +50,10 @@ class RunResult:
     def __str__(self) -> str:
         if self.best is None:
             return f"{self.run_dir}: nothing was trained"
+        score = f"{SCORE_NAMES[self._score]} {100 * self.best[f'val_{self._score}']:.2f} %"
         return (
-            f"{self.run_dir}: best {self.best['phase_name']} epoch {self.best['epoch']}, validation accuracy "
-            f"{100 * self.best['val_accuracy']:.2f} %, loss {self.best['val_loss']:.4f}; {self.seconds:.1f} s"
+            f"{self.run_dir}: best {self.best['phase_name']} epoch {self.best['epoch']}, validation {score}, "
+            f"loss {self.best['val_loss']:.4f}; {self.seconds:.1f} s"
         )
 
     def _repr_html_(self) -> str:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.dataset import Dataset, match_classes
+from ..data.label_lists import LabelForm
 from ..data.location import absolute_data
 from ..data.scan import scan_dataset
 from ..data.splits import split_dataset
-from ..errors import CheckpointError, SettingsError
+from ..errors import CheckpointError, DataError, SettingsError
+from ..models.tasks import SINGLE_LABEL
 from ..models.zoo.registry import resolve_arch
 from ..recipes import load_recipe
 from ..runs.category_names import describe_missing, load_category_names
-from ..runs.checkpoint import kept_category_names, load_checkpoint
+from ..runs.checkpoint import kept_category_names, kept_origin, load_checkpoint
 from ..runs.directory import LAST, RunDirectory, find_checkpoint
 from ..runtime.distributed import processes
 from ..runtime.files import expand_home
@@ -175,7 +177,8 @@ def _name_classes(setup: Setup, listener: Listener) -> None:
 
 def read_data(settings: TrainSettings, listener: Listener) -> Dataset:
     """Scan the data folder and split it where it has no val; what the user should know is an event."""
-    scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
+    labels = LabelForm.of(settings)
+    scanned = scan_dataset(settings.data, exclude=settings.exclude or None, labels=labels)
     dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
     if "val" in scanned.splits and settings.val_fraction != TrainSettings.val_fraction:
         text = f"{settings.data!r} has val already: --val-fraction {settings.val_fraction:g} changes nothing."
@@ -241,11 +244,17 @@ def _reopen(
     settings = _follow_data(settings, directory, listener)
     class_names = sorted(content["class_to_idx"], key=content["class_to_idx"].__getitem__)
     dataset, found = on_main(lambda: own_split(settings, directory))
+    if dataset.has_several_labels != (content.get("task", SINGLE_LABEL.name) != SINGLE_LABEL.name):
+        raise DataError(
+            f"{settings.data!r} no longer says whether pictures have one class or several labels as when the "
+            f"run began: put back its split.csv, or start a new run."
+        )
     dataset = match_classes(dataset, class_names)
     for warning in dataset.warnings:
         listener(Warned(warning))
     setup = prepare_run(settings, dataset, content["state_dict"], listener, changes.head)
     setup.category_names = kept_category_names(content, class_names)
+    setup.origin = kept_origin(content)
     if "micro_batch_size" not in changes.settings:
         setup.micro_batch.size = _known_size(content, settings)
     processes().gather(lambda: check_progress(content, setup.classifier, checkpoint))
@@ -315,17 +324,24 @@ def _refuse_other(fixed: dict[str, Any], old: TrainSettings) -> None:
     if recipe is None:
         return
     loaded = load_recipe(recipe)
-    epochs = [phase.epochs for phase in old.phases]
-    same = [dataclasses.replace(phase, epochs=n) for phase, n in zip(loaded.phases, epochs, strict=False)]
+    same = [
+        dataclasses.replace(phase, epochs=own.epochs, monitor=_settled(phase.monitor, own.monitor))
+        for phase, own in zip(loaded.phases, old.phases, strict=False)
+    ]
     try:
         refuse_on_resume(loaded.options, old)
-        if len(loaded.phases) != len(epochs) or tuple(same) != old.phases:
+        if len(loaded.phases) != len(old.phases) or tuple(same) != old.phases:
             raise SettingsError("It has other phases.")
     except SettingsError as error:
         raise SettingsError(
             f"--recipe cannot change on resume: the run has other phases or options than {recipe!r}. Leave "
             f"it out, or start a new run."
         ) from error
+
+
+def _settled(monitor: str, own: str) -> str:
+    """Return what a run watches by a recipe's word, which its data may have decided."""
+    return own if monitor == "auto" else monitor
 
 
 def _as_stored(name: str, value: Any, old: TrainSettings) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..data.dataset import Dataset, class_counts
+from ..data.dataset import Dataset
 from ..data.digests import content_keys, fingerprint
 from ..data.loaders import CorruptImage, Images
 from ..errors import DataError, SettingsError, UnavailableError
@@ -19,8 +19,8 @@ from ..features.extractor import ImageSet, View, image_set, run_prefix
 from ..models.classifier import Classifier, build_classifier
 from ..models.inference_form.compiled import compile_network
 from ..models.meta import check_image_size
-from ..models.tasks import SINGLE_LABEL, Task
-from ..models.weights import load_backbone
+from ..models.tasks import SINGLE_LABEL, Task, task_of
+from ..models.weights import Origin, load_backbone, origin_of
 from ..models.zoo.registry import check_arch, source_of
 from ..runs.category_names import read_category_names
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
@@ -30,7 +30,7 @@ from ..runtime.seeds import generator_of, seed_of
 from ..settings import Phase, TrainSettings
 from ..settings_head import CUSTOM
 from ..settings_networks import WORDS, AnySpec, describe_sizes, join_specs, split_arch, weights_of
-from ..settings_rules import check_combinations
+from ..settings_rules import check_combinations, check_labels
 from .events import Listener, MemoryRanOut, Warned, ignore
 from .optimizers import WeightAverage, build_optimizer
 from .phase_run import PhaseRun
@@ -56,13 +56,15 @@ class Setup:
     reported_bad: set[str] = field(default_factory=set)
     contents: dict[str, list[str]] = field(default_factory=dict)  # by split: a digest a picture
     category_names: dict[str, str] = field(default_factory=dict)  # to show, by class, where there are any
+    origin: Origin = field(default_factory=Origin)
 
     def class_weights(self, phase: Phase) -> torch.Tensor | None:
-        """Return weights (C,) inverse to the class counts with mean 1 over pictures, or None."""
+        """Return the weights (C,) that make up for how often classes occur, or None."""
         if phase.class_weights == "none":
             return None
-        counts = torch.from_numpy(class_counts(self.dataset, "train")).float()
-        return (counts.sum() / (len(counts) * counts.clamp_min(1))).to(self.device)
+        labels = self.dataset.splits["train"].labels
+        weights = self.task.balanced_weights(labels, len(self.dataset.class_names))
+        return torch.from_numpy(weights).to(self.device)
 
 
 def separate_head(head: "str | nn.Module | None") -> tuple[str | None, nn.Module | None]:
@@ -95,6 +97,7 @@ def prepare_run(
         SettingsError: no such arch or device; a phase asks for more layers than there are.
         CheckpointError, CatdogError: the weights cannot be had; another machine does not have the data.
     """
+    settings = settle_task(settings, dataset)
     if settings.deterministic:
         repeat_exactly()
     own = processes().device
@@ -103,6 +106,10 @@ def prepare_run(
     spec = choose_spec(settings)
     classifier = _same_classifier(settings, len(dataset.class_names), state_dict, device, head)
     processes().gather(lambda: _check_here(dataset))
+    if len(classifier.blocks) == 1 and any(phase.unfreeze for phase in settings.phases):
+        listener(
+            Warned(f"{settings.arch} cannot be split into blocks: training a part of it computes all of it.")
+        )
     contents, digest = processes().from_main(lambda: _read_contents(dataset))
 
     def note_shrink(work: str) -> Callable[[int], None]:
@@ -118,10 +125,27 @@ def prepare_run(
         dtype,
         sets,
         digest,
+        task_of(dataset.has_several_labels),
         micro_batch=MicroBatch(settings.micro_batch_size, note_shrink("training")),
         forward_batch=MicroBatch(0, note_shrink("looking at pictures")),
         contents=contents,
+        origin=processes().from_main(lambda: origin_of(settings.arch, settings.weights)),
     )
+
+
+def settle_task(settings: TrainSettings, dataset: Dataset) -> TrainSettings:
+    """Return the settings with what the labels of the data decide: by what an epoch is best.
+
+    Raises:
+        SettingsError: an option means nothing for such labels.
+    """
+    check_labels(settings, dataset.has_several_labels)
+    headline = task_of(dataset.has_several_labels).headline
+    phases = tuple(
+        dataclasses.replace(phase, monitor=headline) if phase.monitor == "auto" else phase
+        for phase in settings.phases
+    )
+    return dataclasses.replace(settings, phases=phases)
 
 
 def _same_classifier(

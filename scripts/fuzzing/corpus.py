@@ -208,6 +208,17 @@ TEXTS: dict[str, dict[str, str | bytes]] = {
         "d.png,dogs,val\r\n",
         "other.csv": 'class,path\ncats,"a.png"\ndogs,b.png\n',
         "excel.csv": 'sep=;\nimage_id;label;subset\na;cats;Training\n"b ";dogs ;train\nc;cats;dev\n;;\n',
+        "joined.csv": "path,labels,unknown,split\na.png,cat;dog,,train\nb.png,,cat,train\n"
+        "c.png,cat|dog,,val\nd.png,dog,,val\n",
+        "columns.csv": "filename, cat, dog,is_valid\na.png, 1, 0,False\nb, 0,,True\nc.png, 1.0, nan,False\n"
+        "d, -1, 1,True\n",
+        "coco.json": json.dumps(
+            {
+                "images": [{"id": number, "file_name": f"{name}.png"} for number, name in enumerate("abcd")],
+                "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+                "annotations": [{"image_id": 0, "category_id": 1}, {"image_id": 1, "category_id": 2}],
+            }
+        ),
         "wide.csv": "File\tSpecies\r\na.png\tcats\r\nb\td\u00f6gs\r\n".encode("utf-16"),
     },
     "labels": {"labels.csv": "id,breed\na,cats\nb,dogs\nc,cats\n"},

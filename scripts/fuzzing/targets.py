@@ -255,7 +255,7 @@ TARGETS: dict[str, Target] = {
         corpus.write_run, _resume, damage_checkpoint, beside=("data", "split.csv"), damaged="*.pt"
     ),
     "weights": Target(corpus.write_weights, _weights, damage_checkpoint),
-    "manifest": Target(corpus.write_texts("manifest"), _manifest, tokens=CSV),
+    "manifest": Target(corpus.write_texts("manifest"), _manifest, tokens=CSV + JSON),
     "labels": Target(corpus.write_texts("labels"), _labels, tokens=CSV),
     "run": Target(corpus.write_texts("run"), _run, tokens=CSV + JSON, beside=("split.csv", "settings.json")),
     "data": Target(corpus.write_archives, _data_archive),

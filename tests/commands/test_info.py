@@ -97,6 +97,9 @@ def test_networks_as_json(ask):
         "num_layers": 139,
         "num_blocks": 20,
         "imagenet_weights": True,
+        "source": "torchvision",
+        "tag": "IMAGENET1K_V2",
+        "licence": "BSD-3-Clause",
     }
     assert facts["others"] == arch_names()[len(FIRST_CLASS) :]
 
@@ -150,7 +153,8 @@ def test_a_network_for_people(ask):
     lines = out.splitlines()
     assert code == 0
     assert lines[0] == "resnet18: 11,689,512 parameters, 512 features"
-    assert lines[2] == "51 layers in 10 blocks; `--unfreeze N` trains row N, all below, and the head:"
+    assert lines[2] == "weights: torchvision IMAGENET1K_V1, licence BSD-3-Clause"
+    assert lines[3] == "51 layers in 10 blocks; `--unfreeze N` trains row N, all below, and the head:"
     assert lines[-1].split() == ["1", "pool", "avgpool", "AdaptiveAvgPool2d", "0", "0"]
     assert lines[-51].split() == ["51", "stem", "conv1", "Conv2d", "9,408", "11,176,512"]
 
@@ -182,6 +186,9 @@ def test_a_run_directory_says_all(ask, tmp_path):
         ],
         "format_version": 1,
         "arch": "simple_cnn",
+        "source": "",
+        "tag": "",
+        "licence": "",
         "parameters": 394660,
         "head": HEAD.to_dict(),
         "num_classes": 2,
@@ -255,7 +262,6 @@ def test_a_checkpoint_of_training_is_understood(ask, pets, tmp_path):
     ("target", "message"),
     [
         ("resnet19", "Unknown arch 'resnet19': did you mean resnet1"),
-        ("squeezenet1_0", "ends in a convolution"),
         ("no/such/run", "No checkpoint at 'no/such/run'"),
         ("missing.pt", "No checkpoint at 'missing.pt'"),
         (".", "No best.pt in '.'"),
@@ -267,7 +273,7 @@ def test_what_is_neither_is_refused(ask, tmp_path, monkeypatch, target, message)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.pt").write_text("hello")
     code, out, err = ask(target)
-    assert (code, out) == (2 if target in ("resnet19", "squeezenet1_0") else 1, "")
+    assert (code, out) == (2 if target == "resnet19" else 1, "")
     assert message in err
     assert err.count("\n") == 1
 

@@ -28,6 +28,8 @@ SAID_OTHERWISE = {
     "workers",
     "device",
     "precision",
+    "label_delimiter",
+    "label_columns",
     "exclude",
     "compile",
     "cache",

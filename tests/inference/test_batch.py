@@ -17,11 +17,11 @@ import pytest
 
 from catdog_cli import Predictor, cli
 from catdog_cli.errors import CatdogError, SettingsError
+from catdog_cli.inference.answer import ClassProbability
 from catdog_cli.inference.batch import iterate_predictions
 from catdog_cli.inference.outputs.predictions_file import Output
 from catdog_cli.inference.outputs.sort_into import Sorter
 from catdog_cli.inference.prediction import Prediction
-from catdog_cli.inference.predictor import ClassProbability
 
 from ..conftest import draw_image, write_images
 from .checkpoints import write_checkpoint

@@ -6,8 +6,8 @@ import re
 import pytest
 from PIL import Image
 
+from catdog_cli.inference.answer import ClassProbability
 from catdog_cli.inference.prediction import MOST_SHOWN, Prediction, Predictions
-from catdog_cli.inference.predictor import ClassProbability
 
 CLASSES = (ClassProbability("cats", "A cat", 0.99999), ClassProbability("dogs", "D\x1b[2J", 0.00001))
 GOOD = Prediction("photo.png", None, CLASSES)

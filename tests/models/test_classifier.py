@@ -183,13 +183,20 @@ def test_gradients_between_blocks_have_the_layout_of_their_blocks():
         torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-4)
 
 
+def has_convolution(block: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in block.modules())
+
+
 @pytest.mark.parametrize("arch", ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"])
 def test_what_trains_copies_nothing_to_work_in_place(arch):
     """In place torch clones the input of these activations first, or it could not go back."""
     found = []
     for as_built in (True, False):
         classifier = build_classifier(arch, 2, HeadSpec(dropout=0.0))
-        split_at = len(classifier.blocks) - 2
+        convolutional = [
+            any(isinstance(m, nn.Conv2d) for m in block.modules()) for _, block in classifier.blocks
+        ]
+        split_at = max(index for index, found_one in enumerate(convolutional) if found_one)
         blocks = [block for _, block in classifier.blocks[split_at:]]
         channels = next(module for module in blocks[0].modules() if isinstance(module, nn.Conv2d)).in_channels
         network = nn.Sequential(*blocks, classifier.head) if as_built else classifier.suffix(split_at)

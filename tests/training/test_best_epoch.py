@@ -32,10 +32,10 @@ def test_chance_is_that_of_equal_probabilities():
     for num_classes in (2, 120):
         chance = math.log(num_classes)
         far = FAR_ABOVE_CHANCE * chance + 0.01
-        assert has_failed(0.1, far, num_classes)
-        assert not has_failed(0.1, far - 0.02, num_classes)
-        assert has_failed(far, chance + 0.01, num_classes)
-        assert not has_failed(far, chance - 0.01, num_classes)  # it began wildly and ended well
+        assert has_failed(0.1, far, chance)
+        assert not has_failed(0.1, far - 0.02, chance)
+        assert has_failed(far, chance + 0.01, chance)
+        assert not has_failed(far, chance - 0.01, chance)  # it began wildly and ended well
 
 
 def test_an_epoch_far_above_chance_is_said_and_never_the_best(few, tmp_path):

@@ -9,6 +9,8 @@ from .terminal import echo, make_console, printable
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ...evaluation.multilabel.compare import LabelComparison
+    from ...evaluation.multilabel.result import LabelEvaluation
     from ...evaluation.result import Comparison, Evaluation
     from .bars import Pace, TaskBar
 
@@ -47,8 +49,13 @@ class StepBar:
             self.bar = None
 
 
-def print_evaluation(found: "Evaluation", all_classes: bool = False) -> None:
+def print_evaluation(found: "Evaluation | LabelEvaluation", all_classes: bool = False) -> None:
     """Print the numbers, the classes (of many the weakest, unless all are asked for), what was mixed up."""
+    from ...evaluation.multilabel.result import LabelEvaluation
+
+    if isinstance(found, LabelEvaluation):
+        _print_labels(found, all_classes)
+        return
     from ...evaluation.result import CLASSES, CONFUSED, MOST_CLASSES, NUMBERS, WORST_CLASSES
 
     _print_table(NUMBERS, found.list_numbers())
@@ -68,16 +75,36 @@ def print_evaluation(found: "Evaluation", all_classes: bool = False) -> None:
     _print_end(found)
 
 
-def print_comparison(found: "Comparison") -> None:
+def _print_labels(found: "LabelEvaluation", all_classes: bool) -> None:
+    """Print the numbers and the labels, of many the weakest, unless all are asked for."""
+    from ...evaluation.multilabel.report import CLASSES, NUMBERS, WORST
+    from ...evaluation.multilabel.result import MOST_LABELS
+
+    _print_table(NUMBERS, found.list_numbers())
+    whole = all_classes or len(found.class_names) <= MOST_LABELS
+    rows = found.list_classes() if whole else found.list_worst_classes()
+    _print_table(CLASSES, rows, spare=("precision", "recall", "threshold"))
+    if not whole:
+        echo(f"The weakest {WORST} of {len(found.class_names):,} labels: --all-classes lists them all.")
+    _print_end(found)
+
+
+def print_comparison(found: "Comparison | LabelComparison") -> None:
     """Print both checkpoints' numbers, their differences (second minus first), counts and the conclusion."""
+    from ...evaluation.multilabel import compare
     from ...evaluation.result import COUNTS, SCORES
 
+    if isinstance(found, compare.LabelComparison):
+        _print_table(compare.SCORES, found.list_scores())
+        _print_table(compare.COUNTS, found.list_counts())
+        _print_end(found)
+        return
     _print_table(SCORES, found.list_scores())
     _print_table(COUNTS, found.list_counts())
     _print_end(found)
 
 
-def _print_end(found: "Evaluation | Comparison") -> None:
+def _print_end(found: "Evaluation | Comparison | LabelEvaluation | LabelComparison") -> None:
     for note in found.list_notes():
         echo(note, wrap=True)
     echo(found.summary, wrap=True)

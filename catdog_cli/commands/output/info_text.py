@@ -15,6 +15,7 @@ from .table import list_facts, list_rows
 from .terminal import counted
 
 ARCH_COLUMNS = ("network", "parameters", "features", "input px", "layers", "blocks", "")
+NAME_COLUMNS = ("network", "input px", "weights", "licence")
 LAYER_COLUMNS = ("N", "block", "layer", "type", "parameters", "trained by N")
 CACHE_COLUMNS = ("last used", "size", "rows", "store")
 
@@ -24,8 +25,15 @@ def format_archs(facts: dict[str, Any]) -> Iterator[str]:
     yield from list_rows(ARCH_COLUMNS, [_arch_row(row) for row in facts["archs"]])
     if facts["others"]:
         yield ""
-        yield f"{len(facts['others'])} other networks of torchvision work too, each as one block:"
+        yield f"{len(facts['others'])} other networks of torchvision work too:"
         yield from click.wrap_text(", ".join(facts["others"]), 100, "  ", "  ").splitlines()
+    for name, is_installed in facts["large_sources"].items():
+        yield ""
+        yield (
+            f"`catdog info --archs {name}` lists a thousand more, of {name}."
+            if is_installed
+            else f"`pip install 'catdog[{name}]'` brings a thousand more, of {name}."
+        )
     yield ""
     yield "`catdog info NETWORK` lists its layers, which `catdog train --unfreeze N` counts from the end."
 
@@ -36,10 +44,23 @@ def _arch_row(row: dict[str, Any]) -> tuple:
     return (row["arch"], *counts, row["num_blocks"], note)
 
 
+def format_names(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield a table of networks by name: their weights, those weights' licence, and their input."""
+    rows = [
+        (row["arch"], row["image_size"], row["tag"] or ("yes" if row["imagenet_weights"] else "none"))
+        + ((row["licence"],) if row["imagenet_weights"] else ("",))
+        for row in facts["archs"]
+    ]
+    yield from list_rows(NAME_COLUMNS, rows)
+
+
 def format_arch(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a network's facts and its layers, the last one at the bottom."""
     yield f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['feature_dim']} features"
     yield f"input: {_input(facts['input_spec'])}"
+    tag = f" {facts['tag']}" if facts["tag"] else ""
+    if facts["imagenet_weights"]:
+        yield f"weights: {facts['source']}{tag}, licence {facts['licence']}"
     blocks = f"{facts['num_blocks']} blocks" if facts["num_blocks"] > 1 else "one block"
     yield f"{facts['num_layers']} layers in {blocks}; `--unfreeze N` trains row N, all below, and the head:"
     yield ""
@@ -56,13 +77,20 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for file in facts["files"]:
         yield "file", f"{file['path']}, {_size(file['bytes'])}"
     yield "format", facts["format_version"]
-    yield "network", f"{facts['arch']}, {facts['parameters']:,} parameters"
+    source = f" of {facts['source']}" if facts["source"] else ""
+    yield "network", f"{facts['arch']}{source}, {facts['parameters']:,} parameters"
+    if facts["licence"]:
+        tag = f" ({facts['tag']})" if facts["tag"] else ""
+        yield "licence", f"{facts['licence']}, of the weights that it began with{tag}"
     yield "head", _head(facts["head"])
     yield "classes", f"{facts['num_classes']}: {', '.join(facts['class_names'])}"
     if facts["category_names"]:
         yield "shown as", ", ".join(f"{key}: {name}" for key, name in facts["category_names"].items())
     yield "input", _input(facts["input_spec"])
     yield "temperature", f"{facts['temperature']:g}"
+    if facts["thresholds"] is not None:
+        said = ", ".join(f"{name} {value:.3f}" for name, value in facts["thresholds"].items())
+        yield "labels", f"several a picture, each said from its threshold on: {said}"
     if facts["best"] is not None:
         yield "best", _best(facts["best"])
     if facts["progress"] is not None:
@@ -128,11 +156,14 @@ def _input(spec: dict[str, Any] | list[dict[str, Any]]) -> str:
     )
 
 
+PERCENTAGES = ("val_accuracy", "val_f1", "val_map", "val_subset_accuracy")
+
+
 def _best(best: dict[str, Any]) -> str:
     parts = [f"{best.get('phase_name')} epoch {best.get('epoch')}"]
     for name, value in best.items():
         if name.startswith("val_") and isinstance(value, float):
-            shown = f"{100 * value:.2f} %" if name in ("val_accuracy", "val_f1") else f"{value:.4f}"
+            shown = f"{100 * value:.2f} %" if name in PERCENTAGES else f"{value:.4f}"
             parts.append(f"{name.removeprefix('val_')} {shown}")
     return ", ".join(parts)
 
@@ -159,6 +190,8 @@ def _settings(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for number, phase in enumerate(settings.get("phases", []), 1):
         shown = {n: v for n, v in phase.items() if n in ("epochs", "learning_rate") or v != defaults.get(n)}
         shown.pop("name", None)
+        if shown.get("monitor") in ("accuracy", "map"):  # what the data decides
+            del shown["monitor"]
         facts = ", ".join(f"{name} {value}" for name, value in shown.items())
         yield f"phase {number}", f"{phase.get('name')}: {facts}"
 

@@ -10,6 +10,7 @@ from .terminal import echo, echo_json
 
 if TYPE_CHECKING:
     from ...inference.prediction import Prediction
+    from ...inference.predictor import Predictor
 
 MOST_ERRORS = 20
 MOST_DRAWN = 30
@@ -21,7 +22,7 @@ class Tally:
 
     def __init__(self, log: Callable[[str], None] = lambda text: echo(text, err=True)):
         self.log = log
-        self.total = self.errors = 0
+        self.total = self.errors = self.none = 0  # none: of several labels
         self.by_class: dict[str, int] = {}
 
     def watch(self, predictions: Iterable["Prediction"]) -> Iterator["Prediction"]:
@@ -34,8 +35,10 @@ class Tally:
         """Take note of one; `aloud` names it on stderr if it is bad."""
         self.total += 1
         if prediction.error is None:
-            name = prediction.predictions[0].class_name
-            self.by_class[name] = self.by_class.get(name, 0) + 1
+            said = prediction.predictions[:1] if prediction.labels is None else prediction.labels
+            self.none += not said
+            for each in said:
+                self.by_class[each.class_name] = self.by_class.get(each.class_name, 0) + 1
             return
         self.errors += 1
         if aloud and self.errors <= MOST_ERRORS:
@@ -53,16 +56,28 @@ class Tally:
         return 1 if self.errors else 0
 
 
-def print_text(predictions: Iterable["Prediction"]) -> None:
-    """Print each picture's likeliest classes; on a terminal with a bar beside each."""
+def print_text(predictions: Iterable["Prediction"], ranked: bool = False) -> None:
+    """Print each picture's likeliest classes, or its labels; on a terminal with a bar beside each.
+
+    Args:
+        ranked: of several labels, print the likeliest and mark those that the picture has.
+    """
+    from ...inference.prediction import list_lines
+
     with_bars = sys.stdout.isatty()
     for prediction in predictions:
         if prediction.error is not None:
             continue
-        path, *lines = str(prediction).split("\n")
-        echo(path)
-        for line, each in zip(lines, prediction.predictions, strict=True):
-            echo(f"{line}  {_bar(each.probability)}".rstrip() if with_bars else line)
+        several = prediction.labels is not None
+        shown = prediction.predictions if ranked or prediction.labels is None else prediction.labels
+        echo(str(prediction).split("\n")[0])
+        for line, each in zip(list_lines(shown), shown, strict=True):
+            mark = ("  *" if each in (prediction.labels or ()) else "   ") if several and ranked else ""
+            echo(
+                f"{line}{mark}  {_bar(each.probability)}".rstrip() if with_bars else f"{line}{mark}".rstrip()
+            )
+        for line in prediction.list_rest():
+            echo(line)
 
 
 def _bar(fraction: float) -> str:
@@ -84,8 +99,8 @@ def print_json(predictions: Iterable["Prediction"]) -> None:
 class Drawing:
     """Keeps the first pictures for the plot, reading them again whole: what predicting sees is cropped."""
 
-    def __init__(self, path: str):
-        self.path = path
+    def __init__(self, path: str, predictor: "Predictor"):
+        self.path, self.predictor = path, predictor
         self.items: list[dict[str, Any]] = []
         self.more = 0
         self._old = os.path.realpath(path) if os.path.exists(path) else None  # noqa: PTH110
@@ -111,7 +126,16 @@ class Drawing:
 
         source = prediction.path if prediction.source is None else prediction.source
         image = read_image(fetch_input(source), shorter_side=600)
+        thresholds = self.predictor.thresholds
+        several = {}
+        if prediction.labels is not None and thresholds is not None:
+            limits = dict(zip(self.predictor.class_names, thresholds, strict=True))
+            several = {
+                "labels": [each.name for each in prediction.labels],
+                "thresholds": [limits[each.class_name] for each in prediction.predictions],
+            }
         return {
+            **several,
             "image": image.permute(1, 2, 0).numpy(),
             "title": "stdin" if prediction.path == "-" else os.path.basename(prediction.path),  # noqa: PTH119
             "names": [each.name for each in prediction.predictions],

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from ...settings import Phase
 
 
+SHOWN_SCORES = {"accuracy": "accuracy", "map": "mAP", "subset_accuracy": "subset accuracy"}
+
+
 class TrainReport:
     """A listener of training that prints: a method `on_KIND` for each kind of event."""
 
@@ -89,12 +92,15 @@ class TrainReport:
             counts = count_classes(dataset, split)
             shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
             more = f", and {len(counts) - 8} more classes" if len(counts) > 8 else ""
-            self.log(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
+            self.log(f"{split:5} {len(dataset.splits[split])} pictures: {shown}{more}")
         for text in describe_scan(dataset):
             self.log(text)
         precision = str(setup.dtype).removeprefix("torch.")
+        origin = setup.origin
+        tag = f" {origin.tag}" if origin.tag else ""
+        licence = f" ({origin.source}{tag}, licence {origin.licence})" if origin.licence else ""
         self.log(
-            f"{setup.settings.arch}, weights {describe_weights(setup.settings.weights)}, "
+            f"{setup.settings.arch}, weights {describe_weights(setup.settings.weights)}{licence}, "
             f"{describe_sizes(setup.spec)} px, "
             f"{setup.device.type}, {precision}; run directory {run_dir}"
         )
@@ -143,14 +149,18 @@ class TrainReport:
         self.log(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
 
     def on_batch(
-        self, done: int, total: int, phase: "Phase", epoch: int, train_loss: float, train_accuracy: float
+        self, done: int, total: int, phase: "Phase", epoch: int, train_loss: float, **scores: float | None
     ) -> None:
         if not self.bar.is_shown:
             return
         self._pace = self._pace or Pace()
         facts = [
             f"loss {train_loss:.4f}",
-            f"accuracy {100 * train_accuracy:.1f} %",
+            *(
+                f"{name.removeprefix('train_').replace('_', ' ')} {100 * value:.1f} %"
+                for name, value in scores.items()
+                if value is not None
+            ),
             self._pace.describe(done, phase.batch_size),
         ]
         self.bar.show(f"{phase.name} epoch {epoch}/{phase.epochs}", done, total, facts)
@@ -158,10 +168,10 @@ class TrainReport:
     def on_epoch(self, row: dict, epochs: int, best: dict) -> None:
         self._hide()
         mark = " *" if best and (best["phase"], best["epoch"]) == (row["phase"], row["epoch"]) else ""
+        train, val = _describe_score(row, "train"), _describe_score(row, "val")
         self.log(
-            f"{row['phase_name']} {row['epoch']}/{epochs}  train loss {row['train_loss']:.4f} "
-            f"accuracy {100 * row['train_accuracy']:.2f} %  val loss {row['val_loss']:.4f} "
-            f"accuracy {100 * row['val_accuracy']:.2f} %  {row['pictures_per_s']:.0f} pictures/s  "
+            f"{row['phase_name']} {row['epoch']}/{epochs}  train loss {row['train_loss']:.4f}{train}  "
+            f"val loss {row['val_loss']:.4f}{val}  {row['pictures_per_s']:.0f} pictures/s  "
             f"{row['seconds']:.1f} s{mark}"
         )
 
@@ -176,10 +186,10 @@ class TrainReport:
         self.bar.stop()
         best = result.best
         if best is not None:
+            score = _describe_score(best, "val")
             self.log(
-                f"Best: {best['phase_name']} epoch {best['epoch']}, validation accuracy "
-                f"{100 * best['val_accuracy']:.2f} %, loss {best['val_loss']:.4f} as trained; "
-                f"{result.seconds:.1f} s in all"
+                f"Best: {best['phase_name']} epoch {best['epoch']}, validation{score}, loss "
+                f"{best['val_loss']:.4f} as trained; {result.seconds:.1f} s in all"
             )
             self.log(f"Checkpoint: {directory.best}")
             self.log(f"Predict:    catdog predict PICTURE {shlex.quote(str(result.run_dir))}", wrap=False)
@@ -188,6 +198,12 @@ class TrainReport:
         """Print what a dry run found, to stdout."""
         for line in plan_lines(facts):
             echo(line)
+
+
+def _describe_score(row: dict[str, Any], part: str) -> str:
+    """Return what a row of the history says beside the loss: accuracy, or mAP where pictures have labels."""
+    known = [name for name in SHOWN_SCORES if f"{part}_{name}" in row]
+    return "".join(f" {SHOWN_SCORES[name]} {100 * row[f'{part}_{name}']:.2f} %" for name in known[:1])
 
 
 def _sizes(sizes: int | list[int]) -> str:
@@ -201,7 +217,8 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
     for split, counts in facts["pictures"].items():
         shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:8])
         more = ", ..." if len(counts) > 8 else ""
-        lines.append(f"{split:5} {sum(counts.values())} pictures: {shown}{more}")
+        total = facts.get("num_pictures", {}).get(split, sum(counts.values()))
+        lines.append(f"{split:5} {total} pictures: {shown}{more}")
     lines.append(
         f"{facts['arch']}, weights {facts['weights']}, {_sizes(facts['image_size_px'])} px, "
         f"on {facts['device']} in {facts['precision']}"
@@ -263,6 +280,8 @@ def count_classes(dataset: Any, split: str) -> dict[str, int]:
 def advise(dataset: Any, settings: Any) -> list[str]:
     """Return what the user should know before training: an imbalance beyond 1:3 names the options."""
     counts = [count for count in count_classes(dataset, "train").values() if count]
+    if dataset.has_several_labels:  # that some labels are rare is as it should be
+        return []
     if max(counts) <= 3 * min(counts) or any(
         phase.class_weights == "balanced" or phase.sampler == "balanced" for phase in settings.phases
     ):

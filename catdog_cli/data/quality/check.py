@@ -18,7 +18,7 @@ from ...images.facts import read_facts
 from ...images.read import ImageError, read_image
 from ...images.suffixes import FORMAT_NAMES, IMAGE_FORMATS, image_suffix
 from ...runtime.text import printable
-from ..dataset import Dataset, class_counts
+from ..dataset import Dataset, class_counts, class_text
 from ..digests import file_digest, file_size, map_threads
 from .label_errors import LabelError, find_label_errors
 from .near_duplicates import find_similar, gather_groups, join_pairs, make_thumbnail, pair_equals
@@ -212,9 +212,9 @@ def look_at_all(
     if dataset.images is not None:
         raise DataError(f"{str(dataset.root)!r} is a prepared folder: give the data that it was made from.")
     items = [
-        (path, name, dataset.class_names[label])
+        (path, name, class_text(dataset, name, index))
         for name, split in dataset.splits.items()
-        for path, label in zip(split.paths, split.labels.tolist(), strict=True)
+        for index, path in enumerate(split.paths)
     ]
     looks: list[_Look] = []
     for start in range(0, len(items), BATCH):

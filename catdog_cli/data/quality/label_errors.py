@@ -30,8 +30,13 @@ def list_label_errors(dataset: Dataset, features: list[np.ndarray | None], seed:
         features: a float (D,) for each picture, in the dataset's order; None where it cannot be read.
 
     Raises:
-        DataError: fewer than two classes have two readable pictures.
+        DataError: fewer than two classes have two readable pictures; pictures have several labels.
     """
+    if dataset.has_several_labels:
+        raise DataError(
+            "Wrong labels are not looked for where pictures have several: `catdog evaluate --output DIR` "
+            "lists those that a checkpoint misses or adds, the surest first."
+        )
     items = [
         (path, name, label)
         for name, split in dataset.splits.items()

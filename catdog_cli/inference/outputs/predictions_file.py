@@ -37,8 +37,9 @@ class Output:
         self.suffix = check_suffix(path)
         self.num_predictions = len(predictor.class_names) if everything else top_k
         self.num_predictions = min(self.num_predictions, len(predictor.class_names))
-        self.table = CsvForm(predictor.class_names, top_k, everything)
-        form = JsonForm(self.num_predictions) if self.suffix == ".jsonl" else self.table
+        several = predictor.task.several
+        self.table = CsvForm(predictor.class_names, top_k, everything, several)
+        form = JsonForm(self.num_predictions, several) if self.suffix == ".jsonl" else self.table
         self.rows_path = f"{path}.rows.csv" if self.suffix == ".parquet" else path
         found = [each for each in (self.rows_path, path) if os.path.lexists(each)]
         if found and not (resume or overwrite):

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -17,27 +18,35 @@ from ...errors import CatdogError, DataError
 
 SYNC_SECONDS = 5.0
 BASE = ("path", "status", "error", "class", "name", "probability")
+LABELS = "labels"  # where pictures have several: joined, as a table of labels to train on has them
+DELIMITER = ";"
 
 
-def column_names(class_names: list[str], top_k: int, everything: bool) -> list[str]:
-    """Return the columns of a table: the best class, then the next ones, or every class's probability."""
+def column_names(class_names: list[str], top_k: int, everything: bool, several: bool = False) -> list[str]:
+    """Return the columns of a table: the best class, then the next ones, or every class's probability.
+
+    Where pictures have `several` labels, these stand before it.
+    """
+    first = [*BASE[:3], LABELS, *BASE[3:]] if several else list(BASE)
     if everything:
-        return [*BASE, *(f"probability:{name}" for name in class_names)]
+        return [*first, *(f"probability:{name}" for name in class_names)]
     places = range(2, min(top_k, len(class_names)) + 1)
-    return [*BASE, *(f"{what}_{place}" for place in places for what in ("class", "name", "probability"))]
+    return [*first, *(f"{what}_{place}" for place in places for what in ("class", "name", "probability"))]
 
 
 class CsvForm:
     """Comma-separated values, a header first; file names keep their bytes, quoted where they need it."""
 
-    def __init__(self, class_names: list[str], top_k: int, everything: bool):
-        self.class_names, self.everything = class_names, everything
-        self.columns = column_names(class_names, top_k, everything)
+    def __init__(self, class_names: list[str], top_k: int, everything: bool, several: bool = False):
+        self.class_names, self.everything, self.several = class_names, everything, several
+        self.columns = column_names(class_names, top_k, everything, several)
         self.header = self.encode_cells(self.columns)
 
     def encode(self, row: dict[str, Any]) -> bytes:
         """Return a row of `make_row` as one record."""
         cells = [row["path"], row["status"], row["error"]]
+        if self.several and row["predictions"]:
+            cells.append(DELIMITER.join(each["class"] for each in row["labels"]))
         predictions = row["predictions"]
         if not predictions:
             cells += [None] * (len(self.columns) - len(cells))
@@ -64,10 +73,18 @@ class CsvForm:
 
     def decode(self, record: bytes) -> dict[str, Any]:
         """Return a record as a row of `make_row`, its best prediction alone."""
-        path, status, error, class_name, name, probability = self.decode_cells(record)[: len(BASE)]
+        cells = self.decode_cells(record)
+        labels = cells.pop(3) if self.several else None
+        path, status, error, class_name, name, probability = cells[: len(BASE)]
         if status != "ok":
             return {"path": path, "status": status, "error": error, "predictions": []}
         best = {"class": class_name, "name": name, "probability": float(probability)}
+        if labels is not None:
+            said = [
+                {"class": each, "name": each, "probability": math.nan} for each in labels.split(DELIMITER)
+            ]
+            listed = said if labels else []
+            return {"path": path, "status": status, "error": None, "labels": listed, "predictions": [best]}
         return {"path": path, "status": status, "error": None, "predictions": [best]}
 
     def ends(self, record: bytes) -> bool:
@@ -80,8 +97,8 @@ class JsonForm:
 
     header = b""
 
-    def __init__(self, num_predictions: int):
-        self.num_predictions = num_predictions
+    def __init__(self, num_predictions: int, several: bool = False):
+        self.num_predictions, self.several = num_predictions, several
 
     def encode(self, row: dict[str, Any]) -> bytes:
         """Return a row of `make_row` as one record."""
@@ -90,9 +107,12 @@ class JsonForm:
     def decode(self, record: bytes) -> dict[str, Any]:
         """Return a record as a row; ValueError if it is none, or has another number of predictions."""
         row = json.loads(record)
-        if not isinstance(row, dict) or set(row) != {"path", "status", "error", "predictions"}:
+        wanted = {"path", "status", "error", "predictions"}
+        wanted |= {LABELS} if self.several and isinstance(row, dict) and row.get("status") == "ok" else set()
+        if not isinstance(row, dict) or set(row) != wanted:
             raise ValueError("no row of predictions")
-        if not all(set(each) == {"class", "name", "probability"} for each in row["predictions"]):
+        listed = [*row["predictions"], *row.get(LABELS, [])]
+        if not all(set(each) == {"class", "name", "probability"} for each in listed):
             raise ValueError("no predictions")
         if row["predictions"] and len(row["predictions"]) != self.num_predictions:
             raise ValueError(f"{len(row['predictions'])} predictions instead of {self.num_predictions}")

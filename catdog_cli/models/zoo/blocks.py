@@ -57,9 +57,8 @@ def split_blocks(
     for entry in entries:
         name = entry.rstrip("*").rstrip(".")
         if entry.endswith(".*"):
-            blocks += [
-                (f"{name}.{key}", child) for key, child in backbone.get_submodule(name).named_children()
-            ]
+            children = backbone.get_submodule(name).named_children()
+            blocks += [(f"{name}.{key}", child) for key, child in children]
         elif entry.endswith(".**"):
             blocks += _unroll(name, backbone.get_submodule(name), chains)
         else:
@@ -71,7 +70,7 @@ def _unroll(name: str, module: nn.Module, chains: Collection[str]) -> Iterator[B
     """Yield what a module runs in turn, and of that what runs its children in turn itself."""
     for key, child in module.named_children():
         path = f"{name}.{key}"
-        if type(child) is nn.Sequential or type(child).__name__ in chains:
+        if type(child) in (nn.Sequential, nn.ModuleList) or type(child).__name__ in chains:
             yield from _unroll(path, child, chains)
         else:
             yield path, child
@@ -94,7 +93,7 @@ def _part(backbone: nn.Module, name: str, steps: Mapping[str, StepFunction]) -> 
 
 
 class Step(nn.Module):
-    """A step of a network that is code and no module of it: it holds parts of the network, not the network.
+    """A step of a network that is code and no module of it; it holds parts of the network, but not all of it.
 
     Args:
         network: whose step it is.

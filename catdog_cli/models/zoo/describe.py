@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import nn
 
+from ...errors import SettingsError
 from ...settings import HeadSpec
 from ..classifier import Classifier, build_classifier
 from ..meta import meta_networks
-from .registry import source_of
+from .registry import source_called, source_of
 
 
 def describe_arch(arch: str) -> dict[str, Any]:
@@ -32,7 +33,40 @@ def describe_arch(arch: str) -> dict[str, Any]:
         "num_layers": len(classifier.layers()),
         "num_blocks": len(classifier.blocks),
         "imagenet_weights": source.has_weights(arch),
+        "source": source.name,
+        "tag": source.tag(arch) if source.has_weights(arch) else "",
+        "licence": source.licence(arch),
     }
+
+
+def list_archs(wanted: str) -> list[dict[str, Any]]:
+    """Return name, weights, licence and input size of a source's networks, from the first letter on.
+
+    Args:
+        wanted: SOURCE, or SOURCE/PATTERN with * and ? as for files; a pattern without them is any part of a
+            name. A pattern with a dot asks for names with their pretrained weights, as in resnet50.a1_in1k.
+
+    Raises:
+        SettingsError: no such source, or none of its networks is called like that.
+        CatdogError: the source is a library that is not installed.
+    """
+    name, _, pattern = wanted.partition("/")
+    source = source_called(name)
+    found = source.find(pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*")
+    if not found:
+        raise SettingsError(
+            f"No network of {name} is called like {pattern!r}: `catdog info --archs {name}` lists them all."
+        )
+    return [
+        {
+            "arch": arch,
+            "tag": source.tag(arch) if source.has_weights(arch) else "",
+            "licence": source.licence(arch),
+            "image_size": source.input_spec(arch, "imagenet").size,
+            "imagenet_weights": source.has_weights(arch),
+        }
+        for arch in found
+    ]
 
 
 def list_layers(arch: str) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 The hub's own client asks for a file for 47 seconds, again and again, before it says that there is no network.
 """
 
-import os
 import socket
 import threading
 import urllib.parse
@@ -48,6 +47,7 @@ def download(repository: str, filenames: tuple[str, ...]) -> Path:
         url = f"{constants.ENDPOINT}/{name}/resolve/{revision or 'main'}/{filename}"
         if _has_file(url):
             try:
+                _hub().utils.disable_progress_bars()
                 return Path(_hub().hf_hub_download(name, filename, revision=revision or None))
             except Exception as error:  # of the hub's client and of the HTTP client that it uses
                 raise HubError(" ".join(str(error).split())[:200] or type(error).__name__) from error
@@ -124,5 +124,4 @@ def _has_file(url: str) -> bool:
 
 
 def _hub() -> Any:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     return require("huggingface_hub", "timm")

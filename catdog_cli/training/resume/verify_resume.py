@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...data.dataset import Dataset
+from ...data.dataset import Dataset, class_text
+from ...data.label_lists import LabelForm
 from ...data.location import absolute_data
 from ...data.scan import describe_scan, scan_dataset
 from ...data.splits import split_dataset
@@ -92,7 +93,8 @@ def _shrink(
     settings: TrainSettings, folder: Path, pictures: int, say: Callable[[str], None]
 ) -> tuple[TrainSettings, dict[str, int]]:
     """Return the settings of a short training on a part of the data, and how many pictures that has."""
-    scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False)
+    labels = LabelForm.of(settings)
+    scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False, labels=labels)
     for text in describe_scan(scanned):
         say(text)
     dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
@@ -127,9 +129,9 @@ def _shrink(
 def _choose(dataset: Dataset, split: str, count: int) -> list[str]:
     """Return up to `count` paths of a split, of all classes in turn, two of each at least."""
     chosen = dataset.splits[split]
-    by_class: dict[int, list[str]] = {}
-    for path, label in zip(chosen.paths, chosen.labels.tolist(), strict=True):
-        by_class.setdefault(label, []).append(path)
+    by_class: dict[str, list[str]] = {}
+    for index, path in enumerate(chosen.paths):
+        by_class.setdefault(class_text(dataset, split, index), []).append(path)
     each = max(2, -(-count // len(by_class)))
     return [path for paths in by_class.values() for path in paths[:each]]
 

@@ -22,13 +22,12 @@ def test_names_begin_with_the_first_class_and_come_once():
     names = arch_names()
     assert names[: len(FIRST_CLASS)] == first_class_archs() == FIRST_CLASS
     assert len(names) == len(set(names)) > 70
-    assert not [name for name in names if "squeezenet" in name or "quantized" in name]
+    assert not [name for name in names if "quantized" in name]
 
 
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("squeezenet1_0", "'squeezenet1_0' ends in a convolution, not in a Linear"),
         ("resnet19", r"Unknown arch 'resnet19': did you mean resnet1\S+ or .*`catdog info` lists all"),
         ("mobilenetv2", r"Unknown arch 'mobilenetv2': did you mean mobilenet_v2"),
         ("zzzz", r"Unknown arch 'zzzz': `catdog info` lists all of them"),

@@ -43,7 +43,51 @@ def test_backbone_and_last_linear_are_torchvisions_network(arch, images):
     torch.testing.assert_close(linear(model(images)), wanted)
 
 
-@pytest.mark.parametrize("arch", ["efficientnet_b0", "mnasnet0_5", "regnet_x_400mf", "shufflenet_v2_x0_5"])
+FAMILIES = {  # the smallest of each, with its number of blocks
+    "convnext_tiny": 28,
+    "densenet121": 13,
+    "efficientnet_b0": 19,
+    "mnasnet0_5": 28,
+    "mobilenet_v3_small": 16,
+    "regnet_y_400mf": 18,
+    "resnet34": 18,
+    "squeezenet1_1": 14,
+    "swin_t": 19,
+    "swin_v2_t": 19,
+    "vgg11_bn": 35,
+    "vit_b_32": 14,
+}
+
+
+@pytest.mark.parametrize(("arch", "num_blocks"), FAMILIES.items())
+@torch.no_grad()
+def test_blocks_in_turn_are_the_network_bit_for_bit(arch, num_blocks):
+    classifier = make_classifier(arch)
+    size = 224 if arch == "vit_b_32" else 64
+    outputs = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+    wanted = classifier.backbone(outputs)
+    for _, block in classifier.blocks:
+        outputs = block(outputs)
+    assert torch.equal(outputs, wanted)
+    assert outputs.shape == (1, classifier.feature_dim)
+    assert len(classifier.blocks) == len(dict(classifier.blocks)) == num_blocks
+    held = {id(p) for _, block in classifier.blocks for p in block.parameters()}
+    assert held == {id(p) for p in classifier.backbone.parameters()}
+
+
+@torch.no_grad()
+def test_a_network_that_ends_in_a_convolution_gives_the_mean_of_what_that_takes(images):
+    with meta_networks():
+        model = SOURCE.build("squeezenet1_1")
+    fill(model)
+    model.eval()
+    convolution = model.classifier[1]
+    wanted = model.features(images).mean((2, 3))
+    assert SOURCE.split_head(model, "squeezenet1_1") == convolution.in_channels == 512
+    torch.testing.assert_close(model(images), wanted)
+
+
+@pytest.mark.parametrize("arch", ["shufflenet_v2_x0_5"])
 @torch.no_grad()
 def test_other_archs_are_one_block(arch, images):
     classifier = make_classifier(arch)
