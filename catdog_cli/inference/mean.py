@@ -39,7 +39,6 @@ class MeanPredictor(Predictor):
             torch.tensor([member.class_names.index(name) for name in self.class_names], device=self.device)
             for member in members
         ]
-        self.label_delimiter = first.label_delimiter
         self.thresholds = self._mean_thresholds()
 
     def _mean_thresholds(self) -> list[float] | None:
