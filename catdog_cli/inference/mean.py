@@ -30,15 +30,8 @@ class MeanPredictor(Predictor):
         first = members[0]
         for member, path in zip(members[1:], paths[1:], strict=True):
             _refuse_other_classes(first, paths[0], member, path)
+        vars(self).update(vars(first))  # names, device, task, options: what they all share
         self.members = list(members)
-        self.group, self.micro_batch = first.group, first.micro_batch
-        self.class_names, self.names, self.category_names = (
-            first.class_names,
-            first.names,
-            first.category_names,
-        )
-        self.device, self.dtype, self.batches = first.device, first.dtype, first.batches
-        self.mirror, self.task, self.calibrated = first.mirror, first.task, first.calibrated
         self.temperature = 1.0
         self.arch = f"the mean of {len(members)} checkpoints ({', '.join(each.arch for each in members)})"
         self.input_spec = InputSpecs(tuple(spec for each in members for spec in specs_of(each.input_spec)))
@@ -46,7 +39,6 @@ class MeanPredictor(Predictor):
             torch.tensor([member.class_names.index(name) for name in self.class_names], device=self.device)
             for member in members
         ]
-        self.label_delimiter = first.label_delimiter
         self.thresholds = self._mean_thresholds()
 
     def _mean_thresholds(self) -> list[float] | None:

@@ -18,6 +18,7 @@ from catdog_cli.data.scan import scan_dataset
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.runs.checkpoint import describe_model, save_checkpoint
 from catdog_cli.settings import HeadSpec, InputSpec, Phase, TrainSettings
+from catdog_cli.settings_networks import InputSpecs
 from catdog_cli.training import run
 
 HEAD, SPEC = HeadSpec((6,), 0.1), InputSpec(32, 36)
@@ -143,6 +144,10 @@ def write_checkpoints(folder: Path) -> None:
     content = describe_model(classifier, HEAD, ["cats", "dogs"], SPEC)
     save_checkpoint(content, folder / "best.pt")
     save_checkpoint({**content, "temperature": 1.5, "best": {"epoch": 1}}, folder / "second.pt")
+    rich = HeadSpec((6, 5), (0.1, 0.2), "gelu", "batch", "cosine")
+    classifier = build_classifier("simple_cnn+shufflenet_v2_x0_5", 2, rich, seed=5)
+    both = InputSpecs((SPEC, InputSpec(40, 44)))
+    save_checkpoint(describe_model(classifier, rich, ["cats", "dogs"], both), folder / "side-by-side.pt")
 
 
 def write_weights(folder: Path) -> None:
@@ -227,7 +232,8 @@ TEXTS: dict[str, dict[str, str | bytes]] = {
         'cache = true\nseed = 5\nfine-tune-epochs = 2\nunfreeze = "all"\ngpu = false\naugment = "light"\n',
     },
     "recipe": {
-        "recipe.toml": 'description = "two"\nweights = "none"\n[[phase]]\nname = "head"\nepochs = 3\n'
+        "recipe.toml": 'description = "two"\nweights = "none"\n[head]\nhidden-layers = [8, 4]\n'
+        'dropout = [0.3, 0.1]\nactivation = "gelu"\n[[phase]]\nname = "head"\nepochs = 3\n'
         'learning-rate = 1e-3\n[[phase]]\nname = "rest"\nepochs = 1\nunfreeze = 4\noptimizer = "sgd"\n',
     },
     "sides": {

@@ -34,6 +34,7 @@ from catdog_cli.recipes import load_recipe
 from catdog_cli.runs.category_names import load_category_names
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 from catdog_cli.settings import HeadSpec
+from catdog_cli.settings_networks import memory_side, specs_of
 from catdog_cli.training import run
 
 KNOWN = {
@@ -93,7 +94,7 @@ def _checkpoint(path: Path) -> None:
     """Load a checkpoint, say what it holds, and ask it about a picture."""
     model = build_from_checkpoint(load_checkpoint(path), path)
     list(info_text.format_checkpoint(checkpoint_facts.describe_checkpoint(str(path))))
-    if model.input_spec.size <= LARGEST_PX:
+    if max(part.size for part in specs_of(model.input_spec)) <= LARGEST_PX:
         Predictor(model, device="cpu", precision="fp32")(np.zeros((40, 30, 3), np.uint8))
 
 
@@ -102,7 +103,7 @@ def _resume(path: Path) -> None:
     changes = run.Changes(data=str(path.parent / "data"), device="cpu", workers=0, cache=False)
     content = load_checkpoint(path, resume=True)
     model = build_from_checkpoint(content, path)
-    if model.input_spec.size <= LARGEST_PX and model.classifier.arch == "simple_cnn":
+    if memory_side(model.input_spec) <= LARGEST_PX and model.classifier.arch == "simple_cnn":
         run.resume(path, changes, lambda event: None, lambda: True)
 
 

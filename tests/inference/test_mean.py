@@ -161,3 +161,21 @@ def test_only_pictures_that_none_was_trained_on_are_measured(tmp_path, capsys):
     assert found.num_trained_on == 0
     whole = catdog_cli.evaluate(runs[0], data, with_=runs[1:], split="all", device="cpu", log=said.append)
     assert whole.num_trained_on == 40 - len(kept[0] & kept[1])
+
+
+def test_several_labels_have_the_mean_of_thresholds_too(tmp_path, photos):
+    """And sigmoids, not a softmax, of which the mean is taken."""
+    more = {"task": "multi-label", "thresholds": [0.2, 0.4, 0.6]}
+    first = write_checkpoint(tmp_path / "a.pt", CLASSES, seed=1, temperature=0.5, **more)
+    second = write_checkpoint(tmp_path / "b.pt", ("emus", "cats", "dogs"), seed=2, **more)
+    alone = [
+        [spread(each) for each in Predictor.load(path, **OPTIONS).predict(photos)] for path in (first, second)
+    ]
+    both = Predictor.load(first, second, **OPTIONS)
+    np.testing.assert_allclose([spread(each) for each in both.predict(photos)], np.mean(alone, 0), atol=1e-6)
+    assert both.thresholds == pytest.approx([(0.2 + 0.4) / 2, (0.4 + 0.6) / 2, (0.6 + 0.2) / 2])
+    single = write_checkpoint(tmp_path / "c.pt", CLASSES)
+    with pytest.raises(
+        SettingsError, match=r"is multi-label and '.*c.pt' single-label: a mean needs checkpoints"
+    ):
+        Predictor.load(first, single, **OPTIONS)
