@@ -6,9 +6,12 @@ import pytest
 import torch
 import torchvision
 
+from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.inference_form.inference_form import InferenceForm
 from catdog_cli.models.meta import meta_networks
+from catdog_cli.models.weights import load_backbone
 from catdog_cli.models.zoo.torchvision_source import TorchvisionSource
+from catdog_cli.settings import HeadSpec
 
 from ..conftest import fill, make_classifier
 
@@ -119,3 +122,14 @@ def test_inceptions_change_the_mean_as_their_weights_expect(arch):
 def test_licence_is_that_of_the_weights(arch, licence):
     """A few of torchvision's weights come under terms of their own, which forbid commercial use."""
     assert re.fullmatch(licence, SOURCE.licence(arch))
+
+
+@pytest.mark.real
+@torch.no_grad()
+def test_a_file_of_weights_fills_squeezenet(shared, images):
+    path = shared / "weights" / "squeezenet1_1-imagenet.pth"
+    classifier = build_classifier("squeezenet1_1", 2, HeadSpec()).eval()
+    load_backbone(classifier, str(path))
+    model = torchvision.models.squeezenet1_1().eval()
+    model.load_state_dict(torch.load(path, weights_only=True))
+    torch.testing.assert_close(classifier.backbone(images), model.features(images).mean((2, 3)))
