@@ -187,7 +187,7 @@ def test_a_dry_run_speaks_of_both(few, files):
 def test_the_command_line_speaks_of_both(run_dir, few, files, tmp_path, capsys):
     assert command(["info", str(run_dir)]) == 0
     printed = capsys.readouterr().out
-    assert f"network      {BOTH}, " in printed
+    assert f"network      {BOTH}" in printed
     assert "40 px, cut from a shorter side of 40 px" in printed
     assert command(["info", str(run_dir), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["input_spec"]) == 2
