@@ -149,18 +149,22 @@ class TrainReport:
         self.log(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
 
     def on_batch(
-        self, done: int, total: int, phase: "Phase", epoch: int, train_loss: float, **scores: float | None
+        self,
+        done: int,
+        total: int,
+        phase: "Phase",
+        epoch: int,
+        train_loss: float,
+        train_accuracy: float | None = None,
+        train_subset_accuracy: float | None = None,
     ) -> None:
         if not self.bar.is_shown:
             return
         self._pace = self._pace or Pace()
+        scores = {"accuracy": train_accuracy, "subset accuracy": train_subset_accuracy}
         facts = [
             f"loss {train_loss:.4f}",
-            *(
-                f"{name.removeprefix('train_').replace('_', ' ')} {100 * value:.1f} %"
-                for name, value in scores.items()
-                if value is not None
-            ),
+            *(f"{name} {100 * value:.1f} %" for name, value in scores.items() if value is not None),
             self._pace.describe(done, phase.batch_size),
         ]
         self.bar.show(f"{phase.name} epoch {epoch}/{phase.epochs}", done, total, facts)

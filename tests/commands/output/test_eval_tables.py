@@ -25,6 +25,7 @@ def make_evaluation(num_classes):
     return Evaluation(
         data="d",
         checkpoint="c",
+        checkpoints=["c"],
         split="val",
         num_trained_on=0,
         temperature=1.0,
