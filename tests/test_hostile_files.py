@@ -345,7 +345,7 @@ PREPARED = {
     ),
     "an unfinished header": ("labels.npy", lambda _: declare("(36,"), "labels"),
     "labels that are objects": ("labels.npy", lambda _: declare("(36,)", "|O"), "labels"),
-    "labels with two dimensions": ("labels.npy", lambda _: declare("(36, 1)") + bytes(288), "something else"),
+    "labels with two dimensions": ("labels.npy", lambda _: declare("(36, 1)") + bytes(288), "1, 0 or -1"),
     "a label too large": (
         "labels.npy",
         lambda data: data[:-8] + b"\x09" + bytes(7),

@@ -105,6 +105,7 @@ def build_settings(
         chosen = {**loaded.options, **chosen}
     from ..models.zoo.registry import default_weights, resolve_arch  # not before: every --help comes by here
 
+    check_value(settings_of(TrainSettings)["arch"], chosen.get("arch", TrainSettings.arch))
     chosen["arch"] = resolve_arch(chosen.get("arch", TrainSettings.arch))
     chosen.setdefault("weights", default_weights(chosen["arch"]))
     chosen["weights"] = _expand_weights(parse_weights(chosen["arch"], chosen["weights"]))

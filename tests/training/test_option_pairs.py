@@ -61,6 +61,7 @@ NOT_THE_RESULT = {
     *("arch", "weights", "exclude", "max_bad_fraction", "device", "precision", "workers"),
     *("category_names", "micro_batch_size", "compile", "deterministic", "cache", "cache_limit", "save_every"),
     *("patience", "min_delta"),  # depend on how the run goes
+    *("label_delimiter", "label_columns"),  # how a table is read
 }
 CHOICES = [*VALUES.items(), *OTHERS]
 PAIRS = [pair for pair in itertools.combinations(CHOICES, 2) if pair[0][0] != pair[1][0]]

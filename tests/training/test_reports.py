@@ -77,7 +77,7 @@ def test_the_report_of_training_says_what_evaluate_says(capsys, tmp_path):
     """Of one checkpoint and the same pictures there is one set of figures: calibrated, and as trained."""
     counts = {f"{split}/{name}": 9 for split in ("train", "val") for name in ("cats", "dogs", "owls")}
     data = write_images(tmp_path / "pets", counts)
-    run_dir = train_tiny(data, tmp_path / "run")
+    run_dir = train_tiny(data, tmp_path / "run", "--precision", "fp32")
     (report,) = run_dir.glob("reports/*/report.json")
     written = json.loads(report.read_text())
     capsys.readouterr()

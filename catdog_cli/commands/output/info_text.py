@@ -183,8 +183,9 @@ def _settings(settings: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name, value in settings.items()
         if name not in ("phases", "head", "arch") and value != ""
     }
-    if shown:
+    if "weights" in shown:
         shown["weights"] = describe_weights(shown["weights"])
+    if shown:
         yield "settings", ", ".join(f"{name} {value}" for name, value in shown.items())
     defaults = {field.name: field.default for field in dataclasses.fields(Phase)}
     for number, phase in enumerate(settings.get("phases", []), 1):
