@@ -62,7 +62,9 @@ def load_plain(path: Path) -> Any:
         _refuse_bomb(path)
         with warnings.catch_warnings():  # about details of the format: what matters is an error
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        _refuse_hooks(content)
+        return content
     except CatdogError:
         raise
     except PermissionError as error:
@@ -75,6 +77,20 @@ def load_plain(path: Path) -> Any:
             f"{str(path)!r} is not a checkpoint that can be loaded safely: it is damaged, truncated, of "
             f"another format, or holds code, which catdog never runs; give another file."
         ) from error
+
+
+def _refuse_hooks(content: Any) -> None:
+    """Raise ValueError where a tensor comes with hooks, which torch would call: no file of data has any."""
+    waiting, seen = [content], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            hooks = getattr(value, "_backward_hooks", None)
+            if hooks is not None and (not isinstance(hooks, dict) or hooks):
+                raise ValueError("a tensor has hooks")
+        elif isinstance(value, (dict, list, tuple, set)) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += [*value.keys(), *value.values()] if isinstance(value, dict) else value
 
 
 def say_foreign(content: Any) -> str:

@@ -154,6 +154,7 @@ def _check_progress(path: Path, content: dict[str, Any], head: nn.Module | None)
     counts = {key: content[key] for key in ("epoch", "phase", "step", "patience")}
     wrong = [key for key, count in counts.items() if type(count) is not int or count < 0]
     wrong += [] if isinstance(content["history"], list) else ["history"]
+    wrong += [] if _is_fingerprint(content["data_fingerprint"]) else ["data_fingerprint"]
     if not wrong and (not isinstance(phases, list) or content["phase"] >= len(phases)):
         wrong = ["phase"]
     if wrong:
@@ -161,6 +162,13 @@ def _check_progress(path: Path, content: dict[str, Any], head: nn.Module | None)
             f"The progress in {str(path)!r} makes no sense ({wrong[0]} is {quote(content[wrong[0]])}): it is "
             f"damaged; give another one."
         )
+
+
+def _is_fingerprint(value: Any) -> bool:
+    """Say whether a value may be compared with what `data.digests.fingerprint` returns."""
+    if not isinstance(value, dict):
+        return value is None
+    return all(isinstance(part, (int, str)) for part in value.values())
 
 
 @dataclass

@@ -130,3 +130,19 @@ def test_old_names_of_densenet_are_understood(tmp_path):
     assert any("denselayer1.norm.1.weight" in name for name in old)
     torch.save(old, tmp_path / "w.pth")
     assert list(read_state_dict(tmp_path / "w.pth")) == names
+
+
+def test_a_tensor_with_hooks_is_refused(tmp_path):
+    """The hooks are made a class, which loads, and fails only when the tensor is saved again."""
+    write_whole(tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = next(name for name in members if name.endswith("data.pkl"))
+    call = members[name].index(b")R", members[name].index(b"OrderedDict"))
+    members[name] = members[name][:call] + members[name][call + 2 :]
+    with zipfile.ZipFile(tmp_path / "hooked.pt", "w") as archive:
+        for member, data in members.items():
+            archive.writestr(member, data)
+    assert callable(torch.load(tmp_path / "hooked.pt", weights_only=True)["a"]._backward_hooks)
+    with pytest.raises(CheckpointError, match=NOT_LOADABLE):
+        load_plain(tmp_path / "hooked.pt")

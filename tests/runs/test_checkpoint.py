@@ -364,6 +364,8 @@ def test_last_can_resume_and_predict(tmp_path):
         ({"step": 1.5}, r"makes no sense \(step is 1\.5\)"),
         ({"patience": True}, r"makes no sense \(patience is True\)"),
         ({"history": {}}, r"makes no sense \(history is {}\)"),
+        ({"data_fingerprint": torch.zeros(2)}, r"makes no sense \(data_fingerprint is tensor"),
+        ({"data_fingerprint": {"digest": torch.zeros(2)}}, r"makes no sense \(data_fingerprint is"),
         ({"settings": 5}, r"makes no sense \(phase is 0\)"),
         (changed_state(**{"head.output.bias": torch.zeros(3)}), r"do not fit together"),
     ],
