@@ -3,7 +3,7 @@
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..runtime.html import data_uri, render
 from ..runtime.text import printable
@@ -94,8 +94,7 @@ class Evaluation:
 
     def list_notes(self) -> list[str]:
         """Return what the numbers leave open, as sentences."""
-        left_out = [_left_out(self.num_unreadable)] if self.num_unreadable else []
-        return [*list_notes(self.to_dict()), *left_out]
+        return [*list_notes(self.to_dict()), *list_left_out(self.num_unreadable)]
 
     def __str__(self) -> str:
         lines = [self._title(), self.summary, "", *align([NUMBERS, *self.list_numbers()]), ""]
@@ -125,8 +124,89 @@ class Evaluation:
         return f"{self.checkpoint} on {self.data} ({self.split})"
 
 
+class PairText:
+    """What comparisons of two checkpoints have in common: how they read, whatever their images' labels."""
+
+    first: str
+    second: str
+    data: str
+    split: str
+    num_samples: int
+    num_trained_on_a: int
+    num_trained_on_b: int
+    only_a_right: int
+    only_b_right: int
+    both_right: int
+    both_wrong: int
+    num_unreadable: int
+    conclusion: str
+    score_columns: ClassVar[Row]
+    count_columns: ClassVar[Row]
+
+    def list_scores(self) -> list[Row]:
+        """Return rows of `score_columns` as text: both, and second minus first."""
+        raise NotImplementedError
+
+    def list_counts(self) -> list[Row]:
+        """Return (name, number) rows as text: which of the two is right how often, and the test's p."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `catdog compare --json` prints, as plain values."""
+        return dict(vars(self))
+
+    @property
+    def summary(self) -> str:
+        """The outcome in plain sentences."""
+        return " ".join([f"{self.num_samples:,} pictures.", *self._list_learnt(), self.conclusion])
+
+    def _list_learnt(self) -> list[str]:
+        """Return a sentence for each checkpoint that was trained on some of the images."""
+        counts = (("first", self.num_trained_on_a), ("second", self.num_trained_on_b))
+        return [
+            f"The {name} was trained on {number:,} of them, which flatters it."
+            for name, number in counts
+            if number
+        ]
+
+    def list_right(self) -> list[Row]:
+        """Return (name, number) rows as text: which of the two is right how often."""
+        return [
+            ("both right", f"{self.both_right:,}"),
+            ("only first right", f"{self.only_a_right:,}"),
+            ("only second right", f"{self.only_b_right:,}"),
+            ("both wrong", f"{self.both_wrong:,}"),
+        ]
+
+    def list_notes(self) -> list[str]:
+        """Return what the numbers leave open, as sentences."""
+        return list_left_out(self.num_unreadable)
+
+    def __str__(self) -> str:
+        tables = (
+            align([self.score_columns, *self.list_scores()]),
+            align([self.count_columns, *self.list_counts()]),
+        )
+        lines = [self._title(), self.summary, "", *tables[0], "", *tables[1], *self.list_notes()]
+        return "\n".join(map(printable, lines))
+
+    def _repr_html_(self) -> str:
+        """Return the conclusion and the tables, for a notebook."""
+        return render(
+            TEMPLATES / "result.html",
+            title=self._title(),
+            summary=self.summary,
+            tables=[(self.score_columns, self.list_scores()), (self.count_columns, self.list_counts())],
+            notes=self.list_notes(),
+            figures=[],
+        )
+
+    def _title(self) -> str:
+        return f"{self.first} (first) and {self.second} (second) on {self.data} ({self.split})"
+
+
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(PairText):
     """How two checkpoints differ on the same labelled images; a is the first, b the second.
 
     Differences are b minus a, with 95 % intervals, None where all resamples agree. `mcnemar_p` is the chance
@@ -159,24 +239,8 @@ class Comparison:
     unreadable: list[dict[str, str]] = field(repr=False)
     disagreements: list[dict[str, str]] = field(repr=False)
     conclusion: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `catdog compare --json` prints, as plain values."""
-        return dict(vars(self))
-
-    @property
-    def summary(self) -> str:
-        """The outcome in plain sentences."""
-        return " ".join([f"{self.num_samples:,} pictures.", *self._list_learnt(), self.conclusion])
-
-    def _list_learnt(self) -> list[str]:
-        """Return a sentence for each checkpoint that was trained on some of the images."""
-        counts = (("first", self.num_trained_on_a), ("second", self.num_trained_on_b))
-        return [
-            f"The {name} was trained on {number:,} of them, which flatters it."
-            for name, number in counts
-            if number
-        ]
+    score_columns: ClassVar[Row] = SCORES
+    count_columns: ClassVar[Row] = COUNTS
 
     def list_scores(self) -> list[Row]:
         """Return (name, accuracy, interval, loss, interval) rows as text: both, and second minus first."""
@@ -185,45 +249,16 @@ class Comparison:
             ("second", self.accuracy_b, self.accuracy_b_interval, self.loss_b),
         ]
         rows: list[Row] = [
-            (name, f"{100 * accuracy:.1f}", _show_span(interval, 100, ".1f"), f"{loss:.4f}", "")
+            (name, f"{100 * accuracy:.1f}", show_span(interval, 100, ".1f"), f"{loss:.4f}", "")
             for name, accuracy, interval, loss in own
         ]
-        accuracy = f"{100 * self.accuracy_difference:+.1f}", _show_span(self.accuracy_interval, 100, "+.1f")
-        loss = f"{self.loss_difference:+.4f}", _show_span(self.loss_interval, 1, "+.4f")
+        accuracy = f"{100 * self.accuracy_difference:+.1f}", show_span(self.accuracy_interval, 100, "+.1f")
+        loss = f"{self.loss_difference:+.4f}", show_span(self.loss_interval, 1, "+.4f")
         return [*rows, ("second - first", *accuracy, *loss)]
 
     def list_counts(self) -> list[Row]:
         """Return (name, number) rows as text: which of the two is right how often, and the test's p."""
-        return [
-            ("both right", f"{self.both_right:,}"),
-            ("only first right", f"{self.only_a_right:,}"),
-            ("only second right", f"{self.only_b_right:,}"),
-            ("both wrong", f"{self.both_wrong:,}"),
-            ("McNemar's p", show_p(self.mcnemar_p)),
-        ]
-
-    def list_notes(self) -> list[str]:
-        """Return what the numbers leave open, as sentences."""
-        return [_left_out(self.num_unreadable)] if self.num_unreadable else []
-
-    def __str__(self) -> str:
-        tables = align([SCORES, *self.list_scores()]), align([COUNTS, *self.list_counts()])
-        lines = [self._title(), self.summary, "", *tables[0], "", *tables[1], *self.list_notes()]
-        return "\n".join(map(printable, lines))
-
-    def _repr_html_(self) -> str:
-        """Return the conclusion and the tables, for a notebook."""
-        return render(
-            TEMPLATES / "result.html",
-            title=self._title(),
-            summary=self.summary,
-            tables=[(SCORES, self.list_scores()), (COUNTS, self.list_counts())],
-            notes=self.list_notes(),
-            figures=[],
-        )
-
-    def _title(self) -> str:
-        return f"{self.first} (first) and {self.second} (second) on {self.data} ({self.split})"
+        return [*self.list_right(), ("McNemar's p", show_p(self.mcnemar_p))]
 
 
 def show_p(chance: float) -> str:
@@ -231,9 +266,11 @@ def show_p(chance: float) -> str:
     return f"{chance:.4f}" if chance >= 0.0001 else "< 0.0001"
 
 
-def _show_span(pair: list[float] | None, scale: float, form: str) -> str:
+def show_span(pair: list[float] | None, scale: float, form: str) -> str:
+    """Return an interval as text, its ends times `scale`; - for none."""
     return "-" if pair is None else " to ".join(f"{scale * end:{form}}" for end in pair)
 
 
-def _left_out(number: int) -> str:
-    return f"{number:,} unreadable pictures were left out."
+def list_left_out(number: int) -> list[str]:
+    """Return a sentence on unreadable pictures, if there are any."""
+    return [f"{number:,} unreadable pictures were left out."] if number else []

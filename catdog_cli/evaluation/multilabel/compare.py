@@ -6,21 +6,20 @@ resamples in which the difference has the other sign (Efron and Tibshirani 1993,
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...errors import DataError
 from ...inference.predictor import Predictor
 from ...models.tasks import MULTI_LABEL
-from ...runtime.html import render
 from ...runtime.progress import OnProgress
-from ...runtime.text import name_some, printable
+from ...runtime.text import name_some
 from ..collect_logits import collect_logits
 from ..eval_split import TOO_GOOD, choose_images, count_trained_on, image_path
 from ..intervals import affordable, draw_weights
-from ..report import Row, align
-from ..report_html import TEMPLATES
+from ..report import Row
+from ..result import PairText, show_p, show_span
 from .evaluate import measure_labels
 from .metrics import average_precisions, mean_over_known
 
@@ -32,7 +31,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class LabelComparison:
+class LabelComparison(PairText):
     """How two checkpoints differ on the same images; a is the first, b the second; differences are b minus a.
 
     `map_interval` is of the difference, 95 %, None where all resamples agree; `p` the chance of a difference
@@ -67,66 +66,25 @@ class LabelComparison:
     unreadable: list[dict[str, str]] = field(repr=False)
     disagreements: list[dict[str, Any]] = field(repr=False)
     conclusion: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `catdog compare --json` prints, as plain values."""
-        return dict(vars(self))
-
-    @property
-    def summary(self) -> str:
-        """The outcome in plain sentences."""
-        learnt = [
-            f"The {name} was trained on {number:,} of them, which flatters it."
-            for name, number in (("first", self.num_trained_on_a), ("second", self.num_trained_on_b))
-            if number
-        ]
-        return " ".join([f"{self.num_samples:,} pictures.", *learnt, self.conclusion])
+    score_columns: ClassVar[Row] = SCORES
+    count_columns: ClassVar[Row] = COUNTS
 
     def list_scores(self) -> list[Row]:
         """Return the rows of SCORES as text: both, and second minus first."""
         own = [
-            (name, f"{value:.4f}", _show_span(span, ".4f"), f"{f1:.4f}", f"{100 * wrong:.2f}")
+            (name, f"{value:.4f}", show_span(span, 1, ".4f"), f"{f1:.4f}", f"{100 * wrong:.2f}")
             for name, value, span, f1, wrong in (
                 ("first", self.map_a, self.map_a_interval, self.f1_a, self.hamming_loss_a),
                 ("second", self.map_b, self.map_b_interval, self.f1_b, self.hamming_loss_b),
             )
         ]
         wrong = 100 * (self.hamming_loss_b - self.hamming_loss_a)
-        difference = f"{self.map_difference:+.4f}", _show_span(self.map_interval, "+.4f")
+        difference = f"{self.map_difference:+.4f}", show_span(self.map_interval, 1, "+.4f")
         return [*own, ("second - first", *difference, f"{self.f1_b - self.f1_a:+.4f}", f"{wrong:+.2f}")]
 
     def list_counts(self) -> list[Row]:
         """Return (name, number) rows as text: which of the two is right how often, and the test's p."""
-        return [
-            ("both right", f"{self.both_right:,}"),
-            ("only first right", f"{self.only_a_right:,}"),
-            ("only second right", f"{self.only_b_right:,}"),
-            ("both wrong", f"{self.both_wrong:,}"),
-            ("p of the mAP's difference", f"{self.p:.4f}" if self.p >= 0.0001 else "< 0.0001"),
-        ]
-
-    def list_notes(self) -> list[str]:
-        """Return what the numbers leave open, as sentences."""
-        return [f"{self.num_unreadable:,} unreadable pictures were left out."] if self.num_unreadable else []
-
-    def __str__(self) -> str:
-        tables = align([SCORES, *self.list_scores()]), align([COUNTS, *self.list_counts()])
-        lines = [self._title(), self.summary, "", *tables[0], "", *tables[1], *self.list_notes()]
-        return "\n".join(map(printable, lines))
-
-    def _repr_html_(self) -> str:
-        """Return the conclusion and the tables, for a notebook."""
-        return render(
-            TEMPLATES / "result.html",
-            title=self._title(),
-            summary=self.summary,
-            tables=[(SCORES, self.list_scores()), (COUNTS, self.list_counts())],
-            notes=self.list_notes(),
-            figures=[],
-        )
-
-    def _title(self) -> str:
-        return f"{self.first} (first) and {self.second} (second) on {self.data} ({self.split})"
+        return [*self.list_right(), ("p of the mAP's difference", show_p(self.p))]
 
 
 def compare_label_predictors(
@@ -311,7 +269,3 @@ def _list_disagreements(
         }
         for i in np.flatnonzero((first != second).any(1)).tolist()[:SHOWN]
     ]
-
-
-def _show_span(pair: list[float] | None, form: str) -> str:
-    return "-" if pair is None else " to ".join(f"{end:{form}}" for end in pair)

@@ -8,6 +8,7 @@ from ...runtime.html import data_uri, render
 from ...runtime.text import printable
 from ..report import Row, align
 from ..report_html import TEMPLATES
+from ..result import list_left_out
 from .report import (
     CLASSES,
     NUMBERS,
@@ -83,10 +84,7 @@ class LabelEvaluation:
 
     def list_notes(self) -> list[str]:
         """Return what the numbers leave open, as sentences."""
-        left_out = (
-            [f"{self.num_unreadable:,} unreadable pictures were left out."] if self.num_unreadable else []
-        )
-        return [*list_reasons(self.to_dict()), *left_out]
+        return [*list_reasons(self.to_dict()), *list_left_out(self.num_unreadable)]
 
     def __str__(self) -> str:
         many = len(self.class_names) > MOST_LABELS
