@@ -204,6 +204,20 @@ def _build_text(
         for item in mistakes[:MOST_MISTAKES]
     ]
     heading = f"Mistakes, the surest first ({len(wrong)} of {len(mistakes):,})" if mistakes else "No mistakes"
+    header = ("", "precision", "recall", "F1", "pictures")
+    return join_text(title, summary, numbers, notes, [header, *classes], heading, wrong)
+
+
+def join_text(
+    title: str,
+    summary: str,
+    numbers: Sequence[Row],
+    notes: list[str],
+    classes: Sequence[Row],
+    heading: str,
+    mistakes: Sequence[Row],
+) -> str:
+    """Return a report as text; `classes` begin with their header, `mistakes` stand below their heading."""
     return "\n".join(
         [
             title,
@@ -213,10 +227,10 @@ def _build_text(
             *align([("", "value", "95 % interval"), *numbers]),
             *notes,
             "",
-            *align([("", "precision", "recall", "F1", "pictures"), *classes]),
+            *align(classes),
             "",
             heading,
-            *align(wrong),
+            *align(mistakes),
             "",
         ]
     )

@@ -1,6 +1,5 @@
 """Pictures of an evaluation where images have several labels: scores, precision and recall, mistakes."""
 
-from math import ceil
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +22,7 @@ from .canvas import (
     save_figure,
     write_title,
 )
-from .photos import MOST_PICTURES, place_photo, write_caption
+from .photos import draw_sheet
 from .quality import PALETTE
 
 MOST_LABELS = 40  # in a picture: the weakest of more
@@ -207,17 +206,10 @@ def plot_label_mistakes(
     """
     if not items:
         return draw_message("No mistakes", "Every label is right.", path)
-    shown, total = items[:MOST_PICTURES], max(total or 0, len(items))
-    columns = min(5, max(2, len(shown)))
-    rows = ceil(len(shown) / columns)
-    part = f", {len(shown)} of them shown" if len(shown) < total else ""
-    title = f"{total:,} wrong label{'s' * (total != 1)}{part}"
-    figure = make_sheet(2.3 * columns + 0.2, 2.75 * rows + 0.6, title, dpi)
-    for i, item in enumerate(shown):
-        left, top = 0.2 + 2.3 * (i % columns), 0.85 + 2.75 * (i // columns)
-        place_photo(figure, item["image"], left, top, 2.1)
+
+    def describe(item: dict[str, Any]) -> tuple[str, str]:
         true = fit_label(", ".join(item["true"]) or "no label", 22)
         said = f"{item['kind']}: {fit_label(item['label'], 13)} {100 * item['probability']:.0f} %"
-        write_caption(figure, f"has: {true}", left + 1.05, top - 0.06, BLUE, va="bottom")
-        write_caption(figure, said, left + 1.05, top + 2.16, ORANGE, va="top")
-    return save_figure(figure, path)
+        return f"has: {true}", said
+
+    return draw_sheet(items, "wrong label", describe, path, total, dpi)

@@ -1,5 +1,6 @@
 """Pictures of pictures: predictions beside their photographs, a sheet of mistakes."""
 
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -108,20 +109,41 @@ def plot_mistakes(
     """
     if not items:
         return draw_message("No mistakes", "Every picture was given its right class.", path)
+
+    def describe(item: dict[str, Any]) -> tuple[str, str]:
+        said = f"said: {fit_label(item['predicted'], 13)} {show_percent(item['probability'])}"
+        return f"true: {fit_label(item['true'], 18)}", said
+
+    return draw_sheet(items, "mistake", describe, path, total, dpi)
+
+
+def draw_sheet(
+    items: list[dict[str, Any]],
+    noun: str,
+    describe: Callable[[dict[str, Any]], tuple[str, str]],
+    path: Path | str,
+    total: int | None,
+    dpi: int,
+) -> None:
+    """Draw the images of `items`, the first 30, each between the two lines that `describe` returns for it.
+
+    Args:
+        noun: what one of them is, for the title.
+
+    The others are as for `plot_mistakes`.
+    """
     shown, total = items[:MOST_PICTURES], max(total or 0, len(items))
     columns = min(5, max(2, len(shown)))
     rows = ceil(len(shown) / columns)
     part = f", {len(shown)} of them shown" if len(shown) < total else ""
-    title = f"{total:,} mistake{'s' * (total != 1)}{part}"
+    title = f"{total:,} {noun}{'s' * (total != 1)}{part}"
     figure = make_sheet(2.3 * columns + 0.2, 2.75 * rows + 0.6, title, dpi)
     for i, item in enumerate(shown):
         left, top = 0.2 + 2.3 * (i % columns), 0.85 + 2.75 * (i // columns)
         place_photo(figure, item["image"], left, top, 2.1)
-        said = f"said: {fit_label(item['predicted'], 13)} {show_percent(item['probability'])}"
-        write_caption(
-            figure, f"true: {fit_label(item['true'], 18)}", left + 1.05, top - 0.06, BLUE, va="bottom"
-        )
-        write_caption(figure, said, left + 1.05, top + 2.16, ORANGE, va="top")
+        above, below = describe(item)
+        write_caption(figure, above, left + 1.05, top - 0.06, BLUE, va="bottom")
+        write_caption(figure, below, left + 1.05, top + 2.16, ORANGE, va="top")
     return save_figure(figure, path)
 
 

@@ -1,7 +1,6 @@
 """Writes down an evaluation of several labels an image: report.json, .txt, .html and its pictures."""
 
 import json
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.files import LABEL_PLOTS
-from ..report import Row, align, show_share, write_text
+from ..report import Row, join_text, show_share, write_text
 from ..report_html import figure_rows, render_report
 
 MOST_MISTAKES = 20  # listed in report.txt
@@ -260,22 +259,8 @@ def _build_text(
 ) -> str:
     shown = wrong[:MOST_MISTAKES]
     heading = f"Wrong labels, the surest first ({len(shown)} of {num_mistakes:,})" if shown else "No mistakes"
-    return "\n".join(
-        [
-            title,
-            "=" * len(title),
-            textwrap.fill(summary, 100),
-            "",
-            *align([NUMBERS, *numbers]),
-            *notes,
-            "",
-            *align([CLASSES, *classes]),
-            "",
-            heading,
-            *align([MISTAKES, *shown] if shown else []),
-            "",
-        ]
-    )
+    below = [MISTAKES, *shown] if shown else []
+    return join_text(title, summary, numbers, notes, [CLASSES, *classes], heading, below)
 
 
 def _show(value: float | None) -> str:
