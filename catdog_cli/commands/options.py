@@ -172,6 +172,11 @@ with_option = click.option(
     metavar="CKPT",
     help="Another checkpoint of the same classes, repeatable: the mean of their calibrated probabilities.",
 )
+tta_option = click.option(
+    "--tta/--no-tta",
+    default=None,
+    help="Average each picture with its mirror image; twice the time.  [default: as trained]",
+)
 precision_option = setting_option("precision")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 recipe_option = run_option(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--summary", is_flag=True, help="Count the pictures of each class.")
 @click.option("--sort-into", type=options.PATH, metavar="DIR", help="Link each picture in DIR/CLASS.")
 @click.option("--copy", is_flag=True, help="With --sort-into: copy instead of linking.")
-@click.option("--tta", is_flag=True, help="Look at each picture and its mirror image; twice the time.")
+@options.tta_option
 @click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the checkpoint holds.")
 @options.device_options
 @options.precision_option

@@ -32,6 +32,7 @@ class MeanPredictor(Predictor):
             _refuse_other_classes(first, paths[0], member, path)
         vars(self).update(vars(first))  # names, device, task, options: what they all share
         self.members = list(members)
+        self.mirror = any(member.mirror for member in members)
         self.temperature = 1.0
         self.arch = f"the mean of {len(members)} checkpoints ({', '.join(each.arch for each in members)})"
         self.input_spec = InputSpecs(tuple(spec for each in members for spec in specs_of(each.input_spec)))

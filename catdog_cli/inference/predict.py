@@ -23,7 +23,7 @@ def predict(
     with_: Iterable[str | Path] = (),
     top_k: int = 5,
     calibrated: bool = True,
-    tta: bool = False,
+    tta: bool | None = None,
     category_names: str | Path | Mapping[str, Any] | None = None,
     head: "nn.Module | None" = None,
     device: str = "auto",
@@ -38,7 +38,7 @@ def predict(
         with_: more checkpoints of the same classes: the answer is the mean of their calibrated probabilities.
         top_k: how many classes a prediction names, the likeliest first.
         calibrated: divide the logits by the checkpoint's temperature.
-        tta: average each image with its mirror image.
+        tta: average each image with its mirror image; None: as the checkpoint was trained to.
         category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".

@@ -52,7 +52,7 @@ class Predictor:
         precision: str = "auto",
         calibrated: bool = True,
         category_names: str | Path | Mapping[str, Any] | None = None,
-        mirror: bool = False,
+        mirror: bool | None = None,
         group: Group = SOLO,
         on_shrink: Callable[[int], None] = lambda size: None,
         head: torch.nn.Module | None = None,
@@ -65,7 +65,7 @@ class Predictor:
             precision: "auto", "fp32" or "bf16".
             calibrated: divide the logits by the checkpoint's temperature.
             category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
-            mirror: average each picture with its mirror image.
+            mirror: average each picture with its mirror image; None: as the checkpoint was trained to.
             group: the processes that share the work.
             on_shrink: called with the number of pictures at once where memory runs out.
             head: a module like the one that was trained, where the checkpoint has a custom head.
@@ -83,7 +83,8 @@ class Predictor:
         self.names = [self.category_names.get(name, name) for name in self.class_names]
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
-        self.arch, self.mirror = model.classifier.arch, mirror
+        self.arch = model.classifier.arch
+        self.mirror: bool = model.tta if mirror is None else mirror
         self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0

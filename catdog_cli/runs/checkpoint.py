@@ -76,6 +76,7 @@ def describe_model(
     origin: Origin | None = None,
     task: Task = SINGLE_LABEL,
     label_delimiter: str = "",
+    tta: bool = False,
 ) -> dict[str, Any]:
     """Return the part of a checkpoint that predicting needs.
 
@@ -83,6 +84,7 @@ def describe_model(
         category_names: to show for classes, if there are any.
         origin: where the network comes from: whoever predicts may lack the library that has it.
         label_delimiter: what divided labels in the data, if that was said: evaluation reads it likewise.
+        tta: answers are means over an image and its mirror image.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -95,6 +97,7 @@ def describe_model(
         **({} if origin is None else dataclasses.asdict(origin)),
         **({} if task is SINGLE_LABEL else {"task": task.name}),  # absent in what older ones wrote
         **({"label_delimiter": label_delimiter} if task.several and label_delimiter else {}),
+        **({"tta": True} if tta else {}),
     }
 
 
@@ -185,6 +188,7 @@ class LoadedModel:
     thresholds: list[float] | None = None  # (C,) of several labels, at the temperature
     label_delimiter: str = ""
     origin: Origin = field(default_factory=Origin)
+    tta: bool = False  # average each image with its mirror image
 
 
 def build_from_checkpoint(
@@ -226,6 +230,8 @@ def build_from_checkpoint(
         thresholds = _thresholds(content, len(class_names)) if task.several else None
         delimiter = content.get("label_delimiter", "")
         check_kind("label_delimiter", delimiter, str, "a text")
+        tta = content.get("tta", False)
+        check_kind("tta", tta, bool, "true or false")
     except HeadMisfitError as error:
         raise CheckpointError(f"{str(path)!r} cannot be loaded so: {error}") from error
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
@@ -242,6 +248,7 @@ def build_from_checkpoint(
         thresholds,
         delimiter,
         origin,
+        tta,
     )
 
 

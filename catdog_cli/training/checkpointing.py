@@ -19,8 +19,9 @@ from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
 from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
-from ..settings import TrainSettings, save_interval
+from ..settings import TrainSettings
 from ..settings_networks import AnySpec
+from ..settings_schema import save_interval
 
 if TYPE_CHECKING:
     from .optimizers import WeightAverage
@@ -155,6 +156,7 @@ class RunState:
             self.origin,
             self.task,
             self.settings.label_delimiter,
+            self.settings.tta,
         )
 
     def calibrate(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
