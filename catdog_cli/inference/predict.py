@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.progress import OnProgress, report_progress
 from .batch import iterate_predictions, read_inputs
+from .known import UNKNOWN_RATE
 from .prediction import Prediction, Predictions
 from .predictor import Predictor
 
@@ -28,6 +29,9 @@ def predict(
     head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
+    unknown_rate: float = UNKNOWN_RATE,
+    sure: float | None = None,
+    sets: str = "lac",
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
 ) -> Predictions:
@@ -43,6 +47,9 @@ def predict(
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
+        unknown_rate: at most this share of images of the trained kind is called unknown; 0: never.
+        sure: give the classes that hold the right one at this rate, such as 0.95, too.
+        sets: how these are chosen: "lac", the smallest, or "aps".
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
 
@@ -61,6 +68,9 @@ def predict(
         calibrated=calibrated,
         category_names=category_names,
         mirror=tta,
+        unknown_rate=unknown_rate,
+        sure=sure,
+        sets=sets,
     )
     sources = list(read_inputs(map(str, given), io.BytesIO()))  # "-" would be stdin, which is not read here
     found = Predictions()

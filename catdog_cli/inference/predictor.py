@@ -13,7 +13,8 @@ import torch
 from ..data.loaders import map_in_order, usable_cores
 from ..images.read import ImageError
 from ..images.transforms import load_image, normalise, split_images
-from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..known.reference import pool
+from ..models.inference_form.inference_form import form_name
 from ..models.side_by_side import join_features
 from ..models.tasks import MULTI_LABEL, Task
 from ..runs.category_names import load_category_names
@@ -23,8 +24,17 @@ from ..runtime.distributed import SOLO, Group
 from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
 from ..settings_networks import InputSpecs, specs_of
-from .answer import Answer, ClassProbability, rank_classes
+from .answer import Answer, ClassProbability, SureSet, rank_classes
 from .distributed import predict_in_shares
+from .known import (
+    UNKNOWN_RATE,
+    SetChooser,
+    build_forms,
+    describe_known,
+    pick_reference,
+    refuse_sets_of_labels,
+    refuse_sets_of_mean,
+)
 from .urls import fetch_image, find_file, is_address, is_file_address
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
@@ -56,6 +66,9 @@ class Predictor:
         group: Group = SOLO,
         on_shrink: Callable[[int], None] = lambda size: None,
         head: torch.nn.Module | None = None,
+        unknown_rate: float = UNKNOWN_RATE,
+        sure: float | None = None,
+        sets: str = "lac",
     ):
         """Make a model ready.
 
@@ -69,9 +82,12 @@ class Predictor:
             group: the processes that share the work.
             on_shrink: called with the number of pictures at once where memory runs out.
             head: a module like the one that was trained, where the checkpoint has a custom head.
+            unknown_rate: at most this share of pictures of the trained kind is called unknown; 0: never.
+            sure: give the classes that hold the right one at this rate, too.
+            sets: how these are chosen: "lac" or "aps".
 
         Raises:
-            SettingsError: the device is not there, or the names are none.
+            SettingsError: the device is not there, or the names are none, or a rate cannot be had.
             CheckpointError: there is no checkpoint, or it cannot be used.
         """
         if isinstance(model, (str, os.PathLike)):
@@ -93,9 +109,12 @@ class Predictor:
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
         self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
-        self.backbones = [
-            InferenceForm(network.whole(), self.dtype, self.device) for network in classifier.networks
-        ]
+        self.unknown_rate = unknown_rate
+        self.reference = pick_reference(model.reference, unknown_rate)
+        border = 0 if self.reference is None else self.reference.border
+        self.front, self.backbones = build_forms(classifier, border, self.dtype, self.device)
+        self.meter = None if self.reference is None else self.reference.meter(self.device)
+        self.set_chooser = self._make_chooser(model, sure, sets)
         self.head = classifier.head.to(self.device).eval()
 
     @classmethod
@@ -111,6 +130,8 @@ class Predictor:
             CheckpointError: one is missing, damaged, no checkpoint, or has a custom head that was not given.
             SettingsError: the device is not there, or the checkpoints have not the same classes.
         """
+        if others:
+            refuse_sets_of_mean(options.get("sure"))
         first = cls(path, head=head, **options)
         if not others:
             return first
@@ -137,8 +158,8 @@ class Predictor:
         """
         if isinstance(source, (list, tuple)):
             return [answer.top_k(top_k) for answer in self.predict(source, raise_errors=True)]
-        _, logits = next(self._run([source], self._logits, None, True))
-        return self.rank(self._probabilities(logits)[0], top_k)
+        _, found = next(self._run([source], self._logits, None, True))
+        return self.rank(self._probabilities(self._split(found)[0])[0], top_k)
 
     def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
@@ -164,8 +185,20 @@ class Predictor:
         self, sources: Iterable[Any], fetch: Callable[[Any], Any] | None, raise_errors: bool = False
     ) -> Iterator[Answer]:
         """As `predict`, in this process alone."""
-        for loaded, logits in self._run(sources, self._logits, fetch, raise_errors):
-            yield from self._answers(loaded, logits)
+        for loaded, found in self._run(sources, self._logits, fetch, raise_errors):
+            yield from self._answers(loaded, found)
+
+    def _make_chooser(self, model: Any, sure: float | None, sets: str) -> SetChooser | None:
+        if self.task.several:
+            refuse_sets_of_labels(sure)
+        if sure is None:
+            return None
+        return SetChooser(model.sets, sure, sets, model.temperature, len(self.class_names))
+
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether answers say if a picture is of the kind that was trained on."""
+        return self.reference is not None
 
     def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
@@ -244,29 +277,60 @@ class Predictor:
         return self._judge(self._unpack(rows))
 
     def _judge(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8."""
-        logits = self._score(self._embed(pictures))
+        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8.
+
+        Behind them stand distances (B, 2) to what was trained on, where `tells_unknown`: of the pictures as
+        they are, not of their mirror images.
+        """
+        features, seen = self._look(pictures)
+        logits = self._score(features)
         if self.mirror:
             logits = (logits + self._score(self._embed(pictures, mirrored=True))) / 2
-        return logits
+        if self.meter is None:
+            return logits
+        return torch.cat([logits, self.meter(self._fill(seen))[: len(seen)]], 1)
 
     def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
         """Return the features (B, D), float32, of each network's pictures."""
+        return self._look(pictures, mirrored)[0]
+
+    def _look(
+        self, pictures: Sequence[torch.Tensor], mirrored: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features (B, D), float32, and what pictures are known by: these, or a block's."""
         pairs = zip(pictures, specs_of(self.input_spec), strict=True)
         inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
         inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
-        return join_features(self.backbones, inputs).float()
+        if self.front is None:
+            features = join_features(self.backbones, inputs).float()
+            return features, features
+        middle = self.front(inputs[0])
+        return self.backbones[0](middle).float(), pool(middle)
+
+    def _fill(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return rows (B, D) filled up with 0 to the largest batch, for sums that have the same bits."""
+        return torch.nn.functional.pad(rows, (0, 0, 0, self.batches[-1] - len(rows)))
 
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
-        padding = (0, 0, 0, self.batches[-1] - len(rows))
-        logits: torch.Tensor = self.head(torch.nn.functional.pad(rows, padding))
+        logits: torch.Tensor = self.head(self._fill(rows))
         return logits[: len(rows)]
+
+    def _split(self, found: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:
+        """Return logits (N, C) and p-values (N,), None of those where nothing tells strangers."""
+        logits, distances = found[:, : len(self.class_names)], found[:, len(self.class_names) :]
+        return logits, self._p_values(distances.numpy()) if self.tells_unknown else None
+
+    def _p_values(self, distances: np.ndarray) -> np.ndarray:
+        assert self.reference is not None
+        return self.reference.p_values(distances)
 
     def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.task.probabilities(logits.numpy(), self.temperature))
 
-    def _answers(self, loaded: Loaded, logits: torch.Tensor) -> Iterator[Answer]:
+    def _answers(self, loaded: Loaded, found: torch.Tensor) -> Iterator[Answer]:
+        logits, p_values = self._split(found)
         probabilities = self._probabilities(logits)
+        sets = self._choose_sets(logits)
         row = 0
         for source, image in loaded:
             if isinstance(image, str):
@@ -280,8 +344,21 @@ class Predictor:
                     self.class_names,
                     self.names,
                     self.thresholds,
+                    describe_known(p_values, row, self.unknown_rate),
+                    None if sets is None else self._describe_set(sets[row], probabilities[row]),
                 )
                 row += 1
+
+    def _choose_sets(self, logits: torch.Tensor) -> np.ndarray | None:
+        """Return (N, C) booleans of logits (N, C), at the temperature at which sets were calibrated."""
+        if self.set_chooser is None:
+            return None
+        return self.set_chooser.choose(self.task.probabilities(logits.numpy(), self.set_chooser.temperature))
+
+    def _describe_set(self, chosen: np.ndarray, probabilities: torch.Tensor) -> SureSet | None:
+        if self.set_chooser is None:
+            return None
+        return self.set_chooser.describe(chosen, probabilities, self.class_names, self.names)
 
 
 def _fit_thresholds(

@@ -15,6 +15,8 @@ from torch import nn
 
 from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
+from ..known.conformal import SetScores
+from ..known.reference import Reference
 from ..models.classifier import Classifier, build_classifier
 from ..models.heads import HeadMisfitError, KeptWeights, check_custom_weights
 from ..models.meta import compute_buffers, meta_networks
@@ -189,6 +191,8 @@ class LoadedModel:
     label_delimiter: str = ""
     origin: Origin = field(default_factory=Origin)
     tta: bool = False  # average each image with its mirror image
+    reference: Reference | None = None  # what tells strangers
+    sets: SetScores | None = None  # by which sets of classes are chosen
 
 
 def build_from_checkpoint(
@@ -232,6 +236,8 @@ def build_from_checkpoint(
         check_kind("label_delimiter", delimiter, str, "a text")
         tta = content.get("tta", False)
         check_kind("tta", tta, bool, "true or false")
+        reference = _reference(content, classifier)
+        sets = SetScores.from_dict(content["sets"], len(class_names)) if "sets" in content else None
     except HeadMisfitError as error:
         raise CheckpointError(f"{str(path)!r} cannot be loaded so: {error}") from error
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
@@ -249,6 +255,8 @@ def build_from_checkpoint(
         delimiter,
         origin,
         tta,
+        reference,
+        sets,
     )
 
 
@@ -341,6 +349,14 @@ def _thresholds(content: dict[str, Any], num_classes: int) -> list[float]:
     if not numbers or len(kept) != num_classes:
         raise ValueError(f"thresholds are not {num_classes} numbers between 0 and 1")
     return kept
+
+
+def _reference(content: dict[str, Any], classifier: Classifier) -> Reference | None:
+    """Return what tells strangers, None where an older catdog kept nothing."""
+    if "unknown" not in content:
+        return None
+    blocks = [name for name, _ in classifier.blocks]
+    return Reference.from_dict(content["unknown"], blocks, classifier.feature_dim)
 
 
 def _assign(classifier: Classifier, state_dict: dict[str, torch.Tensor]) -> None:
