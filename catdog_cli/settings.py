@@ -201,6 +201,11 @@ class Phase(PlainDict):
         ),
     )
 
+    skip_accuracy: float = field(
+        default=0.0,  # never skipped
+        metadata=about("", kind=float, low=0, high=1),  # in recipes alone
+    )
+
 
 @dataclass(frozen=True)
 class FineTuneOptions(PlainDict):

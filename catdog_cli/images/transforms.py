@@ -76,7 +76,7 @@ def load_view(source: ImageSource, spec: AnySpec, augment: str, seed: int) -> to
 
 
 def join_row(images: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Return images, uint8 (3, H, W) each, in a row: uint8 (sum of H * W * 3,); `split_images` turns it back."""
+    """Return images, uint8 (3, H, W) each, in a row: uint8 (sum of H * W * 3,); see `split_images`."""
     return torch.cat([image.permute(1, 2, 0).reshape(-1) for image in images])
 
 

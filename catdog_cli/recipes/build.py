@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..errors import SettingsError, quote
 from ..runtime.files import expand_home
 from ..settings import FineTuneOptions, HeadSpec, Phase, TrainSettings, option_name
-from ..settings_networks import Weights, parse_weights
+from ..settings_networks import Weights, is_several, parse_weights
 from ..settings_rules import (
     OF_ALL_PHASES,
     OF_FIRST_PHASE,
@@ -20,7 +20,7 @@ from ..settings_rules import (
     check_options,
 )
 from ..settings_schema import check_range, check_value, settings_of
-from . import load_recipe
+from . import Recipe, load_recipe
 
 FINE_TUNE_RATE_SHARE = 0.01  # of the head's learning rate
 SCRATCH_EPOCHS, FRESH_EPOCHS = 20, 5
@@ -101,7 +101,8 @@ def build_settings(
     phases = None
     if recipe is not None:
         loaded = load_recipe(recipe)
-        phases = _change_recipe(recipe, loaded.phases, chosen, log)
+        fitting = _fit_recipe(recipe, loaded, chosen, log)
+        phases = _change_recipe(recipe, fitting, chosen, log)
         chosen = {**loaded.options, **chosen}
     from ..models.zoo.registry import default_weights, resolve_arch  # not before: every --help comes by here
 
@@ -175,6 +176,31 @@ def _default_length(chosen: dict[str, Any], scratch: bool, solved: bool) -> dict
     if is_fresh or not chosen.get("cache", True):  # every epoch goes through the whole network
         return {"epochs": FRESH_EPOCHS}
     return {"epochs": MOST_EPOCHS, "patience": PATIENCE}
+
+
+def _fit_recipe(
+    recipe: str, loaded: Recipe, chosen: dict[str, Any], log: Callable[[str], None]
+) -> tuple[Phase, ...]:
+    """Return a recipe's phases as far as they are possible with what was given, and say what is not.
+
+    A head that cannot be solved in one go is trained instead; of several networks only the head trains.
+    """
+    options = {**loaded.options, **chosen}
+    head_alone = not options.get("hidden_layers") and options.get("head", "linear") == "linear"
+    solvable = "optimizer" in chosen or (head_alone and options.get("cache", True))
+    phases, said = [], []
+    for phase in loaded.phases:
+        if phase.unfreeze and is_several(options.get("arch")) and len(loaded.phases) > 1:
+            said.append(f"phase {phase.name!r} is left out, for of several networks only the head trains")
+            continue
+        if phase.optimizer == "lbfgs" and not solvable:
+            length: dict[str, Any] = {**_default_length(options, False, False)}
+            said.append(f"phase {phase.name!r} trains a head that cannot be solved in one go")
+            phase = dataclasses.replace(phase, optimizer=Phase.optimizer, **length)
+        phases.append(phase)
+    if said:
+        log(f"Changed in the recipe {recipe!r}: {', '.join(said)}.")
+    return tuple(phases)
 
 
 def _change_recipe(

@@ -159,6 +159,7 @@ class HeadSolved(Event):
     l2: float
     how: str  # where the strength comes from, in words
     num_features: int
+    fold_accuracy: float | None  # on held-out folds of the training images; of one class an image
 
 
 @dataclass(frozen=True, eq=False)

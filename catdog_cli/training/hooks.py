@@ -13,6 +13,8 @@ import torch
 from ..errors import CatdogError, InterruptedRunError, LostProcessError
 from ..features.extractor import ImageSet
 from ..runtime.distributed import processes
+from ..runtime.text import show_percent
+from ..settings import Phase
 from .checkpointing import FAR_ABOVE_CHANCE, RunState, has_failed
 from .corrupt_images import check_bad
 from .events import Advised, Event, FeaturesComputed, Listener, StoppedEarly, Warned
@@ -92,6 +94,30 @@ def explain_lost_process(state: RunState) -> Iterator[None]:
     except LostProcessError as error:
         saved = "What is done is kept" if processes().is_main else "What the main process saved is there"
         raise LostProcessError(f"{error} {saved}; to resume: {resume_command(state)}") from error
+
+
+def known_folds(solved: dict[str, Any]) -> dict[str, float]:
+    """Return what the history says of a solved head's held-out folds, nothing where there were none."""
+    accuracy = solved.get("fold_accuracy")
+    return {} if accuracy is None else {"fold_accuracy": accuracy}
+
+
+def is_skipped(phase: Phase, history: list[dict[str, Any]], listener: Listener) -> bool:
+    """Say whether a phase is left out, since the solved head before it leaves too little to gain.
+
+    Only training images decide, on folds that were held out: those that choose the best epoch are not asked.
+    """
+    accuracy = history[-1].get("fold_accuracy", 0.0) if history else 0.0
+    if not phase.skip_accuracy or accuracy < phase.skip_accuracy:
+        return False
+    listener(
+        Advised(
+            f"Phase {phase.name!r} is left out: on held-out folds of the training pictures the solved head "
+            f"classifies {show_percent(accuracy)} correctly, and from {show_percent(phase.skip_accuracy)} on "
+            f"training more of the network has gained nothing."
+        )
+    )
+    return True
 
 
 def warn_if_far_above_chance(run: PhaseRun, row: dict[str, Any], listener: Listener) -> None:

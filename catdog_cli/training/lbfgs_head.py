@@ -26,10 +26,11 @@ Parameters = tuple[torch.Tensor, torch.Tensor]  # weight (C, D), bias (C,)
 
 
 class Strength(NamedTuple):
-    """An L2 strength, and in words where it comes from."""
+    """An L2 strength, in words where it comes from, and the share of held-out images that it gets right."""
 
     l2: float
     how: str
+    fold_accuracy: float | None = None  # of one class an image
 
 
 def solve_in_main(run: PhaseRun, sums: EpochSums) -> dict:
@@ -84,7 +85,7 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     sums.loss += summed * (len(labels) / max(1, run.task.loss_weight(labels, None)))
     sums.correct += int(run.task.num_correct(logits, labels).item())
     sums.seen += len(labels)
-    return {"l2": strength.l2, "how": strength.how, "num_features": features.shape[1]}
+    return {**strength._asdict(), "num_features": features.shape[1]}
 
 
 def _gather(run: PhaseRun, source: KeptFeatures) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,9 +108,10 @@ def _pick_strength(
         return Strength(UNTRIED, "a guess: no class has two pictures, so none could be held out")
     starts: list[Parameters | None] = [None] * len(held)
     losses: dict[float, float] = {}
+    accuracies: dict[float, float] = {}
 
     def measure(strength: float) -> None:
-        loss = 0.0
+        loss, correct = 0.0, 0.0
         for number, fold in enumerate(held):
             out = fold.repeat(views).to(labels.device)  # (V * N,)
             tolerance = ROUGH_TOLERANCE * min(1, strength / STRENGTHS[0])  # the weaker, the flatter
@@ -119,7 +121,8 @@ def _pick_strength(
             )  # fmt: skip
             logits = features[out] @ weight.T + bias
             loss += run.task.loss(logits, labels[out], reduction="sum").item()
-        losses[strength] = loss
+            correct += run.task.num_correct(logits, labels[out]).item()
+        losses[strength], accuracies[strength] = loss, correct / (views * int(sum(map(torch.sum, held))))
 
     for strength in sorted(STRENGTHS, reverse=True):  # the stronger, the sooner; each starts the next
         measure(strength)
@@ -135,7 +138,7 @@ def _pick_strength(
     if best in (WEAKER[-1], STRONGER[-1]):
         end = "weakest" if best == WEAKER[-1] else "strongest"
         how += f"; it is the {end} that is tried: compare others with --weight-decay"
-    return Strength(best, how)
+    return Strength(best, how, None if run.task.several else accuracies[best])
 
 
 def _held_out(labels: torch.Tensor, seed: int) -> list[torch.Tensor]:

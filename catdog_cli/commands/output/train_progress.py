@@ -3,6 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from ...runtime.text import show_percent
 from ...settings_networks import JOIN, describe_sizes, describe_weights
 from .bars import Pace, TaskBar
 from .terminal import counted, echo
@@ -145,8 +146,9 @@ class TrainReport:
         if len(images) > 20:
             self.log(f"Skipped: {len(images) - 20} more.")
 
-    def on_solved(self, l2: float, how: str, num_features: int) -> None:
-        self.log(f"Solved the head over {num_features} features; L2 {l2:g} ({how})")
+    def on_solved(self, l2: float, how: str, num_features: int, fold_accuracy: float | None) -> None:
+        right = "" if fold_accuracy is None else f", {show_percent(fold_accuracy)} of them correct"
+        self.log(f"Solved the head over {num_features} features; L2 {l2:g} ({how}{right})")
 
     def on_batch(
         self,
