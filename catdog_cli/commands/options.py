@@ -172,6 +172,12 @@ with_option = click.option(
     metavar="CKPT",
     help="Another checkpoint of the same classes, repeatable: the mean of their calibrated probabilities.",
 )
+class_option = click.option(
+    "--class",
+    "class_name",
+    metavar="NAME",
+    help="The class to explain.  [default: the likeliest; of several labels, each one said]",
+)
 precision_option = setting_option("precision")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 recipe_option = run_option(

@@ -1,10 +1,12 @@
 """What a checkpoint says of an image, as its caller gets it: for Python, for JSON and for a notebook."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
 
+from ..explanation.explanation import ClassMap, list_reasons
 from ..images.preview import make_preview
 from ..runtime.text import printable, show_percent
 from .answer import ClassProbability
@@ -47,6 +49,7 @@ class Prediction:
     predictions: tuple[ClassProbability, ...] = ()
     labels: tuple[ClassProbability, ...] | None = None
     source: Input | None = field(default=None, repr=False, compare=False)  # what a notebook shows
+    maps: tuple[ClassMap, ...] | None = field(default=None, repr=False, compare=False)  # if it was explained
 
     @property
     def status(self) -> Literal["ok", "error"]:
@@ -62,6 +65,7 @@ class Prediction:
             "error": self.error,
             **labels,
             "predictions": list(map(_as_dict, self.predictions)),
+            **({} if self.maps is None else {"explanations": [each.to_dict() for each in self.maps]}),
         }
 
     @classmethod
@@ -78,7 +82,7 @@ class Prediction:
         if self.error is not None:
             return printable(self.error)
         shown = self.predictions if self.labels is None else self.labels
-        return "\n".join([printable(self.path), *list_lines(shown), *self.list_rest()])
+        return "\n".join([printable(self.path), *list_lines(shown), *self.list_rest(), *self.list_reasons()])
 
     def list_rest(self) -> list[str]:
         """Return a line for an image that has none of the labels."""
@@ -87,6 +91,17 @@ class Prediction:
         likeliest = self.predictions[0]
         chance = show_percent(likeliest.probability)
         return [f"  {NONE} (the likeliest: {printable(likeliest.name)}, {chance})"]
+
+    def shown_in(self, overlay: str) -> "Prediction":
+        """Return the prediction with the file that shows its maps, if it has any."""
+        if self.maps is None:
+            return self
+        maps = tuple(dataclasses.replace(each, overlay=overlay) for each in self.maps)
+        return dataclasses.replace(self, maps=maps)
+
+    def list_reasons(self) -> list[str]:
+        """Return why, as lines, where it was explained."""
+        return [] if self.maps is None or self.error is not None else list_reasons(self.maps)
 
     def _repr_html_(self) -> str:
         """Return the image and its classes, for a notebook."""

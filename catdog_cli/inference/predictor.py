@@ -1,5 +1,6 @@
 """`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
 
+import functools
 import itertools
 import math
 import os
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 
 from ..data.loaders import map_in_order, usable_cores
+from ..explanation.class_maps import ClassMapper
+from ..explanation.explanation import Explanation
 from ..images.read import ImageError
 from ..images.transforms import load_image, normalise, split_images
 from ..models.inference_form.inference_form import InferenceForm, form_name
@@ -96,6 +99,13 @@ class Predictor:
             InferenceForm(network.whole(), self.dtype, self.device) for network in classifier.networks
         ]
         self.head = classifier.head.to(self.device).eval()
+        self.num_prefix_tokens = [network.num_prefix_tokens for network in classifier.networks]
+
+    @functools.cached_property
+    def mapper(self) -> ClassMapper:
+        """What makes the maps of explanations: the networks, cut in two when this is first asked for."""
+        sizes = [spec.size for spec in specs_of(self.input_spec)]
+        return ClassMapper(self.backbones, self.num_prefix_tokens, sizes, self.head)
 
     @classmethod
     def load(
@@ -138,6 +148,33 @@ class Predictor:
             return [answer.top_k(top_k) for answer in self.predict(source, raise_errors=True)]
         _, logits = next(self._run([source], self._logits, None, True))
         return self.rank(self._probabilities(logits)[0], top_k)
+
+    @overload
+    def explain(
+        self, source: Several, class_name: str | None = None, check: bool = True
+    ) -> list[Explanation]: ...
+
+    @overload
+    def explain(self, source: Any, class_name: str | None = None, check: bool = True) -> Explanation: ...
+
+    def explain(self, source: Any, class_name: str | None = None, check: bool = True) -> Any:
+        """Return why a picture gets its class: how much each place speaks for it; of several, a list.
+
+        Args:
+            source: as for calling it.
+            class_name: the class to explain; None: the likeliest, or each label that the picture has.
+            check: measure by how much the probability falls when the most important fifth is blurred.
+
+        Raises:
+            ImageError: one cannot be read.
+            SettingsError: there is no such class, or this is the mean of several checkpoints.
+        """
+        from .explain import iterate_explanations
+
+        several = isinstance(source, (list, tuple))
+        sources = source if several else [source]
+        found = list(iterate_explanations(self, sources, class_name, check, raise_errors=True))
+        return found if several else found[0]
 
     def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
@@ -251,10 +288,13 @@ class Predictor:
 
     def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
         """Return the features (B, D), float32, of each network's pictures."""
+        return join_features(self.backbones, self._normalise(pictures, mirrored)).float()
+
+    def _normalise(self, pictures: Sequence[torch.Tensor], mirrored: bool) -> list[torch.Tensor]:
+        """Return each network's input (B, 3, H, W) of its pictures."""
         pairs = zip(pictures, specs_of(self.input_spec), strict=True)
         inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
-        inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
-        return join_features(self.backbones, inputs).float()
+        return [batch.flip(3) for batch in inputs] if mirrored else inputs
 
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
         padding = (0, 0, 0, self.batches[-1] - len(rows))

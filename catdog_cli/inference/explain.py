@@ -1,0 +1,320 @@
+"""Explain answers: `catdog_cli.explain`, and what `Predictor.explain` and the commands share."""
+
+import dataclasses
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from ..data.loaders import map_in_order, usable_cores
+from ..errors import SettingsError, quote
+from ..explanation.class_maps import ClassMaps
+from ..explanation.deletion import blur_places
+from ..explanation.explanation import ClassMap, Explanation
+from ..explanation.overlay_folder import OVERLAY_PX, open_overlay_folder
+from ..explanation.placement import central_box, enlarge, join_grids, seen_share
+from ..images.read import ImageError, read_image, read_size
+from ..images.transforms import load_image
+from ..runtime.files import expand_home
+from ..runtime.progress import OnProgress, report_progress
+from ..runtime.text import name_some
+from ..settings_networks import specs_of
+from .answer import Answer
+from .batch import read_inputs
+from .inputs import describe_error, fetch_input
+from .mean import MeanPredictor
+from .prediction import Prediction
+from .predictor import Predictor, read_source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["ClassMap", "Explanation", "explain"]
+
+CHECKED_AT_ONCE = 4  # blurred images: a batch size that predicting has, too
+
+
+def explain(
+    inputs: str | Path | Iterable[str | Path],
+    checkpoint: str | Path,
+    *,
+    class_name: str | None = None,
+    check: bool = True,
+    output: str | Path | None = None,
+    calibrated: bool = True,
+    tta: bool = False,
+    head: "nn.Module | None" = None,
+    device: str = "auto",
+    precision: str = "auto",
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
+) -> list[Explanation]:
+    """Explain what a checkpoint says of images: return maps of what speaks for a class, one an input.
+
+    Args:
+        inputs: one or several of what `catdog predict` takes, except "-": files, folders, patterns, lists.
+        class_name: the class to explain; None: the likeliest of each image, or each label that it has.
+        check: measure by how much the probability falls when the most important fifth is blurred.
+        output: a folder to write each image beside its maps into, and explanations.csv.
+        calibrated: divide the logits by the checkpoint's temperature.
+        tta: average each image with its mirror image.
+        head: a module like the one that was trained, where the checkpoint has a custom head.
+        device: "auto", "cpu" or "gpu".
+        precision: "auto", "fp32" or "bf16".
+        on_progress: called with (step, done, total).
+        progress: show a bar; None: in a notebook alone.
+
+    `explain(...)[0].map` is the map over the image, float32 (H, W), in logits. An image that cannot be read
+    gives an explanation whose `error` says why.
+
+    Raises:
+        CatdogError: the checkpoint, a list of paths or an option cannot be used, or there is no such class.
+    """
+    given = [inputs] if isinstance(inputs, (str, Path)) else inputs
+    predictor = Predictor.load(
+        checkpoint, head=head, device=device, precision=precision, calibrated=calibrated, mirror=tta
+    )
+    sources = list(read_inputs(map(str, given), io.BytesIO()))
+    found: list[Explanation] = []
+    with report_progress(on_progress, progress) as report:
+        explanations = iterate_explanations(predictor, sources, class_name, check, fetch_input)
+        for explanation in (
+            explanations if output is None else write_maps(explanations, Path(expand_home(output)))
+        ):
+            found.append(explanation)
+            report("explaining", len(found), len(sources))
+    return found
+
+
+def write_maps(explanations: Iterable[Explanation], folder: Path) -> Iterator[Explanation]:
+    """Yield explanations, each once its image stands beside its maps in a PNG in `folder`.
+
+    Raises:
+        CatdogError: the folder cannot be written.
+    """
+    with open_overlay_folder(folder) as overlays:
+        for explanation in explanations:
+            yield overlays.add(explanation, _read_again(explanation))
+
+
+def _read_again(explanation: Explanation) -> torch.Tensor | None:
+    if not explanation.maps:
+        return None
+    try:
+        return read_image(fetch_input(explanation.source), OVERLAY_PX)
+    except ImageError:  # it has gone meanwhile
+        return None
+
+
+def iterate_explanations(
+    predictor: Predictor,
+    sources: Iterable[Any],
+    class_name: str | None = None,
+    check: bool = True,
+    fetch: Callable[[Any], Any] | None = None,
+    raise_errors: bool = False,
+) -> Iterator[Explanation]:
+    """Yield one explanation for every source, in order; memory does not grow.
+
+    Args:
+        fetch: turns a source into what can be read, in the threads that also decode.
+        raise_errors: raise ImageError instead of yielding an explanation with `error`.
+
+    Raises:
+        SettingsError: there is no such class, or the predictor is the mean of several checkpoints.
+    """
+    explainer = Explainer(predictor, class_name, check)
+
+    def explain_one(source: Any) -> Explanation:
+        path = _name(source)
+        try:
+            image = (fetch or read_source)(source)
+            return Explanation(path, None, explainer.explain(image), source)
+        except ImageError as error:
+            named = isinstance(source, str) or hasattr(source, "path")
+            reason = describe_error(source, str(error)) if named else str(error)
+            if raise_errors:
+                raise ImageError(reason) from error
+            return Explanation(path, reason, source=source)
+
+    yield from map_in_order(explain_one, sources, max(2, usable_cores()))
+
+
+def explain_predictions(
+    predictor: Predictor, predictions: Iterable[Prediction], class_name: str | None = None
+) -> Iterator[Prediction]:
+    """Yield predictions with the maps of what they say; those of unreadable images as they are.
+
+    Raises:
+        SettingsError: as of `iterate_explanations`.
+    """
+    explainer = Explainer(predictor, class_name)
+
+    def explain_one(prediction: Prediction) -> Prediction:
+        if prediction.error is not None:
+            return prediction
+        source = prediction.path if prediction.source is None else prediction.source
+        try:
+            return dataclasses.replace(prediction, maps=explainer.explain(fetch_input(source)))
+        except ImageError as error:  # it has gone meanwhile
+            return Prediction(prediction.path, describe_error(source, str(error)), source=source)
+
+    yield from map_in_order(explain_one, predictions, max(2, usable_cores()))
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    path = getattr(source, "path", None)
+    return path if isinstance(path, str) else f"<{type(source).__name__}>"
+
+
+class Look(NamedTuple):
+    """What the networks make of one image, or of its mirror image."""
+
+    activations: list[torch.Tensor]  # of each network, at its cut
+    features: torch.Tensor  # (1, D)
+    logits: torch.Tensor  # (C,), on the CPU
+    mirrored: bool
+
+
+class Explainer:
+    """Explains what a predictor says of images: of the class that is asked for, or of what it says itself."""
+
+    def __init__(self, predictor: Predictor, class_name: str | None = None, check: bool = True):
+        """Cut the predictor's networks.
+
+        Raises:
+            SettingsError: there is no such class, or the predictor is the mean of several checkpoints.
+        """
+        if isinstance(predictor, MeanPredictor):
+            raise SettingsError(
+                "The mean of several checkpoints has no map, for what is averaged are probabilities: explain "
+                "each checkpoint by itself."
+            )
+        self.predictor, self.check = predictor, check
+        self.label = None if class_name is None else find_class(predictor, class_name)
+        specs = specs_of(predictor.input_spec)
+        self.seen = max(map(seen_share, specs))
+        self.shares = [seen_share(spec) / self.seen for spec in specs]
+        self.side = max(spec.size for spec, share in zip(specs, self.shares, strict=True) if share == 1)
+        self.mapper = predictor.mapper
+
+    def explain(self, source: Any) -> tuple[ClassMap, ...]:
+        """Return the maps of what can be read: of one class, or of each label that it has.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        predictor = self.predictor
+        image, size = load_image(source, predictor.input_spec), read_size(source)
+        views = predictor._unpack(predictor._stack([image])[:1].to(predictor.device))
+        looks = [
+            self._look(views, mirrored) for mirrored in ((False, True) if predictor.mirror else (False,))
+        ]
+        logits = torch.stack([look.logits for look in looks]).mean(0)
+        answer = next(predictor._answers([(source, image)], logits[None]))
+        labels = self._choose(answer)
+        return tuple(
+            self._describe(answer, label, maps, views, looks[0].features, size)
+            for label, maps in zip(labels, self._map(looks, labels), strict=True)
+        )
+
+    def _look(self, views: Sequence[torch.Tensor], mirrored: bool) -> Look:
+        activations = self.mapper.activate(self.predictor._normalise(views, mirrored))
+        features = self.mapper.embed(activations)
+        with torch.no_grad():
+            logits = self.predictor._score(features)[0].cpu()
+        return Look(activations, features, logits, mirrored)
+
+    def _choose(self, answer: Answer) -> list[int]:
+        """Return the class to explain, or each label that the image has, by index."""
+        if self.label is not None:
+            return [self.label]
+        if answer.labels is None:
+            return [self.predictor.class_names.index(answer.top_k(1)[0].class_name)]
+        return [self.predictor.class_names.index(each.class_name) for each in answer.labels]
+
+    def _map(self, looks: Sequence[Look], labels: Sequence[int]) -> list[ClassMaps]:
+        """Return the maps of some classes, each the mean over the image and its mirror image."""
+        found = []
+        for look in looks:
+            maps = self.mapper.map_classes(look.activations, look.features, labels)
+            found.append([_turn_back(each) if look.mirrored else each for each in maps])
+        return [_mean(each) for each in zip(*found, strict=True)]
+
+    def _describe(
+        self,
+        answer: Answer,
+        label: int,
+        maps: ClassMaps,
+        views: Sequence[torch.Tensor],
+        features: torch.Tensor,
+        size: tuple[int, int],
+    ) -> ClassMap:
+        assert answer.logits is not None
+        assert answer.probabilities is not None
+        grid = join_grids([each.numpy() for each in maps.grids], self.shares, self.side)
+        method, exact = self.mapper.describe(features)
+        fall, fall_random = self._measure_falls(views, grid, label) if self.check else (None, None)
+        return ClassMap(
+            class_name=self.predictor.class_names[label],
+            name=self.predictor.names[label],
+            probability=float(answer.probabilities[label]),
+            logit=float(answer.logits[label]),
+            bias=maps.bias,
+            method=method,
+            exact=exact,
+            grid=grid,
+            parts=tuple(float(each.mean()) for each in maps.grids),
+            box=central_box(*size, self.seen),
+            size=size,
+            fall=fall,
+            fall_random=fall_random,
+        )
+
+    def _measure_falls(
+        self, views: Sequence[torch.Tensor], grid: np.ndarray, label: int
+    ) -> tuple[float, float]:
+        """Return by how much the probability falls with the important fifth blurred, and with random ones."""
+        predictor, heat = self.predictor, enlarge(grid, self.side, self.side)
+        changed = blur_places([view[0] for view in views], self.shares, heat)
+        logits = []
+        with torch.no_grad():
+            for part in zip(*(each.split(CHECKED_AT_ONCE) for each in changed), strict=True):
+                pictures = [each.to(predictor.device) for each in part]
+                logits.append(predictor._judge(pictures).cpu())
+        chances = predictor._probabilities(torch.cat(logits))[:, label].numpy()
+        falls = chances[0] - chances[1:]
+        return float(falls[0]), float(falls[1:].mean())
+
+
+def _turn_back(maps: ClassMaps) -> ClassMaps:
+    return maps._replace(grids=[grid.flip(1) for grid in maps.grids])
+
+
+def _mean(maps: Sequence[ClassMaps]) -> ClassMaps:
+    grids = [torch.stack(each).mean(0) for each in zip(*(part.grids for part in maps), strict=True)]
+    return ClassMaps(grids, maps[0].bias)
+
+
+def find_class(predictor: Predictor, name: str) -> int:
+    """Return the index of the class with a folder or display name.
+
+    Raises:
+        SettingsError: there is none, or several are shown by that name.
+    """
+    if name in predictor.class_names:
+        return predictor.class_names.index(name)
+    found = [index for index, each in enumerate(predictor.names) if each == name]
+    if len(found) != 1:
+        problem = "several classes are called" if found else "the checkpoint knows no class"
+        raise SettingsError(
+            f"Cannot explain the class {quote(name)}: {problem} so; give one of "
+            f"{name_some(predictor.class_names)}."
+        )
+    return found[0]
