@@ -118,7 +118,7 @@ def iterate_explanations(
     fetch: Callable[[Any], Any] | None = None,
     raise_errors: bool = False,
 ) -> Iterator[Explanation]:
-    """Yield one explanation for every source, in order; memory does not grow.
+    """Return an iterator over one explanation for every source, in order; memory does not grow.
 
     Args:
         fetch: turns a source into what can be read, in the threads that also decode.
@@ -141,13 +141,13 @@ def iterate_explanations(
                 raise ImageError(reason) from error
             return Explanation(path, reason, source=source)
 
-    yield from map_in_order(explain_one, sources, max(2, usable_cores()))
+    return map_in_order(explain_one, sources, max(2, usable_cores()))
 
 
 def explain_predictions(
     predictor: Predictor, predictions: Iterable[Prediction], class_name: str | None = None
 ) -> Iterator[Prediction]:
-    """Yield predictions with the maps of what they say; those of unreadable images as they are.
+    """Return an iterator over predictions with their maps; those of unreadable images are as they were.
 
     Raises:
         SettingsError: as of `iterate_explanations`.
@@ -163,7 +163,7 @@ def explain_predictions(
         except ImageError as error:  # it has gone meanwhile
             return Prediction(prediction.path, describe_error(source, str(error)), source=source)
 
-    yield from map_in_order(explain_one, predictions, max(2, usable_cores()))
+    return map_in_order(explain_one, predictions, max(2, usable_cores()))
 
 
 def _name(source: Any) -> str:
@@ -312,9 +312,9 @@ def find_class(predictor: Predictor, name: str) -> int:
         return predictor.class_names.index(name)
     found = [index for index, each in enumerate(predictor.names) if each == name]
     if len(found) != 1:
-        problem = "several classes are called" if found else "the checkpoint knows no class"
+        problem = "several are shown by that name" if found else "the checkpoint does not know it"
         raise SettingsError(
-            f"Cannot explain the class {quote(name)}: {problem} so; give one of "
+            f"Cannot explain the class {quote(name)}: {problem}; give one of "
             f"{name_some(predictor.class_names)}."
         )
     return found[0]

@@ -78,7 +78,7 @@ def plot_explanations(items: list[dict[str, Any]], path: Path | str) -> None:
     """Draw images beside their maps and bar charts of their likeliest classes: a row each, the first 30.
 
     Args:
-        items: as for `plot_predictions`, and "reasons": (caption, map (H, W)) of each explained class.
+        items: as for `plot_predictions`, and "reasons": (name, map (H, W)) of each explained class.
         path: the picture to write.
 
     Raises:
@@ -94,11 +94,14 @@ def plot_explanations(items: list[dict[str, Any]], path: Path | str) -> None:
     for row, item in enumerate(shown):
         top = head + (down + 0.8) * row + 0.55
         views = [(fit_label(item["title"], 34), item["image"])]
-        views += [(caption, lay_over(item["image"], heat)) for caption, heat in item["reasons"]]
+        views += [
+            (fit_label(f"why {name} (yellow: for it, blue: against)", 48), lay_over(item["image"], heat))
+            for name, heat in item["reasons"]
+        ]
         for column, (caption, view) in enumerate(views):
             axes = place_axes(figure, 0.2 + (photo + 0.2) * column, top, photo, down)
             draw_photo(axes, view)
-            axes.set_title(caption, fontsize=10, color=SOFT)
+            axes.set_title(caption, fontsize=9, color=SOFT)
         names = 0.3 + 0.085 * min(24, max(map(len, item["names"])))  # room for the names, inches
         left, width = 0.2 + (photo + 0.2) * (1 + most) + names, 5.2 - names - 1.05
         draw_bars(place_axes(figure, left, top, width, min(down, 2.6)), item, (names - 0.25) / width)
