@@ -36,7 +36,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "explanation": LOWEST | {"images", "models", "plots"},
     "features": LOWEST | {"images", "data", "models"},
     "runs": LOWEST | {"images", "data", "models"},
-    "evaluation": LIBRARY | {"plots", "inference"},
+    "evaluation": LIBRARY | {"plots", "inference", "explanation"},
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY | {"explanation"},

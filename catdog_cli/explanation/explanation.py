@@ -71,10 +71,14 @@ class ClassMap:
         names = ROWS[int(row) // 30], COLUMNS[int(column) // 30]
         return "centre" if names == ("middle", "centre") else " ".join(names)
 
+    @property
+    def kind(self) -> str:
+        """The method in words, and whether it is exact."""
+        return f"exact {self.method}" if self.exact else self.method
+
     def __str__(self) -> str:
-        kind = f"exact {self.method}" if self.exact else self.method
         rows, columns = self.grid.shape
-        where = f"{kind}, {rows} x {columns}, strongest in the {self.strongest}"
+        where = f"{self.kind}, {rows} x {columns}, strongest in the {self.strongest}"
         lines = [f"why {printable(self.name)}: {where}"]
         if self.fall is not None and self.fall_random is not None:
             lines.append(
