@@ -35,7 +35,7 @@ def write_files(
         read_photo: gives the uint8 (3, H, W) of a mistake.
         dpi: dots an inch of the pictures.
         paths: the N images, as the user would write them, if the page is to show some.
-        explain: gives captions and maps of a mistake, if the page is to show them.
+        explain: gives the maps of a mistake, if the page is to show them.
 
     Raises:
         CatdogError: something cannot be written.

@@ -20,13 +20,23 @@ MOST_EXPLAINED = 12  # mistakes with class maps
 MOST_COLUMNS = 12  # classes of which the whole matrix is shown
 
 ReadPhoto = Callable[[dict[str, Any]], Any]  # of an item with "path": uint8 (3, H, W)
-Explain = Callable[[dict[str, Any]], "list[tuple[str, Preview]]"]  # captions and maps over the image
+
+
+class View(NamedTuple):
+    """A thumbnail with a caption, and how it was made, "" of an image itself."""
+
+    preview: Preview
+    caption: str = ""
+    method: str = ""
+
+
+Explain = Callable[[dict[str, Any]], list[View]]  # of a mistake: maps over the image
 
 
 class Photo(NamedTuple):
     """One image, or an image beside its maps, with lines of text; `alt` says which it is."""
 
-    previews: tuple[tuple[str, Preview], ...]  # caption of each, "" where there is none
+    views: tuple[View, ...]
     lines: tuple[str, ...]
     alt: str
 
@@ -77,7 +87,7 @@ class Thumbnails:
     def show(self, path: str, *lines: str) -> list[Photo]:
         """Return an image with lines of text, or nothing where it is gone."""
         preview = self.find(path)
-        return [] if preview is None else [Photo((("", preview),), lines, path)]
+        return [] if preview is None else [Photo((View(preview),), lines, path)]
 
 
 def make_sections(
@@ -94,7 +104,7 @@ def make_sections(
         scores: the probabilities (N, C) and labels (N,) that it is about.
         paths: N paths, as those of mistakes.
         read_photo: gives the uint8 (3, H, W) of an item with "path".
-        explain: gives captions and maps of a mistake; None: there are none.
+        explain: gives the maps of a mistake; None: there are none.
     """
     thumbnails, names = Thumbnails(read_photo), document["class_names"]
     probabilities, labels = scores
@@ -189,10 +199,14 @@ def explain_mistakes(
     for item in mistakes[:MOST_EXPLAINED] if explain is not None else ():
         preview = thumbnails.find(item["path"])
         if preview is not None and explain is not None:
-            photos.append(Photo((("", preview), *explain(item)), describe(item), item["path"]))
+            photos.append(Photo((View(preview), *explain(item)), describe(item), item["path"]))
     if not photos:
         return []
-    note = "Yellow speaks for the class, blue against it; grey was not seen, or says nothing."
+    methods = dict.fromkeys(view.method for photo in photos for view in photo.views if view.method)
+    note = (
+        f"Yellow speaks for the class, blue against it; grey was not seen, or says nothing. "
+        f"Method: {', '.join(methods)}."
+    )
     return [gallery("maps", "Why: maps of the worst mistakes", photos, len(mistakes), note)]
 
 

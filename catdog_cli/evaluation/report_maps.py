@@ -5,13 +5,11 @@ from typing import Any
 
 from ..errors import CatdogError
 from ..explanation.overlay_folder import shrink
-from ..images.preview import Preview, make_preview
+from ..images.preview import make_preview
 from ..images.read import read_image
 from ..inference.mean import MeanPredictor
 from ..inference.predictor import Predictor
-from .report_gallery import Explain
-
-MAP_PX = 128  # longer side
+from .report_gallery import THUMBNAIL_PX, Explain, View
 
 
 def mistake_explainer(
@@ -27,18 +25,20 @@ def mistake_explainer(
         return None
     folders = dict(zip(names, predictor.class_names, strict=True))
 
-    def explain(item: dict[str, Any]) -> list[tuple[str, Preview]]:
+    def explain(item: dict[str, Any]) -> list[View]:
         wanted = [item["label"]] if "label" in item else [item["predicted"], item["true"]]
         try:
             source = find_source(item)
-            pixels = shrink(read_image(source, MAP_PX), MAP_PX)
+            pixels = shrink(read_image(source, THUMBNAIL_PX), THUMBNAIL_PX)
             maps = [predictor.explain(source, folders[name], check=False).first for name in wanted]
         except CatdogError:  # it has gone meanwhile
             return []
         from ..plots.overlays import lay_over
 
-        views = [make_preview(lay_over(pixels, each.resized(*pixels.shape[:2])), MAP_PX) for each in maps]
-        pairs = zip(wanted, maps, views, strict=True)
-        return [(f"why {name}: {each.kind}", view) for name, each, view in pairs if view is not None]
+        views = [lay_over(pixels, each.resized(*pixels.shape[:2])) for each in maps]
+        pairs = ((each, make_preview(view, THUMBNAIL_PX)) for each, view in zip(maps, views, strict=True))
+        return [
+            View(preview, f"why {each.name}", each.kind) for each, preview in pairs if preview is not None
+        ]
 
     return explain
