@@ -11,6 +11,7 @@ import numpy as np
 
 from ..images.preview import Preview, make_preview
 from ..images.read import ImageError
+from ..runtime.text import show_percent
 
 THUMBNAIL_PX = 112  # longer side
 MOST_IN_CELL = 12
@@ -112,7 +113,7 @@ def make_sections(
     sure = probabilities[np.arange(len(labels)), predicted]
 
     def show(index: int) -> list[Photo]:
-        said = f"{names[predicted[index]]} {_percent(sure[index])}"
+        said = f"{names[predicted[index]]} {show_percent(sure[index])}"
         right = predicted[index] == labels[index]
         lines = (said,) if right else (f"is {names[labels[index]]}", f"said {said}")
         return thumbnails.show(paths[index], *lines)
@@ -140,7 +141,10 @@ def make_sections(
             document["mistakes"],
             thumbnails,
             explain,
-            lambda item: (f"is {item['true']}", f"said {item['predicted']} {_percent(item['probability'])}"),
+            lambda item: (
+                f"is {item['true']}",
+                f"said {item['predicted']} {show_percent(item['probability'])}",
+            ),
         ),
     ]
     return lay_out(cells, opened, names, names)._replace(galleries=tuple(galleries))
@@ -224,7 +228,3 @@ def _key(row: int, column: int) -> str:
 def _name_cell(names: Sequence[str], row: int, column: int, count: int) -> str:
     what = f"{names[row]}, told right" if row == column else f"{names[row]} taken for {names[column]}"
     return f"{what}: {count:,}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

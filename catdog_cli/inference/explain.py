@@ -212,7 +212,7 @@ class Explainer:
         """
         predictor = self.predictor
         image, size = load_image(source, predictor.input_spec), read_size(source)
-        views = predictor._unpack(predictor._stack([image])[:1].to(predictor.device))
+        views = self.view(image)
         looks = [
             self._look(views, mirrored) for mirrored in ((False, True) if predictor.mirror else (False,))
         ]
@@ -223,6 +223,11 @@ class Explainer:
             self._describe(answer, label, maps, views, looks[0].features, size)
             for label, maps in zip(labels, self._map(looks, labels), strict=True)
         )
+
+    def view(self, image: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Return what each network sees of an image of `load_image`: uint8 (1, 3, size, size)."""
+        predictor = self.predictor
+        return predictor._unpack(predictor._stack([image])[:1].to(predictor.device))
 
     def _look(self, views: Sequence[torch.Tensor], mirrored: bool) -> Look:
         activations = self.mapper.activate(self.predictor._normalise(views, mirrored))
@@ -260,7 +265,7 @@ class Explainer:
         assert answer.probabilities is not None
         grid = join_grids([each.numpy() for each in maps.grids], self.shares, self.side)
         method, exact = self.mapper.describe(features)
-        fall, fall_random = self._measure_falls(views, grid, label) if self.check else (None, None)
+        fall, fall_random = self.measure_falls(views, grid, label) if self.check else (None, None)
         return ClassMap(
             class_name=self.predictor.class_names[label],
             name=self.predictor.names[label],
@@ -277,10 +282,16 @@ class Explainer:
             fall_random=fall_random,
         )
 
-    def _measure_falls(
+    def measure_falls(
         self, views: Sequence[torch.Tensor], grid: np.ndarray, label: int
     ) -> tuple[float, float]:
-        """Return by how much the probability falls with the important fifth blurred, and with random ones."""
+        """Return by how much a probability falls with the important fifth blurred, and with random ones.
+
+        Args:
+            views: what each network sees.
+            grid: the map whose largest fifth is important.
+            label: the class, by index.
+        """
         predictor, heat = self.predictor, enlarge(grid, self.side, self.side)
         changed = blur_places([view[0] for view in views], self.shares, heat)
         logits = []

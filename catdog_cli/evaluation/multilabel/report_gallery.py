@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ...runtime.text import show_percent
 from ..report_gallery import (
     MOST_UNSURE,
     Cell,
@@ -82,4 +83,4 @@ def make_label_sections(
 
 def _describe(item: dict[str, Any]) -> tuple[str, ...]:
     verdict = "missed" if item["kind"] == "missed" else "wrongly said"
-    return (f"{item['label']}, {verdict}: {100 * item['probability']:.1f} %",)
+    return (f"{item['label']}, {verdict}: {show_percent(item['probability'])}",)
