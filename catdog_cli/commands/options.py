@@ -178,6 +178,17 @@ class_option = click.option(
     metavar="NAME",
     help="The class to explain.  [default: the likeliest; of several labels, each one said]",
 )
+tta_option = click.option(
+    "--tta/--no-tta",
+    default=None,
+    help="Average each picture with its mirror image; twice the time.  [default: as trained]",
+)
+unknown_rate_option = click.option(
+    "--unknown-rate",
+    type=float,
+    metavar="P",
+    help="Call at most this share of pictures of your own kind unknown; 0: never.  [default: 0.01]",
+)
 precision_option = setting_option("precision")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 recipe_option = run_option(

@@ -33,7 +33,7 @@ def evaluate(
     label_columns: str = "",
     output: str | Path | None = None,
     calibrated: bool = True,
-    tta: bool = False,
+    tta: bool | None = None,
     category_names: Names = None,
     head: "nn.Module | None" = None,
     device: str = "auto",
@@ -55,7 +55,7 @@ def evaluate(
         label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         output: a folder to write report.html and its pictures into.
         calibrated: divide the logits by the checkpoint's temperature.
-        tta: average each image with its mirror image.
+        tta: average each image with its mirror image; None: as the checkpoint was trained to.
         category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
@@ -132,7 +132,7 @@ def _load(
     log: Log,
     category_names: Names,
     calibrated: bool = True,
-    tta: bool = False,
+    tta: bool | None = None,
     head: "nn.Module | None" = None,
 ) -> Predictor:
     return Predictor.load(

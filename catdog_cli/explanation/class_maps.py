@@ -62,18 +62,23 @@ class ClassMapper:
     """Makes the maps of a classifier's classes; its networks are cut when the first is asked for."""
 
     def __init__(
-        self, forms: Sequence[InferenceForm], prefixes: Sequence[int], sizes: Sequence[int], head: Head
+        self,
+        networks: Sequence[Sequence[InferenceForm]],
+        prefixes: Sequence[int],
+        sizes: Sequence[int],
+        head: Head,
     ):
         """Cut each network.
 
         Args:
-            forms: the networks as they predict.
+            networks: as they predict: of each the forms that it runs in turn, most often one.
             prefixes: how many tokens each puts before those of its patches.
             sizes: side of each network's input in px.
             head: on their features, in eval mode.
         """
-        self.forms, self.head = forms, head
-        self.cuts = [find_cut(*each) for each in zip(forms, prefixes, sizes, strict=True)]
+        self.head = head
+        self.forms = [forms[0] for forms in networks]  # which take the images
+        self.cuts = [find_cut(*each) for each in zip(networks, prefixes, sizes, strict=True)]
         self._tails: list[nn.Module] | None = None
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ they give the same bits as the whole.
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -36,29 +36,29 @@ class Cut(NamedTuple):
         return grid
 
 
-def find_cut(form: InferenceForm, prefix: int, size: int) -> Cut:
+def find_cut(forms: Sequence[InferenceForm], prefix: int, size: int) -> Cut:
     """Return the last cut of a network whose places all bear on its features.
 
     Args:
-        form: the network as it predicts.
+        forms: the network as it predicts, in parts that run in turn, most often one.
         prefix: how many tokens stand before those of places.
         size: side of its input in px.
     """
     noise = torch.randn(PROBE_SIZES, 3, size, size, generator=torch.Generator().manual_seed(0))
-    inputs = form.prepare(noise)
-    list_parts = _cut_graph if isinstance(form.body, fx.GraphModule) else _cut_chain
+    bodies, values = [form.body for form in forms], [forms[0].prepare(noise)]
     with torch.no_grad():
-        features, found = list_parts(form.body, inputs)
-    for trunk, tail, activations in found:
-        grid = _to_grid(activations, prefix)
-        if len(activations) != PROBE_SIZES or grid is None or grid[0, 0].numel() == 1:
-            continue
-        cut = Cut(trunk, tail, TOKENS if activations.ndim == 3 else MAP, prefix)
-        if _is_mean(grid, features):
-            return cut._replace(is_mean=True)
-        if _reach(cut, activations) > 1:
-            return cut
-    return Cut(nn.Identity(), form.body, INPUT)
+        for body in bodies:
+            values.append(body(values[-1]))
+        for trunk, tail, activations in _list_cuts(bodies, values):
+            grid = _to_grid(activations, prefix)
+            if len(activations) != PROBE_SIZES or grid is None or grid[0, 0].numel() == 1:
+                continue
+            cut = Cut(trunk, tail, TOKENS if activations.ndim == 3 else MAP, prefix)
+            if _is_mean(grid, values[-1]):
+                return cut._replace(is_mean=True)
+            if _reach(cut, activations) > 1:
+                return cut
+    return Cut(nn.Identity(), _join(bodies), INPUT)
 
 
 def differentiable(tail: nn.Module) -> nn.Module:
@@ -105,15 +105,33 @@ def _to_grid(values: torch.Tensor, prefix: int) -> torch.Tensor | None:
 Parts = tuple[nn.Module, nn.Module, torch.Tensor]  # trunk, tail, the activations between them
 
 
-def _cut_chain(body: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, Iterator[Parts]]:
-    """Return the features, and the cuts between the modules that a network runs in turn, the last first."""
+def _list_cuts(bodies: Sequence[nn.Module], values: Sequence[torch.Tensor]) -> Iterator[Parts]:
+    """Yield the cuts within the parts of a network and between them, the last one first.
+
+    Args:
+        bodies: the parts.
+        values: what goes into each of them.
+    """
+    for place in reversed(range(len(bodies))):
+        body, inputs = bodies[place], values[place]
+        cut = _cut_graph if isinstance(body, fx.GraphModule) else _cut_chain
+        for trunk, tail, activations in cut(body, inputs):
+            yield _join([*bodies[:place], trunk]), _join([tail, *bodies[place + 1 :]]), activations
+        if place:
+            yield _join(bodies[:place]), _join(bodies[place:]), inputs
+
+
+def _join(parts: Sequence[nn.Module]) -> nn.Module:
+    return parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+
+
+def _cut_chain(body: nn.Module, inputs: torch.Tensor) -> Iterator[Parts]:
+    """Yield the cuts between the modules that a part runs in turn, the last one first."""
     chain, values = list(_unroll(body)), [inputs]
-    for module in chain:
+    for module in chain[:-1]:
         values.append(module(values[-1]))
-    return values[-1], (
-        (nn.Sequential(*chain[:place]), nn.Sequential(*chain[place:]), values[place])
-        for place in range(len(chain) - 1, 0, -1)
-    )
+    for place in range(len(chain) - 1, 0, -1):
+        yield _join(chain[:place]), _join(chain[place:]), values[place]
 
 
 def _unroll(module: nn.Module) -> Iterator[nn.Module]:
@@ -139,18 +157,17 @@ class _Recorder(fx.Interpreter):
         return value
 
 
-def _cut_graph(body: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, Iterator[Parts]]:
-    """Return the features, and the cuts of a traced network where all goes through one tensor."""
+def _cut_graph(body: nn.Module, inputs: torch.Tensor) -> Iterator[Parts]:
+    """Yield the cuts of a traced part where all goes through one tensor, the last one first."""
     assert isinstance(body, fx.GraphModule)
     nodes = list(body.graph.nodes)
     narrow = _find_narrow(nodes)
     recorder = _Recorder(body, {nodes[place] for place in narrow})
-    features = recorder.run(inputs)
-    return features, (
-        (_part_of(body, nodes, 0, place), _part_of(body, nodes, place, None), recorder.values[nodes[place]])
-        for place in reversed(narrow)
-        if nodes[place] in recorder.values
-    )
+    recorder.run(inputs)
+    for place in reversed(narrow):
+        if nodes[place] in recorder.values:
+            trunk, tail = _part_of(body, nodes, 0, place), _part_of(body, nodes, place, None)
+            yield trunk, tail, recorder.values[nodes[place]]
 
 
 def _find_narrow(nodes: list[fx.Node]) -> list[int]:

@@ -33,10 +33,14 @@ GPU_BATCH = 64
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at every picture: plain, or augmented with numbers drawn from `seed` and content."""
+    """One way to look at every picture: plain, or augmented with numbers drawn from `seed` and content.
+
+    A `mirrored` one is turned left to right when it is ready for the network.
+    """
 
     augment: str = "none"
     seed: int = 0
+    mirrored: bool = False
 
     def seed_for(self, key: str) -> int:
         """Return the seed of one picture's view; 0 for the plain one."""
@@ -147,12 +151,13 @@ class FrozenPrefix:
         """The prefixes whose outputs are kept, each under its own key."""
         return [self]
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the outputs for uint8 pictures (B, 3, size, size)."""
-        return self.micro_batch.run(self._forward, images)
+    def __call__(self, images: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
+        """Return the outputs for uint8 pictures (B, 3, size, size), or for their mirror images."""
+        return self.micro_batch.run(functools.partial(self._forward, mirrored), images)
 
-    def _forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.fast(normalise(images.to(self.device, non_blocking=True), self.spec, self.dtype))
+    def _forward(self, mirrored: bool, images: torch.Tensor) -> torch.Tensor:
+        inputs = normalise(images.to(self.device, non_blocking=True), self.spec, self.dtype)
+        return self.fast(inputs.flip(3) if mirrored else inputs)
 
     @functools.cached_property
     def fast(self) -> InferenceForm:
@@ -177,9 +182,10 @@ class JoinedPrefix:
         self.spec = InputSpecs(tuple(part.spec for part in parts))
         self.dtype, self.device, self.batch = first.dtype, first.device, first.batch
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
         """Return the outputs (B, D) for uint8 pictures (B, values), those of all networks in a row."""
-        return join_features(self.parts, split_images(images, self.spec))
+        networks = [functools.partial(part, mirrored=mirrored) for part in self.parts]
+        return join_features(networks, split_images(images, self.spec))
 
     @functools.cached_property
     def fast(self) -> list[InferenceForm]:
@@ -216,7 +222,8 @@ def frozen_prefix(
 
 def store_folder(key: str, view: View) -> Path:
     """Return where the cache keeps a view's outputs of the prefix with this key."""
-    return cache_root() / f"{key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
+    seed = f"-{view.seed:x}" if view.augment != "none" else ""
+    return cache_root() / f"{key}-{view.augment}{seed}{'-mirrored' if view.mirrored else ''}"
 
 
 def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:
@@ -250,7 +257,7 @@ def run_prefix(
     def forward(batch: Batch) -> torch.Tensor:
         if not len(batch.indices):
             return torch.empty(0)
-        outputs = prefix(batch.images)
+        outputs = prefix(batch.images, view.mirrored)
         return outputs if after is None else after(outputs)
 
     def load(places: list[int]) -> Batch:

@@ -46,7 +46,7 @@ def explain(
     check: bool = True,
     output: str | Path | None = None,
     calibrated: bool = True,
-    tta: bool = False,
+    tta: bool | None = None,
     head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
@@ -61,7 +61,7 @@ def explain(
         check: measure by how much the probability falls when the most important fifth is blurred.
         output: a folder to write each image beside its maps into, and explanations.csv.
         calibrated: divide the logits by the checkpoint's temperature.
-        tta: average each image with its mirror image.
+        tta: average each image with its mirror image; None: as the checkpoint was trained to.
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
@@ -76,7 +76,13 @@ def explain(
     """
     given = [inputs] if isinstance(inputs, (str, Path)) else inputs
     predictor = Predictor.load(
-        checkpoint, head=head, device=device, precision=precision, calibrated=calibrated, mirror=tta
+        checkpoint,
+        head=head,
+        device=device,
+        precision=precision,
+        calibrated=calibrated,
+        mirror=tta,
+        unknown_rate=0,
     )
     sources = list(read_inputs(map(str, given), io.BytesIO()))
     found: list[Explanation] = []
@@ -217,7 +223,9 @@ class Explainer:
             self._look(views, mirrored) for mirrored in ((False, True) if predictor.mirror else (False,))
         ]
         logits = torch.stack([look.logits for look in looks]).mean(0)
-        answer = next(predictor._answers([(source, image)], logits[None]))
+        chances = predictor._probabilities(logits[None])[0]
+        names = predictor.class_names, predictor.names
+        answer = Answer(source, logits, chances, None, *names, predictor.thresholds)
         labels = self._choose(answer)
         return tuple(
             self._describe(answer, label, maps, views, looks[0].features, size)
@@ -298,7 +306,7 @@ class Explainer:
         with torch.no_grad():
             for part in zip(*(each.split(CHECKED_AT_ONCE) for each in changed), strict=True):
                 pictures = [each.to(predictor.device) for each in part]
-                logits.append(predictor._judge(pictures).cpu())
+                logits.append(predictor._split(predictor._judge(pictures).cpu())[0])
         chances = predictor._probabilities(torch.cat(logits))[:, label].numpy()
         falls = chances[0] - chances[1:]
         return float(falls[0]), float(falls[1:].mean())

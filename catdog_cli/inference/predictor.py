@@ -16,7 +16,8 @@ from ..explanation.class_maps import ClassMapper
 from ..explanation.explanation import Explanation
 from ..images.read import ImageError
 from ..images.transforms import load_image, normalise, split_images
-from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..known.reference import pool
+from ..models.inference_form.inference_form import form_name
 from ..models.side_by_side import join_features
 from ..models.tasks import MULTI_LABEL, Task
 from ..runs.category_names import load_category_names
@@ -26,8 +27,17 @@ from ..runtime.distributed import SOLO, Group
 from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
 from ..settings_networks import InputSpecs, specs_of
-from .answer import Answer, ClassProbability, rank_classes
+from .answer import Answer, ClassProbability, SureSet, rank_classes
 from .distributed import predict_in_shares
+from .known import (
+    UNKNOWN_RATE,
+    SetChooser,
+    build_forms,
+    describe_known,
+    pick_reference,
+    refuse_sets_of_labels,
+    refuse_sets_of_mean,
+)
 from .urls import fetch_image, find_file, is_address, is_file_address
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
@@ -55,10 +65,13 @@ class Predictor:
         precision: str = "auto",
         calibrated: bool = True,
         category_names: str | Path | Mapping[str, Any] | None = None,
-        mirror: bool = False,
+        mirror: bool | None = None,
         group: Group = SOLO,
         on_shrink: Callable[[int], None] = lambda size: None,
         head: torch.nn.Module | None = None,
+        unknown_rate: float = UNKNOWN_RATE,
+        sure: float | None = None,
+        sets: str = "lac",
     ):
         """Make a model ready.
 
@@ -68,13 +81,16 @@ class Predictor:
             precision: "auto", "fp32" or "bf16".
             calibrated: divide the logits by the checkpoint's temperature.
             category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
-            mirror: average each picture with its mirror image.
+            mirror: average each picture with its mirror image; None: as the checkpoint was trained to.
             group: the processes that share the work.
             on_shrink: called with the number of pictures at once where memory runs out.
             head: a module like the one that was trained, where the checkpoint has a custom head.
+            unknown_rate: at most this share of pictures of the trained kind is called unknown; 0: never.
+            sure: give the classes that hold the right one at this rate, too.
+            sets: how these are chosen: "lac" or "aps".
 
         Raises:
-            SettingsError: the device is not there, or the names are none.
+            SettingsError: the device is not there, or the names are none, or a rate cannot be had.
             CheckpointError: there is no checkpoint, or it cannot be used.
         """
         if isinstance(model, (str, os.PathLike)):
@@ -86,7 +102,8 @@ class Predictor:
         self.names = [self.category_names.get(name, name) for name in self.class_names]
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
-        self.arch, self.mirror = model.classifier.arch, mirror
+        self.arch = model.classifier.arch
+        self.mirror: bool = model.tta if mirror is None else mirror
         self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
@@ -95,9 +112,12 @@ class Predictor:
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
         self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
-        self.backbones = [
-            InferenceForm(network.whole(), self.dtype, self.device) for network in classifier.networks
-        ]
+        self.unknown_rate = unknown_rate
+        self.reference = pick_reference(model.reference, unknown_rate)
+        border = 0 if self.reference is None else self.reference.border
+        self.front, self.backbones = build_forms(classifier, border, self.dtype, self.device)
+        self.meter = None if self.reference is None else self.reference.meter(self.device)
+        self.set_chooser = self._make_chooser(model, sure, sets)
         self.head = classifier.head.to(self.device).eval()
         self.num_prefix_tokens = [network.num_prefix_tokens for network in classifier.networks]
 
@@ -105,7 +125,10 @@ class Predictor:
     def mapper(self) -> ClassMapper:
         """What makes the maps of explanations: the networks, cut in two when this is first asked for."""
         sizes = [spec.size for spec in specs_of(self.input_spec)]
-        return ClassMapper(self.backbones, self.num_prefix_tokens, sizes, self.head)
+        chains = [[form] for form in self.backbones]
+        if self.front is not None:  # of one network
+            chains[0].insert(0, self.front)
+        return ClassMapper(chains, self.num_prefix_tokens, sizes, self.head)
 
     @classmethod
     def load(
@@ -120,6 +143,8 @@ class Predictor:
             CheckpointError: one is missing, damaged, no checkpoint, or has a custom head that was not given.
             SettingsError: the device is not there, or the checkpoints have not the same classes.
         """
+        if others:
+            refuse_sets_of_mean(options.get("sure"))
         first = cls(path, head=head, **options)
         if not others:
             return first
@@ -146,8 +171,8 @@ class Predictor:
         """
         if isinstance(source, (list, tuple)):
             return [answer.top_k(top_k) for answer in self.predict(source, raise_errors=True)]
-        _, logits = next(self._run([source], self._logits, None, True))
-        return self.rank(self._probabilities(logits)[0], top_k)
+        _, found = next(self._run([source], self._logits, None, True))
+        return self.rank(self._probabilities(self._split(found)[0])[0], top_k)
 
     @overload
     def explain(
@@ -200,8 +225,20 @@ class Predictor:
         self, sources: Iterable[Any], fetch: Callable[[Any], Any] | None, raise_errors: bool = False
     ) -> Iterator[Answer]:
         """As `predict`, in this process alone."""
-        for loaded, logits in self._run(sources, self._logits, fetch, raise_errors):
-            yield from self._answers(loaded, logits)
+        for loaded, found in self._run(sources, self._logits, fetch, raise_errors):
+            yield from self._answers(loaded, found)
+
+    def _make_chooser(self, model: Any, sure: float | None, sets: str) -> SetChooser | None:
+        if self.task.several:
+            refuse_sets_of_labels(sure)
+        if sure is None:
+            return None
+        return SetChooser(model.sets, sure, sets, model.temperature, len(self.class_names))
+
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether answers say if a picture is of the kind that was trained on."""
+        return self.reference is not None
 
     def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
@@ -280,15 +317,33 @@ class Predictor:
         return self._judge(self._unpack(rows))
 
     def _judge(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8."""
-        logits = self._score(self._embed(pictures))
+        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8.
+
+        Behind them stand distances (B, 2) to what was trained on, where `tells_unknown`: of the pictures as
+        they are, not of their mirror images.
+        """
+        features, seen = self._look(pictures)
+        logits = self._score(features)
         if self.mirror:
             logits = (logits + self._score(self._embed(pictures, mirrored=True))) / 2
-        return logits
+        if self.meter is None:
+            return logits
+        return torch.cat([logits, self.meter(self._fill(seen))[: len(seen)]], 1)
 
     def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
         """Return the features (B, D), float32, of each network's pictures."""
-        return join_features(self.backbones, self._normalise(pictures, mirrored)).float()
+        return self._look(pictures, mirrored)[0]
+
+    def _look(
+        self, pictures: Sequence[torch.Tensor], mirrored: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features (B, D), float32, and what pictures are known by: these, or a block's."""
+        inputs = self._normalise(pictures, mirrored)
+        if self.front is None:
+            features = join_features(self.backbones, inputs).float()
+            return features, features
+        middle = self.front(inputs[0])
+        return self.backbones[0](middle).float(), pool(middle)
 
     def _normalise(self, pictures: Sequence[torch.Tensor], mirrored: bool) -> list[torch.Tensor]:
         """Return each network's input (B, 3, H, W) of its pictures."""
@@ -296,16 +351,30 @@ class Predictor:
         inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
         return [batch.flip(3) for batch in inputs] if mirrored else inputs
 
+    def _fill(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return rows (B, D) filled up with 0 to the largest batch, for sums that have the same bits."""
+        return torch.nn.functional.pad(rows, (0, 0, 0, self.batches[-1] - len(rows)))
+
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
-        padding = (0, 0, 0, self.batches[-1] - len(rows))
-        logits: torch.Tensor = self.head(torch.nn.functional.pad(rows, padding))
+        logits: torch.Tensor = self.head(self._fill(rows))
         return logits[: len(rows)]
+
+    def _split(self, found: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:
+        """Return logits (N, C) and p-values (N,), None of those where nothing tells strangers."""
+        logits, distances = found[:, : len(self.class_names)], found[:, len(self.class_names) :]
+        return logits, self._p_values(distances.numpy()) if self.tells_unknown else None
+
+    def _p_values(self, distances: np.ndarray) -> np.ndarray:
+        assert self.reference is not None
+        return self.reference.p_values(distances)
 
     def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.task.probabilities(logits.numpy(), self.temperature))
 
-    def _answers(self, loaded: Loaded, logits: torch.Tensor) -> Iterator[Answer]:
+    def _answers(self, loaded: Loaded, found: torch.Tensor) -> Iterator[Answer]:
+        logits, p_values = self._split(found)
         probabilities = self._probabilities(logits)
+        sets = self._choose_sets(logits)
         row = 0
         for source, image in loaded:
             if isinstance(image, str):
@@ -319,8 +388,21 @@ class Predictor:
                     self.class_names,
                     self.names,
                     self.thresholds,
+                    describe_known(p_values, row, self.unknown_rate),
+                    None if sets is None else self._describe_set(sets[row], probabilities[row]),
                 )
                 row += 1
+
+    def _choose_sets(self, logits: torch.Tensor) -> np.ndarray | None:
+        """Return (N, C) booleans of logits (N, C), at the temperature at which sets were calibrated."""
+        if self.set_chooser is None:
+            return None
+        return self.set_chooser.choose(self.task.probabilities(logits.numpy(), self.set_chooser.temperature))
+
+    def _describe_set(self, chosen: np.ndarray, probabilities: torch.Tensor) -> SureSet | None:
+        if self.set_chooser is None:
+            return None
+        return self.set_chooser.describe(chosen, probabilities, self.class_names, self.names)
 
 
 def _fit_thresholds(

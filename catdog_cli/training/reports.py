@@ -88,7 +88,8 @@ def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | 
 
     directory = RunDirectory(run_dir).report(ended.index, phase.name)
     what = f"{phase.name!r}, best epoch {best['epoch']}"
-    title = f"{setup.settings.arch}, phase {what}, on validation pictures"
+    mirrored = ", each with its mirror image" if setup.settings.tta else ""
+    title = f"{setup.settings.arch}, phase {what}, on validation pictures{mirrored}"
     read_photo = photo_reader(setup.dataset, "val")
     if setup.task.several:
         write_label_report(directory, title, document, scores, read_photo, DPI, paths)

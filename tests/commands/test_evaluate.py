@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import catdog_cli
 from catdog_cli.cli import run
 from catdog_cli.inference.predictor import Predictor
 from tests.commands.trained import call, change_checkpoint, reverse_classes, train_tiny
@@ -270,6 +271,22 @@ def test_tta_averages_a_picture_with_its_mirror_image(capsys, tmp_path, trained,
     assert found["loss"] == pytest.approx(loss, abs=1e-6)
     assert abs(found["loss"] - plain["loss"]) > 1e-9
     assert "mirror" in talk
+
+
+def test_a_checkpoint_remembers_that_it_averages_mirror_images(capsys, tmp_path, trained, pets):
+    kept = change_checkpoint(trained, tmp_path / "mirrored.pt", tta=True)
+    named = {"checkpoint": "", "checkpoints": []}
+    wanted = call(capsys, "evaluate", pets, trained, "--tta")[1]
+    found = call(capsys, "evaluate", pets, kept)[1]
+    assert {**found, **named} == {**wanted, **named}
+    assert catdog_cli.evaluate(kept, pets).loss == wanted["loss"]
+    found, wanted = (call(capsys, "evaluate", pets, *each)[1] for each in ((kept, "--no-tta"), (trained,)))
+    assert {**found, **named} == {**wanted, **named}
+    assert run(["info", str(kept)]) == 0
+    assert "means over each picture and its mirror image" in capsys.readouterr().out
+    wrong = change_checkpoint(trained, tmp_path / "wrong.pt", tta="yes")
+    assert run(["evaluate", str(pets), str(wrong)]) == 1
+    assert "tta" in capsys.readouterr().err
 
 
 @pytest.mark.plots

@@ -32,6 +32,7 @@ SAID_OTHERWISE = {
     "label_columns",
     "exclude",
     "compile",
+    "tta",
     "cache",
     "deterministic",
 }

@@ -25,7 +25,7 @@ def forms_of(classifier: Classifier, dtype: torch.dtype = torch.float32) -> list
 
 def mapper_of(classifier: Classifier, *sizes: int, dtype: torch.dtype = torch.float32) -> ClassMapper:
     prefixes = [network.num_prefix_tokens for network in classifier.networks]
-    return ClassMapper(forms_of(classifier, dtype), prefixes, sizes, classifier.head)
+    return ClassMapper([[form] for form in forms_of(classifier, dtype)], prefixes, sizes, classifier.head)
 
 
 def noise(size: int, count: int = 1) -> torch.Tensor:

@@ -42,7 +42,7 @@ def test_cut_is_the_last_with_places_and_changes_no_bit(arch, size, kind, side, 
         pytest.importorskip("timm")
     classifier = build(arch)
     (form,) = forms_of(classifier)
-    cut = find_cut(form, classifier.networks[0].num_prefix_tokens, size)
+    cut = find_cut([form], classifier.networks[0].num_prefix_tokens, size)
     inputs = form.prepare(noise(size))
     with torch.no_grad():
         activations = cut.trunk(inputs)
@@ -52,6 +52,18 @@ def test_cut_is_the_last_with_places_and_changes_no_bit(arch, size, kind, side, 
         assert grid.shape[2:] == (side, side)
         own = differentiable(cut.tail)(activations)
     torch.testing.assert_close(own, form(inputs), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("border", "size", "is_mean"), [(3, 64, True), (10, 64, True), (9, 32, False)])
+def test_a_network_in_two_parts_is_cut_where_the_whole_is(border, size, is_mean):
+    classifier = build("resnet18")
+    parts = [classifier.prefix(border), nn.Sequential(*(block for _, block in classifier.blocks[border:]))]
+    forms = [InferenceForm(part, torch.float32, CPU) for part in parts]
+    cut, inputs = find_cut(forms, 0, size), forms[0].prepare(noise(size))
+    assert (cut.kind, cut.is_mean) == (MAP, is_mean)
+    with torch.no_grad():
+        found = cut.tail(cut.trunk(inputs).clone())
+        torch.testing.assert_close(found, forms[1](forms[0](inputs)), rtol=1e-4, atol=1e-5)
 
 
 class Untraceable(nn.Module):
@@ -69,7 +81,7 @@ class Untraceable(nn.Module):
 def test_what_cannot_be_looked_into_is_cut_at_its_input():
     form = InferenceForm(nn.Sequential(Untraceable()), torch.float32, CPU)
     assert not isinstance(form.body, fx.GraphModule)
-    cut = find_cut(form, 0, 16)
+    cut = find_cut([form], 0, 16)
     assert cut.kind == INPUT
     inputs = form.prepare(noise(16))
     assert torch.equal(cut.tail(cut.trunk(inputs)), form(inputs))

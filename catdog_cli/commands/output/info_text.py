@@ -87,6 +87,8 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if facts["category_names"]:
         yield "shown as", ", ".join(f"{key}: {name}" for key, name in facts["category_names"].items())
     yield "input", _input(facts["input_spec"])
+    if facts["tta"]:
+        yield "answers", "means over each picture and its mirror image"
     yield "temperature", f"{facts['temperature']:g}"
     if facts["thresholds"] is not None:
         said = ", ".join(f"{name} {value:.3f}" for name, value in facts["thresholds"].items())

@@ -23,7 +23,7 @@ class Tally:
 
     def __init__(self, log: Callable[[str], None] = lambda text: echo(text, err=True)):
         self.log = log
-        self.total = self.errors = self.none = 0  # none: of several labels
+        self.total = self.errors = self.none = self.unknown = 0  # none: of several labels
         self.by_class: dict[str, int] = {}
 
     def watch(self, predictions: Iterable["Prediction"]) -> Iterator["Prediction"]:
@@ -36,6 +36,9 @@ class Tally:
         """Take note of one; `aloud` names it on stderr if it is bad."""
         self.count_error(prediction.error, aloud)
         if prediction.error is not None:
+            return
+        if prediction.known is not None and not prediction.known.is_known:
+            self.unknown += 1
             return
         said = prediction.predictions[:1] if prediction.labels is None else prediction.labels
         self.none += not said
@@ -77,6 +80,8 @@ def print_text(predictions: Iterable["Prediction"], ranked: bool = False) -> Non
         several = prediction.labels is not None
         shown = prediction.predictions if ranked or prediction.labels is None else prediction.labels
         echo(str(prediction).split("\n")[0])
+        for line in prediction.list_first():
+            echo(line)
         for line, each in zip(list_lines(shown), shown, strict=True):
             mark = ("  *" if each in (prediction.labels or ()) else "   ") if several and ranked else ""
             echo(
@@ -145,6 +150,7 @@ class Drawing:
         maps = prediction.maps or ()
         return {
             **several,
+            "heading": prediction.heading,
             "reasons": [(each.name, each.resized(*pixels.shape[:2])) for each in maps],
             "image": pixels,
             "title": "stdin" if prediction.path == "-" else os.path.basename(prediction.path),  # noqa: PTH119
