@@ -31,6 +31,7 @@ from .settings_schema import (
 
 AUGMENTS = ("none", "light", "standard", "strong")
 INTERPOLATIONS = ("bilinear", "bicubic")
+LOOKS = ("once", "mirror", "whole")
 UNKNOWN_LABEL = -1  # of an image that may have the label or not; 1 and 0 are known. Between data and models
 
 
@@ -255,12 +256,12 @@ class TrainSettings(PlainDict):
             check=_check_image_size,
         ),
     )
-    tta: bool = field(
-        default=False,
+    looks: str = field(
+        default="once",
         metadata=about(
-            "Average each picture with its mirror image, here and when it answers: twice the time.",
+            "How each picture is looked at where answers are averaged; mirror: 2, whole: 4 times.",
             NETWORK,
-            bool,
+            choices=LOOKS,
         ),
     )
     exclude: str = field(

@@ -162,7 +162,7 @@ RUN_ROWS = [
     ("save_every", "5 m", "save every is '5 m'"),
     ("save_every", 5, "save every is 5"),
     ("label_delimiter", 5, "label delimiter is 5, but must be a text"),
-    ("tta", "on", "tta is 'on', but must be true or false"),
+    ("looks", "twice", "looks is 'twice', but must be one of: once, mirror, whole"),
     ("label_columns", ["a"], "label columns is ..a.., but must be a text"),
 ]
 

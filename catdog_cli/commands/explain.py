@@ -29,7 +29,7 @@ Falls = tuple[float, float]  # of a probability: the important fifth blurred, a 
 )
 @click.option("--check/--no-check", default=True, help="Blur what matters, as proof; eight times the time.")
 @options.category_names_option
-@options.tta_option
+@options.looks_options
 @click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the checkpoint holds.")
 @options.device_options
 @options.precision_option
@@ -63,6 +63,7 @@ def explain(arguments: tuple[str, ...], **given: Any) -> int:
         calibrated=not given["uncalibrated"],
         category_names=given["category_names"],
         mirror=given["tta"],
+        looks=given["looks"],
         unknown_rate=0,
     )
     log_missing_names(given["category_names"], predictor)

@@ -16,7 +16,7 @@ from ..recipes.build import (
     parse_unfreeze,
 )
 from ..runtime.files import expand_home, read_text
-from ..settings import TrainSettings, list_options, option_name
+from ..settings import LOOKS, TrainSettings, list_options, option_name
 from ..settings_schema import GROUPS, MACHINE, RUN, Setting, check_kind
 from .output.terminal import log
 
@@ -178,10 +178,17 @@ class_option = click.option(
     metavar="NAME",
     help="The class to explain.  [default: the likeliest; of several labels, each one said]",
 )
-tta_option = click.option(
-    "--tta/--no-tta",
-    default=None,
-    help="Average each picture with its mirror image; twice the time.  [default: as trained]",
+looks_options = add_options(
+    click.option(
+        "--tta/--no-tta",
+        default=None,
+        help="Average each picture with its mirror image; twice the time.  [default: as trained]",
+    ),
+    click.option(
+        "--looks",
+        type=click.Choice(LOOKS),
+        help="once; mirror: what --tta does; whole: with the uncut picture, four times the time.",
+    ),
 )
 unknown_rate_option = click.option(
     "--unknown-rate",

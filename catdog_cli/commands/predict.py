@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--summary", is_flag=True, help="Count the pictures of each class.")
 @click.option("--sort-into", type=options.PATH, metavar="DIR", help="Link each picture in DIR/CLASS.")
 @click.option("--copy", is_flag=True, help="With --sort-into: copy instead of linking.")
-@options.tta_option
+@options.looks_options
 @options.unknown_rate_option
 @click.option(
     "--sure", type=float, metavar="P", help="Say which classes it may be, to be right at this rate: 0.95."
@@ -191,6 +191,7 @@ def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> "Pre
         calibrated=not given["uncalibrated"],
         category_names=given["category_names"],
         mirror=given["tta"],
+        looks=given["looks"],
         group=group,
         on_shrink=log_memory,
         unknown_rate=pick_unknown_rate(given["unknown_rate"]),

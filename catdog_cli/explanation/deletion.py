@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
+from .placement import Box
+
 FIFTH = 0.2  # share of the pixels that is blurred
 NUM_RANDOM = 10  # other places
 SEED = 0
@@ -34,35 +36,31 @@ def random_fifths(mask: np.ndarray, count: int = NUM_RANDOM, seed: int = SEED) -
     return found
 
 
-def blur_places(
-    views: Sequence[torch.Tensor], shares: Sequence[float], heat: np.ndarray
-) -> list[torch.Tensor]:
-    """Return an image unchanged, with its important fifth blurred, and with random ones, for each network.
+def blur_places(views: Sequence[torch.Tensor], boxes: Sequence[Box], heat: np.ndarray) -> list[torch.Tensor]:
+    """Return an image unchanged, with its important fifth blurred, and with random ones, for each look at it.
 
     Args:
-        views: what each network sees, uint8 (3, size, size): central squares.
-        shares: the side of each square, as a share of the largest one's.
-        heat: the map (S, S) on the largest square.
+        views: what is seen of the image, uint8 (3, size, size) each.
+        boxes: where each lies in the box of the map.
+        heat: the map (S, S).
 
     Returns:
-        For each network uint8 (2 + NUM_RANDOM, 3, size, size).
+        For each look uint8 (2 + NUM_RANDOM, 3, size, size).
     """
     important = important_fifth(heat)
     masks = [np.zeros_like(important), important, *random_fifths(important)]
-    return [
-        _blur(view, [_cut_mask(mask, share, view.shape[1]) for mask in masks])
-        for view, share in zip(views, shares, strict=True)
-    ]
+    pairs = zip(views, boxes, strict=True)
+    return [_blur(view, [_cut_mask(mask, box, view.shape[1]) for mask in masks]) for view, box in pairs]
 
 
-def _cut_mask(mask: np.ndarray, share: float, size: int) -> torch.Tensor:
-    """Return the central part of a mask at another size: (size, size) booleans."""
-    side = len(mask)
-    places = (
-        (np.arange(size) + 0.5) / size - 0.5
-    ) * share + 0.5  # centres of pixels, as shares of the square
-    rows = (places * side).astype(int).clip(0, side - 1)
-    return torch.from_numpy(mask[np.ix_(rows, rows)])
+def _cut_mask(mask: np.ndarray, box: Box, size: int) -> torch.Tensor:
+    """Return the part of a mask in a box at another size: (size, size) booleans."""
+    centres = (np.arange(size) + 0.5) / size  # of pixels
+    rows, columns = (
+        ((start + length * centres) * len(mask)).astype(int).clip(0, len(mask) - 1)
+        for start, length in ((box.top, box.height), (box.left, box.width))
+    )
+    return torch.from_numpy(mask[np.ix_(rows, columns)])
 
 
 def _blur(view: torch.Tensor, masks: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -6,11 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..images.augment import LONGEST_SIDES, WHOLE
 from ..settings import InputSpec
 
 
 class Box(NamedTuple):
-    """A part of an image, as shares of its height and width."""
+    """A part of an image, or of another box, as shares of its height and width."""
 
     top: float
     left: float
@@ -19,8 +20,19 @@ class Box(NamedTuple):
 
     def in_pixels(self, height: int, width: int) -> tuple[slice, slice]:
         """Return the rows and columns that it has in an image of a size in px, one at least."""
-        rows, columns = _whole(self.top, self.height, height), _whole(self.left, self.width, width)
-        return rows, columns
+        return _whole(self.top, self.height, height), _whole(self.left, self.width, width)
+
+    def relative_to(self, outer: "Box") -> "Box":
+        """Return a box that lies in another one as shares of that."""
+        top, left = (self.top - outer.top) / outer.height, (self.left - outer.left) / outer.width
+        return Box(top, left, self.height / outer.height, self.width / outer.width)
+
+
+class Piece(NamedTuple):
+    """What one network makes of one look at an image: a map (rows, columns) of a box."""
+
+    grid: np.ndarray
+    box: Box
 
 
 def _whole(start: float, length: float, total: int) -> slice:
@@ -28,15 +40,24 @@ def _whole(start: float, length: float, total: int) -> slice:
     return slice(first, min(max(round((start + length) * total), first + 1), total))
 
 
-def central_box(height: int, width: int, share: float) -> Box:
-    """Return the central square whose side is a share of the shorter side of an image, sizes in px."""
-    side = share * min(height, width)
-    return Box(0.5 - side / height / 2, 0.5 - side / width / 2, side / height, side / width)
+def seen_box(height: int, width: int, spec: InputSpec, kind: str) -> Box:
+    """Return what a network sees of an image, sizes in px: see `images.looks.list_looks`."""
+    shorter = min(height, width)
+    if kind == WHOLE:
+        return _middle(
+            min(height, LONGEST_SIDES * shorter) / height, min(width, LONGEST_SIDES * shorter) / width
+        )
+    side = shorter * spec.size / spec.resize
+    return _middle(side / height, side / width)
 
 
-def seen_share(spec: InputSpec) -> float:
-    """Return the side of what a network sees, as a share of the shorter side of an image."""
-    return spec.size / spec.resize
+def _middle(height: float, width: float) -> Box:
+    return Box((1 - height) / 2, (1 - width) / 2, height, width)
+
+
+def join_boxes(boxes: Sequence[Box]) -> Box:
+    """Return the least box around some that have the middle of the image in common."""
+    return _middle(max(box.height for box in boxes), max(box.width for box in boxes))
 
 
 def enlarge(grid: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -56,19 +77,15 @@ def spread(grid: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
     return found
 
 
-def join_grids(grids: Sequence[np.ndarray], shares: Sequence[float], side: int) -> np.ndarray:
-    """Return the maps of several networks as one: their sum on the largest square; one stays as it is.
+def join_pieces(pieces: Sequence[Piece], side: int) -> np.ndarray:
+    """Return the sum of maps of parts of a box as one map of it, (side, side); a single one stays as it is.
 
     Args:
-        grids: maps of central squares.
-        shares: the side of each square, as a share of the largest one's.
+        pieces: their boxes are shares of that box.
         side: px of the sum.
     """
-    if len(grids) == 1:
-        return grids[0]
-    # A smaller square has fewer pixels for the same share of the logit.
-    parts = [
-        spread(grid / share**2, central_box(side, side, share), side, side)
-        for grid, share in zip(grids, shares, strict=True)
-    ]
+    if len(pieces) == 1:
+        return pieces[0].grid
+    # A smaller box has fewer pixels for the same share of the logit.
+    parts = [spread(grid / (box.height * box.width), box, side, side) for grid, box in pieces]
     return np.stack(parts).sum(0)

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..data.digests import content_keys
 from ..data.loaders import Batch, CorruptImage, Images, collate, map_in_order, usable_cores
+from ..images.augment import WHOLE
 from ..images.transforms import normalise, pixel_versions, split_images
 from ..models.classifier import Classifier
 from ..models.inference_form.inference_form import InferenceForm, form_name
@@ -35,12 +36,13 @@ GPU_BATCH = 64
 class View:
     """One way to look at every picture: plain, or augmented with numbers drawn from `seed` and content.
 
-    A `mirrored` one is turned left to right when it is ready for the network.
+    A `mirrored` one is turned left to right when it is ready for the network; a `whole` one is not cut.
     """
 
     augment: str = "none"
     seed: int = 0
     mirrored: bool = False
+    whole: bool = False
 
     def seed_for(self, key: str) -> int:
         """Return the seed of one picture's view; 0 for the plain one."""
@@ -223,7 +225,8 @@ def frozen_prefix(
 def store_folder(key: str, view: View) -> Path:
     """Return where the cache keeps a view's outputs of the prefix with this key."""
     seed = f"-{view.seed:x}" if view.augment != "none" else ""
-    return cache_root() / f"{key}-{view.augment}{seed}{'-mirrored' if view.mirrored else ''}"
+    kind = f"{'-whole' if view.whole else ''}{'-mirrored' if view.mirrored else ''}"
+    return cache_root() / f"{key}-{view.augment}{seed}{kind}"
 
 
 def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:
@@ -251,7 +254,8 @@ def run_prefix(
     `after` is applied to the prefix's outputs. On a CPU every core decodes and forwards its own batches; on
     a GPU threads decode and copies go to and fro while it computes.
     """
-    images = Images(chosen.images.dataset, chosen.images.split, prefix.spec, view.augment)
+    augment = WHOLE if view.whole else view.augment
+    images = Images(chosen.images.dataset, chosen.images.split, prefix.spec, augment)
     _ = prefix.fast  # built once, here, and not by every thread
 
     def forward(batch: Batch) -> torch.Tensor:

@@ -16,9 +16,9 @@ from ..explanation.class_maps import ClassMaps
 from ..explanation.deletion import blur_places
 from ..explanation.explanation import ClassMap, Explanation
 from ..explanation.overlay_folder import OVERLAY_PX, open_overlay_folder
-from ..explanation.placement import central_box, enlarge, join_grids, seen_share
+from ..explanation.placement import Box, Piece, enlarge, join_boxes, join_pieces, seen_box
+from ..images.looks import ONCE, load_looks
 from ..images.read import ImageError, read_image, read_size
-from ..images.transforms import load_image
 from ..runtime.files import expand_home
 from ..runtime.progress import OnProgress, report_progress
 from ..runtime.text import name_some
@@ -28,7 +28,8 @@ from .batch import read_inputs
 from .inputs import describe_error, fetch_input
 from .mean import MeanPredictor
 from .prediction import Prediction
-from .predictor import Predictor, read_source
+from .predictor import Predictor
+from .urls import read_source
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +48,7 @@ def explain(
     output: str | Path | None = None,
     calibrated: bool = True,
     tta: bool | None = None,
+    looks: str | None = None,
     head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
@@ -62,6 +64,7 @@ def explain(
         output: a folder to write each image beside its maps into, and explanations.csv.
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image; None: as the checkpoint was trained to.
+        looks: "once", "mirror", which is what `tta` means, or "whole": see `Predictor`.
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
@@ -82,6 +85,7 @@ def explain(
         precision=precision,
         calibrated=calibrated,
         mirror=tta,
+        looks=looks,
         unknown_rate=0,
     )
     sources = list(read_inputs(map(str, given), io.BytesIO()))
@@ -179,8 +183,17 @@ def _name(source: Any) -> str:
     return path if isinstance(path, str) else f"<{type(source).__name__}>"
 
 
+class Seen(NamedTuple):
+    """What is seen of one image: by each network, at each look."""
+
+    views: Sequence[torch.Tensor]  # uint8 (1, 3, size, size)
+    boxes: Sequence[Box]  # where each lies in `box`
+    box: Box  # what is seen of the image altogether
+    size: tuple[int, int]  # height and width of the image in px
+
+
 class Look(NamedTuple):
-    """What the networks make of one image, or of its mirror image."""
+    """What the networks make of one look at an image, or of its mirror image."""
 
     activations: list[torch.Tensor]  # of each network, at its cut
     features: torch.Tensor  # (1, D)
@@ -204,10 +217,7 @@ class Explainer:
             )
         self.predictor, self.check = predictor, check
         self.label = None if class_name is None else find_class(predictor, class_name)
-        specs = specs_of(predictor.input_spec)
-        self.seen = max(map(seen_share, specs))
-        self.shares = [seen_share(spec) / self.seen for spec in specs]
-        self.side = max(spec.size for spec, share in zip(specs, self.shares, strict=True) if share == 1)
+        self.side = max(spec.size for spec, _ in predictor.loaded)
         self.mapper = predictor.mapper
 
     def explain(self, source: Any) -> tuple[ClassMap, ...]:
@@ -216,26 +226,38 @@ class Explainer:
         Raises:
             ImageError: it cannot be read.
         """
-        predictor = self.predictor
-        image, size = load_image(source, predictor.input_spec), read_size(source)
-        views = self.view(image)
-        looks = [
-            self._look(views, mirrored) for mirrored in ((False, True) if predictor.mirror else (False,))
+        predictor, seen = self.predictor, self.see(source)
+        own = len(specs_of(predictor.input_spec))
+        turns = (False,) if predictor.looks == ONCE else (False, True)
+        groups = [
+            [self._look(seen.views[start : start + own], mirrored) for mirrored in turns]
+            for start in range(0, len(seen.views), own)
         ]
-        logits = torch.stack([look.logits for look in looks]).mean(0)
+        looks = [look for group in groups for look in group]
+        logits = sum((look.logits for look in looks[1:]), looks[0].logits) / len(looks)
         chances = predictor._probabilities(logits[None])[0]
         names = predictor.class_names, predictor.names
         answer = Answer(source, logits, chances, None, *names, predictor.thresholds)
         labels = self._choose(answer)
+        found = [self._map(group, labels) for group in groups]
+        method = self.mapper.describe(looks[0].features)
         return tuple(
-            self._describe(answer, label, maps, views, looks[0].features, size)
-            for label, maps in zip(labels, self._map(looks, labels), strict=True)
+            self._describe(answer, label, maps, seen, method)
+            for label, maps in zip(labels, zip(*found, strict=True), strict=True)
         )
 
-    def view(self, image: torch.Tensor) -> Sequence[torch.Tensor]:
-        """Return what each network sees of an image of `load_image`: uint8 (1, 3, size, size)."""
+    def see(self, source: Any) -> Seen:
+        """Return what is seen of what can be read.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         predictor = self.predictor
-        return predictor._unpack(predictor._stack([image])[:1].to(predictor.device))
+        image, size = load_looks(source, predictor.loaded), read_size(source)
+        views = predictor._unpack(predictor._stack([image])[:1].to(predictor.device))
+        boxes = [seen_box(*size, spec, kind) for spec, kind in predictor.loaded]
+        whole = join_boxes(boxes)
+        return Seen(views, [box.relative_to(whole) for box in boxes], whole, size)
 
     def _look(self, views: Sequence[torch.Tensor], mirrored: bool) -> Look:
         activations = self.mapper.activate(self.predictor._normalise(views, mirrored))
@@ -253,7 +275,7 @@ class Explainer:
         return [self.predictor.class_names.index(each.class_name) for each in answer.labels]
 
     def _map(self, looks: Sequence[Look], labels: Sequence[int]) -> list[ClassMaps]:
-        """Return the maps of some classes, each the mean over the image and its mirror image."""
+        """Return the maps of some classes, each the mean over a look and its mirror image."""
         found = []
         for look in looks:
             maps = self.mapper.map_classes(look.activations, look.features, labels)
@@ -261,47 +283,41 @@ class Explainer:
         return [_mean(each) for each in zip(*found, strict=True)]
 
     def _describe(
-        self,
-        answer: Answer,
-        label: int,
-        maps: ClassMaps,
-        views: Sequence[torch.Tensor],
-        features: torch.Tensor,
-        size: tuple[int, int],
+        self, answer: Answer, label: int, maps: Sequence[ClassMaps], seen: Seen, method: tuple[str, bool]
     ) -> ClassMap:
+        """Return the map of a class that its maps at each look amount to."""
         assert answer.logits is not None
         assert answer.probabilities is not None
-        grid = join_grids([each.numpy() for each in maps.grids], self.shares, self.side)
-        method, exact = self.mapper.describe(features)
-        fall, fall_random = self.measure_falls(views, grid, label) if self.check else (None, None)
+        grids = [grid.numpy() / len(maps) for each in maps for grid in each.grids]
+        grid = join_pieces([Piece(*pair) for pair in zip(grids, seen.boxes, strict=True)], self.side)
+        own = len(maps[0].grids)
+        fall, fall_random = self.measure_falls(seen, grid, label) if self.check else (None, None)
         return ClassMap(
             class_name=self.predictor.class_names[label],
             name=self.predictor.names[label],
             probability=float(answer.probabilities[label]),
             logit=float(answer.logits[label]),
-            bias=maps.bias,
-            method=method,
-            exact=exact,
+            bias=maps[0].bias,
+            method=method[0],
+            exact=method[1],
             grid=grid,
-            parts=tuple(float(each.mean()) for each in maps.grids),
-            box=central_box(*size, self.seen),
-            size=size,
+            parts=tuple(float(sum(each.mean() for each in grids[place::own])) for place in range(own)),
+            box=seen.box,
+            size=seen.size,
             fall=fall,
             fall_random=fall_random,
         )
 
-    def measure_falls(
-        self, views: Sequence[torch.Tensor], grid: np.ndarray, label: int
-    ) -> tuple[float, float]:
+    def measure_falls(self, seen: Seen, grid: np.ndarray, label: int) -> tuple[float, float]:
         """Return by how much a probability falls with the important fifth blurred, and with random ones.
 
         Args:
-            views: what each network sees.
+            seen: what `see` returned of an image.
             grid: the map whose largest fifth is important.
             label: the class, by index.
         """
         predictor, heat = self.predictor, enlarge(grid, self.side, self.side)
-        changed = blur_places([view[0] for view in views], self.shares, heat)
+        changed = blur_places([view[0] for view in seen.views], seen.boxes, heat)
         logits = []
         with torch.no_grad():
             for part in zip(*(each.split(CHECKED_AT_ONCE) for each in changed), strict=True):

@@ -12,6 +12,7 @@ import torch
 
 from ..errors import SettingsError, quote
 from ..runtime.text import name_some
+from ..settings import LOOKS
 from ..settings_networks import InputSpecs, specs_of
 from .predictor import Predictor
 
@@ -33,10 +34,11 @@ class MeanPredictor(Predictor):
             _refuse_other_classes(first, paths[0], member, path)
         vars(self).update(vars(first))  # names, device, task, options: what they all share
         self.members = list(members)
-        self.mirror = any(member.mirror for member in members)
         self.temperature = 1.0
         self.arch = f"the mean of {len(members)} checkpoints ({', '.join(each.arch for each in members)})"
         self.input_spec = InputSpecs(tuple(spec for each in members for spec in specs_of(each.input_spec)))
+        self.looks = max((each.looks for each in members), key=LOOKS.index)
+        self.loaded = tuple(look for each in members for look in each.loaded)
         self.columns = [
             torch.tensor([member.class_names.index(name) for name in self.class_names], device=self.device)
             for member in members
@@ -90,7 +92,7 @@ class MeanPredictor(Predictor):
     def _share_out(self, pictures: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
         """Return the pictures of each member's own networks."""
         rest = iter(pictures)
-        return [list(itertools.islice(rest, len(specs_of(each.input_spec)))) for each in self.members]
+        return [list(itertools.islice(rest, len(each.loaded))) for each in self.members]
 
 
 def _refuse_other_classes(first: Predictor, path: str | Path, other: Predictor, its_path: str | Path) -> None:

@@ -25,6 +25,7 @@ def predict(
     top_k: int = 5,
     calibrated: bool = True,
     tta: bool | None = None,
+    looks: str | None = None,
     category_names: str | Path | Mapping[str, Any] | None = None,
     head: "nn.Module | None" = None,
     device: str = "auto",
@@ -43,6 +44,7 @@ def predict(
         top_k: how many classes a prediction names, the likeliest first.
         calibrated: divide the logits by the checkpoint's temperature.
         tta: average each image with its mirror image; None: as the checkpoint was trained to.
+        looks: "once", "mirror", which is what `tta` means, or "whole": see `Predictor`.
         category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
@@ -68,6 +70,7 @@ def predict(
         calibrated=calibrated,
         category_names=category_names,
         mirror=tta,
+        looks=looks,
         unknown_rate=unknown_rate,
         sure=sure,
         sets=sets,

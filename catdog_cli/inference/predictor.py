@@ -14,8 +14,9 @@ import torch
 from ..data.loaders import map_in_order, usable_cores
 from ..explanation.class_maps import ClassMapper
 from ..explanation.explanation import Explanation
+from ..images.looks import ONCE, choose_looks, list_looks, load_looks
 from ..images.read import ImageError
-from ..images.transforms import load_image, normalise, split_images
+from ..images.transforms import normalise, split_images
 from ..known.reference import pool
 from ..models.inference_form.inference_form import form_name
 from ..models.side_by_side import join_features
@@ -24,7 +25,6 @@ from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
-from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
 from ..settings_networks import InputSpecs, specs_of
 from .answer import Answer, ClassProbability, SureSet, rank_classes
@@ -38,7 +38,7 @@ from .known import (
     refuse_sets_of_labels,
     refuse_sets_of_mean,
 )
-from .urls import fetch_image, find_file, is_address, is_file_address
+from .urls import read_source
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
 # Few sizes, because each has its own kernels. oneDNN's fused convolutions give the same bits in all of them;
@@ -66,6 +66,7 @@ class Predictor:
         calibrated: bool = True,
         category_names: str | Path | Mapping[str, Any] | None = None,
         mirror: bool | None = None,
+        looks: str | None = None,
         group: Group = SOLO,
         on_shrink: Callable[[int], None] = lambda size: None,
         head: torch.nn.Module | None = None,
@@ -82,6 +83,8 @@ class Predictor:
             calibrated: divide the logits by the checkpoint's temperature.
             category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
             mirror: average each picture with its mirror image; None: as the checkpoint was trained to.
+            looks: one of settings.LOOKS: "mirror" is the same; "whole" looks at the picture without its ends
+                cut off, too, and at the mirror image of that.
             group: the processes that share the work.
             on_shrink: called with the number of pictures at once where memory runs out.
             head: a module like the one that was trained, where the checkpoint has a custom head.
@@ -103,7 +106,8 @@ class Predictor:
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
         self.arch = model.classifier.arch
-        self.mirror: bool = model.tta if mirror is None else mirror
+        self.looks = choose_looks(model.looks, looks, mirror)
+        self.loaded = list_looks(self.input_spec, self.looks)
         self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
@@ -275,7 +279,7 @@ class Predictor:
         self, source: Any, fetch: Callable[[Any], Any] | None, raise_errors: bool
     ) -> tuple[Any, torch.Tensor | str]:
         try:
-            return source, load_image((fetch or read_source)(source), self.input_spec)
+            return source, load_looks((fetch or read_source)(source), self.loaded)
         except ImageError as error:
             reason = str(error)
             if isinstance(source, str):  # an address, behind which bytes were
@@ -287,14 +291,13 @@ class Predictor:
     def _stack(self, images: list[torch.Tensor]) -> torch.Tensor:
         """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3).
 
-        For several networks they are (batch, values), what all of them get in a row.
+        Of several networks or looks they are (batch, values), all in a row.
         """
         count = next(size for size in (0, *self.batches) if size >= len(images))
-        pin, spec = self.device.type == "cuda", self.input_spec
-        if isinstance(spec, InputSpecs):
-            rows = torch.zeros(count, sum(spec.num_values), dtype=torch.uint8, pin_memory=pin)
-        else:
-            rows = torch.zeros(count, spec.size, spec.size, 3, dtype=torch.uint8, pin_memory=pin)
+        specs, pin = tuple(spec for spec, _ in self.loaded), self.device.type == "cuda"
+        several, size = len(specs) > 1, specs[0].size
+        shape = (sum(InputSpecs(specs).num_values),) if several else (size, size, 3)
+        rows = torch.zeros(count, *shape, dtype=torch.uint8, pin_memory=pin)
         for row, image in zip(rows, images, strict=False):
             row.copy_(image if image.ndim == 1 else image.permute(1, 2, 0))
         return rows
@@ -309,30 +312,34 @@ class Predictor:
         return self.micro_batch.run(run, rows) if len(rows) else torch.empty(0, 1)
 
     def _unpack(self, rows: torch.Tensor) -> Sequence[torch.Tensor]:
-        """Return what `_stack` made as each network's pictures: uint8 (B, 3, size, size), channels-last."""
-        spec = self.input_spec
-        return split_images(rows, spec) if isinstance(spec, InputSpecs) else (rows.permute(0, 3, 1, 2),)
+        """Return what `_stack` made as each look's pictures: uint8 (B, 3, size, size), channels-last."""
+        specs = tuple(spec for spec, _ in self.loaded)
+        return split_images(rows, InputSpecs(specs)) if len(specs) > 1 else (rows.permute(0, 3, 1, 2),)
 
     def _logits(self, rows: torch.Tensor) -> torch.Tensor:
         return self._judge(self._unpack(rows))
 
     def _judge(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8.
+        """Return the logits (B, C) of each look's pictures (B, 3, size, size), uint8: their mean over looks.
 
-        Behind them stand distances (B, 2) to what was trained on, where `tells_unknown`: of the pictures as
-        they are, not of their mirror images.
+        Behind them stand distances (B, 2) to what was trained on, where `tells_unknown`: of the first look
+        alone.
         """
-        features, seen = self._look(pictures)
-        logits = self._score(features)
-        if self.mirror:
-            logits = (logits + self._score(self._embed(pictures, mirrored=True))) / 2
+        own = len(specs_of(self.input_spec))
+        looks = [pictures[start : start + own] for start in range(0, len(pictures), own)]
+        features, seen = self._look(looks[0])
+        scores = [self._score(features)]
+        if self.looks != ONCE:
+            scores.append(self._score(self._embed(looks[0], mirrored=True)))
+        scores += [self._score(self._embed(look, turned)) for look in looks[1:] for turned in (False, True)]
+        logits = scores[0] if len(scores) == 1 else sum(scores[1:], scores[0]) / len(scores)
         if self.meter is None:
             return logits
         return torch.cat([logits, self.meter(self._fill(seen))[: len(seen)]], 1)
 
     def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
-        """Return the features (B, D), float32, of each network's pictures."""
-        return self._look(pictures, mirrored)[0]
+        """Return the features (B, D), float32, of each network's pictures, the first look at them."""
+        return self._look(pictures[: len(specs_of(self.input_spec))], mirrored)[0]
 
     def _look(
         self, pictures: Sequence[torch.Tensor], mirrored: bool = False
@@ -362,7 +369,8 @@ class Predictor:
     def _split(self, found: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:
         """Return logits (N, C) and p-values (N,), None of those where nothing tells strangers."""
         logits, distances = found[:, : len(self.class_names)], found[:, len(self.class_names) :]
-        return logits, self._p_values(distances.numpy()) if self.tells_unknown else None
+        tells = self.tells_unknown and len(found) > 0  # of no readable image there are no distances
+        return logits, self._p_values(distances.numpy()) if tells else None
 
     def _p_values(self, distances: np.ndarray) -> np.ndarray:
         assert self.reference is not None
@@ -413,19 +421,6 @@ def _fit_thresholds(
         return None if thresholds is None else list(thresholds)
     logits = [temperature * (math.log(value) - math.log1p(-value)) for value in thresholds]
     return list(map(float, MULTI_LABEL.probabilities(np.array(logits), used)))
-
-
-def read_source(source: Any) -> Any:
-    """Return what can be read of a source: the bytes at an address, the path of a file, all else as it is.
-
-    Raises:
-        ImageError: the address does not answer with a picture.
-    """
-    if isinstance(source, str) and is_address(source):
-        return fetch_image(source)
-    if isinstance(source, str) and is_file_address(source):
-        return find_file(source)
-    return expand_home(source) if isinstance(source, (str, os.PathLike)) else source
 
 
 def describe_shrink(size: int) -> str:

@@ -24,10 +24,10 @@ from ..models.safe_load import load_plain, say_foreign
 from ..models.tasks import SINGLE_LABEL, TASKS, Task
 from ..models.weights import Origin
 from ..models.zoo.registry import check_arch, require_source
-from ..settings import HeadSpec
+from ..settings import LOOKS, HeadSpec
 from ..settings_head import CUSTOM
 from ..settings_networks import JOIN, AnySpec, read_spec, specs_of, split_arch
-from ..settings_schema import check_kind, settings_of
+from ..settings_schema import check_choice, check_kind, settings_of
 from .category_names import match_category_names
 from .directory import BEST, find_checkpoint, write_run_file
 
@@ -78,7 +78,7 @@ def describe_model(
     origin: Origin | None = None,
     task: Task = SINGLE_LABEL,
     label_delimiter: str = "",
-    tta: bool = False,
+    looks: str = LOOKS[0],
 ) -> dict[str, Any]:
     """Return the part of a checkpoint that predicting needs.
 
@@ -86,7 +86,7 @@ def describe_model(
         category_names: to show for classes, if there are any.
         origin: where the network comes from: whoever predicts may lack the library that has it.
         label_delimiter: what divided labels in the data, if that was said: evaluation reads it likewise.
-        tta: answers are means over an image and its mirror image.
+        looks: over which views of an image answers are means, one of settings.LOOKS.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -99,7 +99,7 @@ def describe_model(
         **({} if origin is None else dataclasses.asdict(origin)),
         **({} if task is SINGLE_LABEL else {"task": task.name}),  # absent in what older ones wrote
         **({"label_delimiter": label_delimiter} if task.several and label_delimiter else {}),
-        **({"tta": True} if tta else {}),
+        **({} if looks == LOOKS[0] else {"looks": looks}),
     }
 
 
@@ -190,7 +190,7 @@ class LoadedModel:
     thresholds: list[float] | None = None  # (C,) of several labels, at the temperature
     label_delimiter: str = ""
     origin: Origin = field(default_factory=Origin)
-    tta: bool = False  # average each image with its mirror image
+    looks: str = LOOKS[0]  # over which views of an image answers are means
     reference: Reference | None = None  # what tells strangers
     sets: SetScores | None = None  # by which sets of classes are chosen
 
@@ -234,8 +234,8 @@ def build_from_checkpoint(
         thresholds = _thresholds(content, len(class_names)) if task.several else None
         delimiter = content.get("label_delimiter", "")
         check_kind("label_delimiter", delimiter, str, "a text")
-        tta = content.get("tta", False)
-        check_kind("tta", tta, bool, "true or false")
+        looks = content.get("looks", LOOKS[0])
+        check_choice("looks", looks, LOOKS)
         reference = _reference(content, classifier)
         sets = SetScores.from_dict(content["sets"], len(class_names)) if "sets" in content else None
     except HeadMisfitError as error:
@@ -254,7 +254,7 @@ def build_from_checkpoint(
         thresholds,
         delimiter,
         origin,
-        tta,
+        looks,
         reference,
         sets,
     )

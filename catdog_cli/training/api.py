@@ -47,7 +47,7 @@ def train(
     head_norm: str | None = None,
     head: "str | nn.Module | None" = None,
     image_size: int | None = None,
-    tta: bool | None = None,
+    looks: str | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     fine_tune_epochs: int | None = None,

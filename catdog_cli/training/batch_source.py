@@ -98,8 +98,9 @@ def refuse_unkept(phase: Phase, problem: str, cure: str) -> None:
 
 
 def evaluation_views(settings: TrainSettings) -> list[View]:
-    """Return the views over which an evaluation averages: the plain one, and the mirrored one if asked."""
-    return [View(), View(mirrored=True)] if settings.tta else [View()]
+    """Return the views over which an evaluation averages, in the order in which a predictor looks."""
+    views = [View(), View(mirrored=True), View(whole=True), View(mirrored=True, whole=True)]
+    return views[: {"once": 1, "mirror": 2, "whole": 4}[settings.looks]]
 
 
 def fixed_views(settings: TrainSettings, phase: Phase) -> list[View]:

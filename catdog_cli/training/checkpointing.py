@@ -159,7 +159,7 @@ class RunState:
             self.origin,
             self.task,
             self.settings.label_delimiter,
-            self.settings.tta,
+            self.settings.looks,
         )
 
     def calibrate(self, logits: torch.Tensor, labels: torch.Tensor) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from catdog_cli.data.loaders import map_in_order, usable_cores
-from catdog_cli.images.transforms import load_image
 from catdog_cli.inference.explain import Explainer
 from catdog_cli.inference.predictor import Predictor
 
@@ -30,8 +29,8 @@ def measure(checkpoint: str, paths: list[Path]) -> tuple[str, np.ndarray]:
     def check(path: Path) -> tuple[str, float, float, float]:
         (found,) = explainer.explain(path)
         label = predictor.class_names.index(found.class_name)
-        views = explainer.view(load_image(path, predictor.input_spec))
-        return found.kind, found.fall, found.fall_random, explainer.measure_falls(views, middle, label)[0]
+        fall_middle, _ = explainer.measure_falls(explainer.see(path), middle, label)
+        return found.kind, found.fall, found.fall_random, fall_middle
 
     rows = list(map_in_order(check, paths, max(2, usable_cores())))
     return rows[0][0], np.array([row[1:] for row in rows])

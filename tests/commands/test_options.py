@@ -32,7 +32,6 @@ SAID_OTHERWISE = {
     "label_columns",
     "exclude",
     "compile",
-    "tta",
     "cache",
     "deterministic",
 }

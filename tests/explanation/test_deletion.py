@@ -4,6 +4,9 @@ import numpy as np
 import torch
 
 from catdog_cli.explanation.deletion import NUM_RANDOM, blur_places, important_fifth, random_fifths
+from catdog_cli.explanation.placement import Box
+
+WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 
 
 def test_the_important_fifth_has_the_largest_values():
@@ -29,7 +32,7 @@ def test_pixels_change_within_the_fifth_alone():
     views = [torch.from_numpy(rng.integers(0, 256, (3, size, size)).astype(np.uint8)) for size in (60, 40)]
     heat = np.zeros((60, 60), np.float32)
     heat[:, :12] = 1  # the left fifth
-    larger, smaller = blur_places(views, [1.0, 0.5], heat)
+    larger, smaller = blur_places(views, [WHOLE, Box(0.25, 0.25, 0.5, 0.5)], heat)
     assert larger.shape == (2 + NUM_RANDOM, 3, 60, 60)
     assert torch.equal(larger[0], views[0])
     changed = (larger[1] != views[0]).any(0)

@@ -10,7 +10,7 @@ from PIL import Image
 import catdog_cli
 from catdog_cli.errors import SettingsError
 from catdog_cli.explanation.deletion import blur_places
-from catdog_cli.explanation.placement import enlarge
+from catdog_cli.explanation.placement import Box, enlarge
 from catdog_cli.images.read import ImageError
 from catdog_cli.images.transforms import load_image
 from catdog_cli.inference.predictor import Predictor
@@ -82,7 +82,7 @@ def test_falls_are_those_of_predicting_the_blurred_images(labels):
     image = draw_labels({"green"}, 902)
     found = labels.explain(image).first
     view = load_image(image, labels.input_spec)
-    (changed,) = blur_places([view], [1.0], enlarge(found.grid, 96, 96))
+    (changed,) = blur_places([view], [Box(0, 0, 1, 1)], enlarge(found.grid, 96, 96))
     chances = [next(float(answer.probabilities[1]) for answer in labels.predict([each])) for each in changed]
     assert chances[0] == found.probability
     assert found.fall == pytest.approx(chances[0] - chances[1], abs=1e-6)
@@ -111,6 +111,18 @@ def test_the_map_adds_up_to_the_logit_that_predict_gives(single, mirror):
         assert float(found.grid.mean()) + found.bias == pytest.approx(found.logit, abs=1e-5)
     likeliest = predictor.explain(image).first
     assert (likeliest.class_name, likeliest.probability) == (answer.class_name, answer.probability)
+
+
+def test_a_look_at_the_whole_image_is_part_of_the_map(single):
+    predictor = Predictor.load(single, looks="whole", **OPTIONS)
+    image = draw_image(1, 5, (120, 90))
+    (answer,) = predictor.predict([image])
+    found = predictor.explain(image).first
+    assert found.logit == float(answer.logits.max())
+    assert found.parts[0] + found.bias == pytest.approx(found.logit, abs=1e-5)
+    assert found.map.mean() == pytest.approx(found.parts[0], abs=0.05)
+    assert found.map[0].any()  # what the centre does not hold
+    assert found.fall is not None
 
 
 def test_a_mirrored_map_is_turned_back(single):
