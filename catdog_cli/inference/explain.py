@@ -12,7 +12,7 @@ import torch
 
 from ..data.loaders import map_in_order, usable_cores
 from ..errors import SettingsError, quote
-from ..explanation.class_maps import ClassMaps
+from ..explanation.class_maps import ClassMapper, ClassMaps
 from ..explanation.deletion import blur_places
 from ..explanation.explanation import ClassMap, Explanation
 from ..explanation.overlay_folder import OVERLAY_PX, open_overlay_folder
@@ -218,6 +218,8 @@ class Explainer:
         self.predictor, self.check = predictor, check
         self.label = None if class_name is None else find_class(predictor, class_name)
         self.side = max(spec.size for spec, _ in predictor.loaded)
+        if predictor.mapper is None:
+            predictor.mapper = _make_mapper(predictor)
         self.mapper = predictor.mapper
 
     def explain(self, source: Any) -> tuple[ClassMap, ...]:
@@ -326,6 +328,15 @@ class Explainer:
         chances = predictor._probabilities(torch.cat(logits))[:, label].numpy()
         falls = chances[0] - chances[1:]
         return float(falls[0]), float(falls[1:].mean())
+
+
+def _make_mapper(predictor: Predictor) -> ClassMapper:
+    """Cut a predictor's networks."""
+    sizes = [spec.size for spec in specs_of(predictor.input_spec)]
+    chains = [[form] for form in predictor.backbones]
+    if predictor.front is not None:  # of one network
+        chains[0].insert(0, predictor.front)
+    return ClassMapper(chains, predictor.num_prefix_tokens, sizes, predictor.head)
 
 
 def _turn_back(maps: ClassMaps) -> ClassMaps:

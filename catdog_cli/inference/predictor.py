@@ -1,8 +1,6 @@
 """`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
 
-import functools
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from ..data.loaders import map_in_order, usable_cores
+from ..data.loaders import map_in_order, split_batches, usable_cores
 from ..explanation.class_maps import ClassMapper
 from ..explanation.explanation import Explanation
 from ..images.looks import ONCE, choose_looks, list_looks, load_looks
@@ -20,7 +18,7 @@ from ..images.transforms import normalise, split_images
 from ..known.reference import pool
 from ..models.inference_form.inference_form import form_name
 from ..models.side_by_side import join_features
-from ..models.tasks import MULTI_LABEL, Task
+from ..models.tasks import Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
@@ -38,6 +36,7 @@ from .known import (
     refuse_sets_of_labels,
     refuse_sets_of_mean,
 )
+from .thresholds import fit_thresholds
 from .urls import read_source
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
@@ -111,7 +110,7 @@ class Predictor:
         self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
-        self.thresholds = _fit_thresholds(model.thresholds, model.temperature, self.temperature)
+        self.thresholds = fit_thresholds(model.thresholds, model.temperature, self.temperature)
         self.label_delimiter: str = model.label_delimiter
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
@@ -124,15 +123,7 @@ class Predictor:
         self.set_chooser = self._make_chooser(model, sure, sets)
         self.head = classifier.head.to(self.device).eval()
         self.num_prefix_tokens = [network.num_prefix_tokens for network in classifier.networks]
-
-    @functools.cached_property
-    def mapper(self) -> ClassMapper:
-        """What makes the maps of explanations: the networks, cut in two when this is first asked for."""
-        sizes = [spec.size for spec in specs_of(self.input_spec)]
-        chains = [[form] for form in self.backbones]
-        if self.front is not None:  # of one network
-            chains[0].insert(0, self.front)
-        return ClassMapper(chains, self.num_prefix_tokens, sizes, self.head)
+        self.mapper: ClassMapper | None = None  # made when something is explained
 
     @classmethod
     def load(
@@ -178,32 +169,21 @@ class Predictor:
         _, found = next(self._run([source], self._logits, None, True))
         return self.rank(self._probabilities(self._split(found)[0])[0], top_k)
 
-    @overload
-    def explain(
-        self, source: Several, class_name: str | None = None, check: bool = True
-    ) -> list[Explanation]: ...
-
-    @overload
-    def explain(self, source: Any, class_name: str | None = None, check: bool = True) -> Explanation: ...
-
-    def explain(self, source: Any, class_name: str | None = None, check: bool = True) -> Any:
-        """Return why a picture gets its class: how much each place speaks for it; of several, a list.
+    def explain(self, source: Any, class_name: str | None = None, check: bool = True) -> Explanation:
+        """Return why a picture gets its class: a map of how much each place speaks for it, and its proof.
 
         Args:
-            source: as for calling it.
+            source: one of those for calling it.
             class_name: the class to explain; None: the likeliest, or each label that the picture has.
             check: measure by how much the probability falls when the most important fifth is blurred.
 
         Raises:
-            ImageError: one cannot be read.
+            ImageError: it cannot be read.
             SettingsError: there is no such class, or this is the mean of several checkpoints.
         """
         from .explain import iterate_explanations
 
-        several = isinstance(source, (list, tuple))
-        sources = source if several else [source]
-        found = list(iterate_explanations(self, sources, class_name, check, raise_errors=True))
-        return found if several else found[0]
+        return next(iterate_explanations(self, [source], class_name, check, raise_errors=True))
 
     def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
@@ -266,7 +246,7 @@ class Predictor:
             rows = self._stack([image for _, image in loaded if isinstance(image, torch.Tensor)])
             return loaded, self._forward(rows, network) if on_cpu else rows
 
-        parts = _batches(sources, self.batches[-1])
+        parts = split_batches(sources, self.batches[-1])
         head = list(itertools.islice(parts, usable_cores()))  # no more threads than there is work for
         # At least 2, or it would run here, on all cores, and the last bits depend on their number too.
         found = map_in_order(load, itertools.chain(head, parts), max(2, len(head)))
@@ -413,27 +393,6 @@ class Predictor:
         return self.set_chooser.describe(chosen, probabilities, self.class_names, self.names)
 
 
-def _fit_thresholds(
-    thresholds: Sequence[float] | None, temperature: float, used: float
-) -> list[float] | None:
-    """Return the thresholds at the temperature that is used: the same logits stay above them."""
-    if thresholds is None or used == temperature:
-        return None if thresholds is None else list(thresholds)
-    logits = [temperature * (math.log(value) - math.log1p(-value)) for value in thresholds]
-    return list(map(float, MULTI_LABEL.probabilities(np.array(logits), used)))
-
-
 def describe_shrink(size: int) -> str:
     """Return what the user is told when memory has run out and prediction continues with less at once."""
     return f"Out of memory: continuing with at most {size} pictures at once."
-
-
-def _batches(sources: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    part: list[Any] = []
-    for source in sources:
-        part.append(source)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
