@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .errors import CatdogError
     from .evaluation.api import compare, evaluate
     from .images.read import read_pixels as read_image
+    from .inference.explain import explain
     from .inference.predict import predict
     from .inference.predictor import Predictor
     from .runs.api import load_checkpoint
@@ -23,6 +24,7 @@ __all__ = [
     "check_data",
     "compare",
     "evaluate",
+    "explain",
     "find_learning_rate",
     "load_checkpoint",
     "predict",
@@ -41,6 +43,7 @@ _HOMES = {  # name: (module, its name there)
     "check_data": ("data.api", "check_data"),
     "compare": ("evaluation.api", "compare"),
     "evaluate": ("evaluation.api", "evaluate"),
+    "explain": ("inference.explain", "explain"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
     "load_checkpoint": ("runs.api", "load_checkpoint"),
     "predict": ("inference.predict", "predict"),

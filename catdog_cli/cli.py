@@ -20,6 +20,7 @@ from .runtime import startup
 COMMANDS = {  # name: (module under commands, one line for the list)
     "train": "Train on a folder of labelled pictures, or resume a run.",
     "predict": "Name what pictures show.",
+    "explain": "Show where pictures speak for their class, with proof.",
     "evaluate": "Measure a checkpoint on labelled pictures, with a report.",
     "compare": "Measure two checkpoints on the same pictures.",
     "lr-find": "Find a learning rate by a range test.",
@@ -28,7 +29,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
-NEEDS_TORCH = frozenset(("train", "predict", "evaluate", "compare", "lr-find"))
+NEEDS_TORCH = frozenset(("train", "predict", "explain", "evaluate", "compare", "lr-find"))
 
 
 class ReaderLeftError(Exception):

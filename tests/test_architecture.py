@@ -34,13 +34,15 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "known": LOWEST,
     "plots": LOWEST,
     "recipes": LOWEST | {"models"},  # which weights a network has
+    "explanation": LOWEST | {"images", "models", "plots"},
     "features": LOWEST | {"images", "data", "models"},
     "runs": LOWEST | {"images", "data", "models", "known"},
-    "evaluation": LIBRARY | {"plots", "inference"},
+    "evaluation": LIBRARY | {"plots", "inference", "explanation"},
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
-    "inference": LIBRARY,
-    "commands": LIBRARY | {"evaluation", "training", "tracking", "inference", "plots", "recipes"},
+    "inference": LIBRARY | {"explanation"},
+    "commands": LIBRARY
+    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {

@@ -172,6 +172,12 @@ with_option = click.option(
     metavar="CKPT",
     help="Another checkpoint of the same classes, repeatable: the mean of their calibrated probabilities.",
 )
+class_option = click.option(
+    "--class",
+    "class_name",
+    metavar="NAME",
+    help="The class to explain.  [default: the likeliest; of several labels, each one said]",
+)
 looks_options = add_options(
     click.option(
         "--tta/--no-tta",

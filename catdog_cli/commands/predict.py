@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @options.with_option
 @options.category_names_option
 @click.option("--plot", type=options.PATH, metavar="FILE", help="Draw the pictures beside their classes.")
+@click.option("--explain", is_flag=True, help="Say where each picture speaks for its class, with proof.")
+@options.class_option
 @click.option("--output", type=options.PATH, metavar="FILE", help="Write .csv, .jsonl or .parquet instead.")
 @click.option("--all", "all_classes", is_flag=True, help="Give every class's probability, not the top k.")
 @click.option("--resume", is_flag=True, help="Go on with a half-written --output.")
@@ -57,6 +59,7 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
     Examples:
       catdog predict photo.jpg checkpoints/mobilenet_v2-1
       catdog predict cat.jpg dog.jpg best.pt --plot answer.png
+      catdog predict photo.jpg best.pt --explain --plot why.png
       catdog predict cat.jpg one.pt --with two.pt --with three.pt
       catdog predict holiday/ best.pt --output predictions.csv --summary
       catdog predict photo.jpg best.pt --sure 0.95 --unknown-rate 0.05
@@ -100,6 +103,7 @@ def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
         raise click.UsageError("--sets belongs to --sure P.")
     if given["copy"] and not given["sort_into"]:
         raise click.UsageError("--copy belongs to --sort-into DIR.")
+    _check_explain(given)
     from ..inference.streams import STDIN
 
     if sum(each in STDIN for each in inputs) > 1:
@@ -115,6 +119,19 @@ def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
         check_plot(given["plot"])
     if given["plot"] or given["sort_into"]:
         _refuse_prepared(inputs, "--plot" if given["plot"] else "--sort-into")
+
+
+def _check_explain(given: dict[str, Any]) -> None:
+    if given["class_name"] and not given["explain"]:
+        raise click.UsageError("--class belongs to --explain.")
+    if given["explain"] and given["output"]:
+        raise click.UsageError(
+            "--explain goes without --output: catdog explain PICTURES CKPT --output DIR writes a table, too."
+        )
+    if given["explain"] and given["with_"]:
+        raise click.UsageError(
+            "--explain goes without --with, for a mean of probabilities has no map: explain each checkpoint."
+        )
 
 
 def _refuse_prepared(inputs: tuple[str, ...], option: str) -> None:

@@ -27,8 +27,8 @@ TOP_K = 5  # classes of a prediction where nobody says how many
 class Bar:
     """Pictures done, a second, and time left, on a terminal; nothing elsewhere."""
 
-    def __init__(self, inputs: tuple[str, ...], show: bool):
-        self.bar = None
+    def __init__(self, inputs: tuple[str, ...], show: bool, step: str = "predicting"):
+        self.bar, self.name = None, step
         if not (show and sys.stderr.isatty()):
             return
         self.bar, self.pace, self.total = TaskBar(), Pace(), _count(inputs)
@@ -37,7 +37,7 @@ class Bar:
     def __enter__(self) -> "Bar":
         if self.bar:
             self.bar.__enter__()
-            self.bar.show("predicting", 0, self.total)
+            self.bar.show(self.name, 0, self.total)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -50,7 +50,7 @@ class Bar:
             self.done += fresh
             self.kept += not fresh
             rate = self.pace.describe(self.done) if self.done else ""
-            self.bar.show("predicting", self.done + self.kept, self.total, [rate])
+            self.bar.show(self.name, self.done + self.kept, self.total, [rate])
 
     def log(self, text: str) -> None:
         """Print a line on stderr, above the bar."""
@@ -77,8 +77,14 @@ def show_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, 
     from ..inference.inputs import fetch_first
 
     tally, ignored = Tally(), Counter[str]()
-    sources = fetch_first(read_inputs(inputs, ignored=ignored), MOST_DRAWN if given["plot"] else 0)
-    rows = tally.watch(iterate_predictions(predictor, sources, _top_k(predictor, given)))
+    num_again = sys.maxsize if given["explain"] else MOST_DRAWN if given["plot"] else 0  # looked at twice
+    sources = fetch_first(read_inputs(inputs, ignored=ignored), num_again)
+    rows = iterate_predictions(predictor, sources, _top_k(predictor, given))
+    if given["explain"]:
+        from ..inference.explain import explain_predictions
+
+        rows = explain_predictions(predictor, rows, given["class_name"])
+    rows = tally.watch(rows)
     drawing = Drawing(given["plot"], predictor) if given["plot"] else None
     if drawing:
         rows = drawing.watch(rows)
@@ -90,7 +96,7 @@ def show_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str, 
     if given["summary"]:
         _print_summary(tally, predictor, err=given["as_json"])
     _log_sorted(sorter)
-    _log_ignored(ignored)
+    log_ignored(ignored)
     return tally.finish()
 
 
@@ -123,7 +129,7 @@ def write_rows(predictor: "Predictor", inputs: tuple[str, ...], given: dict[str,
         drawing.save()
     _report(tally, predictor, given, kept, time.monotonic() - started)
     _log_sorted(sorter)
-    _log_ignored(ignored)
+    log_ignored(ignored)
     return tally.finish()
 
 
@@ -182,7 +188,7 @@ def _log_sorted(sorter: "Sorter | None") -> None:
         echo(f"{counted(sorter.placed, 'picture')} {how} by class: {sorter.folder}", err=True)
 
 
-def _log_ignored(counts: Counter[str]) -> None:
+def log_ignored(counts: Counter[str]) -> None:
     from ..data.image_files import describe_ignored
 
     if ignored := describe_ignored(counts):

@@ -43,6 +43,18 @@ def usable_cores() -> int:
     return max(1, cores // max(1, int(beside))) if beside.isdigit() else cores
 
 
+def split_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield items in lists of `size`, the last one shorter."""
+    part: list[T] = []
+    for item in items:
+        part.append(item)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
 def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """Yield function(item) for each item, in order, computed by `threads` threads a little ahead.
 

@@ -71,7 +71,8 @@ def evaluate_predictor(
         tta=predictor.looks != ONCE,
     )
     if output is not None:
-        page = _write_report(Path(output), result, dataset, (probabilities, found.labels))
+        scores = probabilities, found.labels
+        page = _write_report(Path(output), result, dataset, scores, paths, predictor, names)
         log(f"Report: {page}")
     return result
 
@@ -146,12 +147,17 @@ def _write_report(
     result: Evaluation | LabelEvaluation,
     dataset: Dataset,
     scores: tuple[np.ndarray, np.ndarray],
+    paths: list[str],
+    predictor: Predictor,
+    names: list[str],
 ) -> Path:
     """Write the report and return its page."""
-    from .report_files import photo_reader, write_files  # and with it matplotlib
+    from .report_files import photo_reader, source_finder, write_files  # and with it matplotlib
+    from .report_maps import mistake_explainer
 
     title = f"{result.checkpoint} on {result.data} ({result.split})"
+    explain = mistake_explainer(predictor, names, source_finder(dataset, result.split))
+    read, document = photo_reader(dataset, result.split), result.to_dict()
     if isinstance(result, LabelEvaluation):
-        read = photo_reader(dataset, result.split)
-        return write_label_report(output, title, result.to_dict(), scores, read)
-    return write_files(output, title, result.to_dict(), scores, photo_reader(dataset, result.split))[2]
+        return write_label_report(output, title, document, scores, read, paths=paths, explain=explain)
+    return write_files(output, title, document, scores, read, paths=paths, explain=explain)[2]

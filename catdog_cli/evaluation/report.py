@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import CatdogError
 from ..models.tasks import SINGLE_LABEL, Task
 from ..runtime.files import write_atomic
-from .report_html import build_page
+from .report_gallery import Sections
+from .report_html import NO_SECTIONS, build_page
 from .weak_classes import PAIRS, WORST, find_weakest, list_confused, list_worst, recall_interval
 
 Row = tuple[str, ...]  # of a table, as text
@@ -34,6 +35,7 @@ def write_report(
     calibration: dict[str, Any] | None = None,
     images: dict[str, Path] | None = None,
     title: str = "Evaluation",
+    sections: Sections = NO_SECTIONS,
 ) -> list[Path]:
     """Write report.json, report.txt and report.html into `directory`, made if missing; return their paths.
 
@@ -44,6 +46,7 @@ def write_report(
         calibration: what `measure_calibration` returned, if it was measured.
         images: PNG files by the heading under which report.html shows them.
         title: what was evaluated.
+        sections: what report.html shows of the images.
 
     Raises:
         CatdogError: `directory` cannot be written, or a picture cannot be read.
@@ -56,7 +59,9 @@ def write_report(
     texts = {
         "report.json": json.dumps(document, indent=1, allow_nan=False) + "\n",
         "report.txt": _build_text(title, document["summary"], numbers, classes, notes, mistakes),
-        "report.html": build_page(title, document["summary"], numbers, classes, notes, mistakes, pngs),
+        "report.html": build_page(
+            title, document["summary"], numbers, classes, notes, mistakes, pngs, sections
+        ),
     }
     return [write_text(directory / name, text) for name, text in texts.items()]
 

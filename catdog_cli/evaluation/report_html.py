@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.html import data_uri, render
+from .report_gallery import Sections
 
 MOST_MISTAKES = 200  # rows; report.json has all
 CLASSES = ("class", "precision", "recall", "F1", "pictures")
 MISTAKES = ("picture", "true", "predicted", "how sure")
+NO_SECTIONS = Sections()
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -20,6 +22,7 @@ def build_page(
     notes: Iterable[str],
     mistakes: list[dict[str, Any]],
     images: dict[str, bytes],
+    sections: Sections = NO_SECTIONS,
 ) -> str:
     """Return the page as HTML text; whatever came from the user is escaped.
 
@@ -31,6 +34,7 @@ def build_page(
         notes: sentences on what could not be told.
         mistakes: what `find_mistakes` returns; the first 200 are listed.
         images: PNG bytes by heading, shown in this order.
+        sections: the images that it was measured on, as far as the page shows them.
     """
     return render_report(
         title=title,
@@ -41,6 +45,7 @@ def build_page(
         classes=classes,
         notes=notes,
         figures=figure_rows(images),
+        sections=sections,
         num_mistakes=len(mistakes),
         mistake_header=MISTAKES,
         mistakes=[

@@ -15,7 +15,7 @@ from ..errors import CatdogError, DataError, SettingsError
 from .decode import convert_pillow, decode
 from .formats import FormatError
 from .formats.color_modes import to_rgb
-from .formats.jpeg import START
+from .formats.jpeg import START, scan_jpeg
 from .formats.scaling import Pixels
 
 MAX_FILE_BYTES = 2**30
@@ -121,6 +121,29 @@ def read_pixels(source: ImageSource) -> Pixels:
     """
     pixels: Pixels = read_image(source).permute(1, 2, 0).numpy()
     return np.ascontiguousarray(pixels)
+
+
+def read_size(source: ImageSource) -> tuple[int, int]:
+    """Return the height and width (px) of an image upright; a JPEG is not decoded for it.
+
+    Args:
+        source: as for `read_image`.
+
+    Raises:
+        ImageError, SettingsError: as of `read_image`.
+    """
+    data: bytes | bytearray | memoryview = b""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = source
+    elif isinstance(source, (str, os.PathLike)) and _is_jpeg(source):
+        data = _read_file(repr(os.fspath(source)), Path(source))
+    if bytes(data[: len(START)]) == START:
+        name = "given as bytes" if data is source else repr(os.fspath(source))  # type: ignore[arg-type]
+        header = _guard(name, scan_jpeg, bytes(data))
+        turned = header.orientation >= 5
+        return (header.width, header.height) if turned else (header.height, header.width)
+    _, height, width = read_image(source).shape
+    return height, width
 
 
 def _guard(name: str, read: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:

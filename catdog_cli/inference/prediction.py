@@ -1,10 +1,12 @@
 """What a checkpoint says of an image, as its caller gets it: for Python, for JSON and for a notebook."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
 
+from ..explanation.explanation import ClassMap, list_reasons
 from ..images.preview import make_preview
 from ..runtime.text import printable, show_percent
 from .answer import ClassProbability, Known, SureSet
@@ -54,6 +56,7 @@ class Prediction:
     known: Known | None = None
     sure: SureSet | None = None
     source: Input | None = field(default=None, repr=False, compare=False)  # what a notebook shows
+    maps: tuple[ClassMap, ...] | None = field(default=None, repr=False, compare=False)  # if it was explained
 
     @property
     def status(self) -> Literal["ok", "error"]:
@@ -72,6 +75,7 @@ class Prediction:
             **labels,
             **({} if self.sure is None else {"sure": _set_as_dict(self.sure)}),
             "predictions": list(map(_as_dict, self.predictions)),
+            **({} if self.maps is None else {"explanations": [each.to_dict() for each in self.maps]}),
         }
 
     @classmethod
@@ -89,7 +93,8 @@ class Prediction:
         if self.error is not None:
             return printable(self.error)
         shown = self.predictions if self.labels is None else self.labels
-        return "\n".join([printable(self.path), *self.list_first(), *list_lines(shown), *self.list_rest()])
+        classes = [*self.list_first(), *list_lines(shown), *self.list_rest()]
+        return "\n".join([printable(self.path), *classes, *self.list_reasons()])
 
     @property
     def heading(self) -> str:
@@ -109,6 +114,17 @@ class Prediction:
         likeliest = self.predictions[0]
         chance = show_percent(likeliest.probability)
         return [f"  {NONE} (the likeliest: {printable(likeliest.name)}, {chance})"]
+
+    def shown_in(self, overlay: str) -> "Prediction":
+        """Return the prediction with the file that shows its maps, if it has any."""
+        if self.maps is None:
+            return self
+        maps = tuple(dataclasses.replace(each, overlay=overlay) for each in self.maps)
+        return dataclasses.replace(self, maps=maps)
+
+    def list_reasons(self) -> list[str]:
+        """Return why, as lines, where it was explained."""
+        return [] if self.maps is None or self.error is not None else list_reasons(self.maps)
 
     def _repr_html_(self) -> str:
         """Return the image and its classes, for a notebook."""

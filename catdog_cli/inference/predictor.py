@@ -1,7 +1,6 @@
 """`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
 
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,14 +9,16 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from ..data.loaders import map_in_order, usable_cores
+from ..data.loaders import map_in_order, split_batches, usable_cores
+from ..explanation.class_maps import ClassMapper
+from ..explanation.explanation import Explanation
 from ..images.looks import ONCE, choose_looks, list_looks, load_looks
 from ..images.read import ImageError
 from ..images.transforms import normalise, split_images
 from ..known.reference import pool
 from ..models.inference_form.inference_form import form_name
 from ..models.side_by_side import join_features
-from ..models.tasks import MULTI_LABEL, Task
+from ..models.tasks import Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
@@ -35,6 +36,7 @@ from .known import (
     refuse_sets_of_labels,
     refuse_sets_of_mean,
 )
+from .thresholds import fit_thresholds
 from .urls import read_source
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
@@ -108,7 +110,7 @@ class Predictor:
         self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
-        self.thresholds = _fit_thresholds(model.thresholds, model.temperature, self.temperature)
+        self.thresholds = fit_thresholds(model.thresholds, model.temperature, self.temperature)
         self.label_delimiter: str = model.label_delimiter
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
@@ -120,6 +122,8 @@ class Predictor:
         self.meter = None if self.reference is None else self.reference.meter(self.device)
         self.set_chooser = self._make_chooser(model, sure, sets)
         self.head = classifier.head.to(self.device).eval()
+        self.num_prefix_tokens = [network.num_prefix_tokens for network in classifier.networks]
+        self.mapper: ClassMapper | None = None  # made when something is explained
 
     @classmethod
     def load(
@@ -164,6 +168,22 @@ class Predictor:
             return [answer.top_k(top_k) for answer in self.predict(source, raise_errors=True)]
         _, found = next(self._run([source], self._logits, None, True))
         return self.rank(self._probabilities(self._split(found)[0])[0], top_k)
+
+    def explain(self, source: Any, class_name: str | None = None, check: bool = True) -> Explanation:
+        """Return why a picture gets its class: a map of how much each place speaks for it, and its proof.
+
+        Args:
+            source: one of those for calling it.
+            class_name: the class to explain; None: the likeliest, or each label that the picture has.
+            check: measure by how much the probability falls when the most important fifth is blurred.
+
+        Raises:
+            ImageError: it cannot be read.
+            SettingsError: there is no such class, or this is the mean of several checkpoints.
+        """
+        from .explain import iterate_explanations
+
+        return next(iterate_explanations(self, [source], class_name, check, raise_errors=True))
 
     def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
@@ -226,7 +246,7 @@ class Predictor:
             rows = self._stack([image for _, image in loaded if isinstance(image, torch.Tensor)])
             return loaded, self._forward(rows, network) if on_cpu else rows
 
-        parts = _batches(sources, self.batches[-1])
+        parts = split_batches(sources, self.batches[-1])
         head = list(itertools.islice(parts, usable_cores()))  # no more threads than there is work for
         # At least 2, or it would run here, on all cores, and the last bits depend on their number too.
         found = map_in_order(load, itertools.chain(head, parts), max(2, len(head)))
@@ -305,14 +325,18 @@ class Predictor:
         self, pictures: Sequence[torch.Tensor], mirrored: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the features (B, D), float32, and what pictures are known by: these, or a block's."""
-        pairs = zip(pictures, specs_of(self.input_spec), strict=True)
-        inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
-        inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
+        inputs = self._normalise(pictures, mirrored)
         if self.front is None:
             features = join_features(self.backbones, inputs).float()
             return features, features
         middle = self.front(inputs[0])
         return self.backbones[0](middle).float(), pool(middle)
+
+    def _normalise(self, pictures: Sequence[torch.Tensor], mirrored: bool) -> list[torch.Tensor]:
+        """Return each network's input (B, 3, H, W) of its pictures."""
+        pairs = zip(pictures, specs_of(self.input_spec), strict=True)
+        inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
+        return [batch.flip(3) for batch in inputs] if mirrored else inputs
 
     def _fill(self, rows: torch.Tensor) -> torch.Tensor:
         """Return rows (B, D) filled up with 0 to the largest batch, for sums that have the same bits."""
@@ -369,27 +393,6 @@ class Predictor:
         return self.set_chooser.describe(chosen, probabilities, self.class_names, self.names)
 
 
-def _fit_thresholds(
-    thresholds: Sequence[float] | None, temperature: float, used: float
-) -> list[float] | None:
-    """Return the thresholds at the temperature that is used: the same logits stay above them."""
-    if thresholds is None or used == temperature:
-        return None if thresholds is None else list(thresholds)
-    logits = [temperature * (math.log(value) - math.log1p(-value)) for value in thresholds]
-    return list(map(float, MULTI_LABEL.probabilities(np.array(logits), used)))
-
-
 def describe_shrink(size: int) -> str:
     """Return what the user is told when memory has run out and prediction continues with less at once."""
     return f"Out of memory: continuing with at most {size} pictures at once."
-
-
-def _batches(sources: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    part: list[Any] = []
-    for source in sources:
-        part.append(source)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part

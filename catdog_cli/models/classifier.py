@@ -34,6 +34,12 @@ class Network(NamedTuple):
         """Return the blocks as one module that shares their parameters: (B, 3, H, W) -> (B, feature_dim)."""
         return nn.Sequential(*(block for _, block in self.blocks))
 
+    @property
+    def num_prefix_tokens(self) -> int:
+        """How many tokens a transformer puts before those of its patches, as timm or torchvision says."""
+        count = getattr(self.backbone, "num_prefix_tokens", None)
+        return count if isinstance(count, int) else int(hasattr(self.backbone, "class_token"))
+
 
 class Classifier(nn.Module):
     """A backbone with a head: (B, 3, H, W) normalised pictures -> (B, num_classes) logits.

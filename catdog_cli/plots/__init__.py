@@ -14,6 +14,7 @@ from .labels import (
     plot_label_scores,
     plot_precision_recall,
 )
+from .overlays import plot_explanations
 from .photos import plot_mistakes, plot_predictions
 from .quality import plot_calibration, plot_confusion, plot_roc
 
@@ -22,6 +23,7 @@ __all__ = [
     "plot_calibration",
     "plot_confusion",
     "plot_curves",
+    "plot_explanations",
     "plot_label_calibration",
     "plot_label_mistakes",
     "plot_label_scores",

@@ -53,15 +53,15 @@ def plot_predictions(items: list[dict[str, Any]], path: Path | str) -> None:
     for i, item in enumerate(shown):
         left, top = across * (i % pairs), head + (down + 0.75) * (i // pairs) + 0.55
         axes = place_axes(figure, left + 0.2, top, photo, down)
-        _draw_photo(axes, item["image"])
+        draw_photo(axes, item["image"])
         axes.set_title(fit_label(item["title"], 34), fontsize=10, color=SOFT)
         names = 0.3 + 0.085 * min(24, max(map(len, item["names"])))  # room for the names, inches
         left, width = left + 0.2 + photo + names, across - photo - names - 1.05  # 0.75 for percentages
-        _draw_bars(place_axes(figure, left, top, width, down), item, (names - 0.25) / width)
+        draw_bars(place_axes(figure, left, top, width, down), item, (names - 0.25) / width)
     save_figure(figure, path)
 
 
-def _draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
+def draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
     names = item["names"]
     probabilities = item["probabilities"][: len(names)]
     places = np.arange(len(names))
@@ -165,7 +165,7 @@ def place_photo(figure: Figure, image: np.ndarray, left: float, top: float, side
     figure.figimage(np.asarray(photo), round(across), round(up), origin="upper")
 
 
-def _draw_photo(axes: Axes, image: np.ndarray) -> None:
+def draw_photo(axes: Axes, image: np.ndarray) -> None:
     photo = Image.fromarray(np.ascontiguousarray(image))
     width, height = (max(1, round(length)) for length in axes.get_window_extent().size)  # px
     photo.thumbnail((width, height), Image.Resampling.LANCZOS, reducing_gap=3)

@@ -84,7 +84,7 @@ def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | 
     phase, best = ended.phase, ended.best
     if best is None or not len(ended.labels):
         return None
-    document, scores = (_measure_labels if setup.task.several else _measure)(setup, ended)
+    document, scores, paths = (_measure_labels if setup.task.several else _measure)(setup, ended)
     from ..evaluation.report_files import photo_reader, write_files  # and with it matplotlib
 
     directory = RunDirectory(run_dir).report(ended.index, phase.name)
@@ -93,22 +93,25 @@ def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | 
     title = f"{setup.settings.arch}, phase {what}, on validation pictures{looks}"
     read_photo = photo_reader(setup.dataset, "val")
     if setup.task.several:
-        write_label_report(directory, title, document, scores, read_photo, DPI)
+        write_label_report(directory, title, document, scores, read_photo, DPI, paths)
         summary = summarize_labels(document)
     else:
-        write_files(directory, title, document, scores, read_photo, DPI)
+        write_files(directory, title, document, scores, read_photo, DPI, paths)
         summary = summarize(document)
     return f"Phase {what}: {summary} Report: {directory / 'report.html'}"
 
 
-def _measure_labels(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any, Any]]:
+Measured = tuple[dict[str, Any], tuple[Any, Any], list[str]]  # document, scores, paths
+
+
+def _measure_labels(setup: Setup, ended: PhaseEnded) -> Measured:
     """As `_measure`, where images have several labels; thresholds are those that best.pt has."""
     logits, labels, names, shown = _collect(setup, ended)
     temperature = fit_temperature(logits, labels, setup.task)
     thresholds = choose_thresholds(setup.task.probabilities(logits, temperature), labels)
     document, probabilities = measure_labels(logits, labels, names, shown, temperature, thresholds)
     document["notes"]["thresholds"] = describe_chosen_thresholds(probabilities, labels)
-    return document, (probabilities, labels)
+    return document, (probabilities, labels), shown
 
 
 def _collect(setup: Setup, ended: PhaseEnded) -> tuple[Any, Any, list[str], list[str]]:
@@ -124,8 +127,8 @@ def _collect(setup: Setup, ended: PhaseEnded) -> tuple[Any, Any, list[str], list
     )
 
 
-def _measure(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any, Any]]:
-    """Return the report's document, and the probabilities (N, C) and labels (N,) that it is about."""
+def _measure(setup: Setup, ended: PhaseEnded) -> Measured:
+    """Return the report's document, the probabilities (N, C) and labels (N,) that it is about, N paths."""
     logits, labels, names, shown = _collect(setup, ended)
     task = setup.task
     held_out = measure_calibration(logits, labels, task=task)
@@ -142,4 +145,4 @@ def _measure(setup: Setup, ended: PhaseEnded) -> tuple[dict[str, Any], tuple[Any
         "calibration": describe_calibration(logits, labels, temperature, task),
         "mistakes": find_mistakes(probabilities, labels, names, shown, task),
     }
-    return document, (probabilities, labels)
+    return document, (probabilities, labels), shown

@@ -324,7 +324,10 @@ def test_the_report_is_whole_and_its_page_needs_nothing_else(capsys, tmp_path, t
     written = json.loads((folder / "report.json").read_text("utf-8"))
     assert {key: written[key] for key in found} == found
     page = (folder / "report.html").read_text("utf-8")
-    assert page.count('src="data:image/png;base64,') == page.count("<img") == 4
+    images = [page.count(f'src="data:image/{kind};base64,') for kind in ("png", "jpeg")]
+    assert images[0] == 4
+    assert sum(images) == page.count("<img")
+    assert images[1] == len(written["mistakes"]) * 3 + 2 * 12  # the least sure, cells, maps
     assert len(re.findall(r'<img alt="[^"]+" width="\d{3,4}" src=', page)) == 4  # letters of one size
     assert not re.search(r"https?://|<link|<script", page)
     for path in folder.glob("*.png"):

@@ -9,6 +9,7 @@ from ...errors import SettingsError
 from .terminal import echo, echo_json
 
 if TYPE_CHECKING:
+    from ...explanation.explanation import Explanation
     from ...inference.prediction import Prediction
     from ...inference.predictor import Predictor
 
@@ -33,18 +34,24 @@ class Tally:
 
     def count(self, prediction: "Prediction", aloud: bool = True) -> None:
         """Take note of one; `aloud` names it on stderr if it is bad."""
-        self.total += 1
+        self.count_error(prediction.error, aloud)
+        if prediction.error is not None:
+            return
         if prediction.known is not None and not prediction.known.is_known:
             self.unknown += 1
-        elif prediction.error is None:
-            said = prediction.predictions[:1] if prediction.labels is None else prediction.labels
-            self.none += not said
-            for each in said:
-                self.by_class[each.class_name] = self.by_class.get(each.class_name, 0) + 1
-        else:
+            return
+        said = prediction.predictions[:1] if prediction.labels is None else prediction.labels
+        self.none += not said
+        for each in said:
+            self.by_class[each.class_name] = self.by_class.get(each.class_name, 0) + 1
+
+    def count_error(self, error: str | None, aloud: bool = True) -> None:
+        """Take note of one input, and of what is wrong with it."""
+        self.total += 1
+        if error is not None:
             self.errors += 1
             if aloud and self.errors <= MOST_ERRORS:
-                self.log(prediction.error)
+                self.log(error)
 
     def finish(self) -> int:
         """Say how many more were bad; return the exit code: 1 if any was, or there was none at all."""
@@ -80,7 +87,7 @@ def print_text(predictions: Iterable["Prediction"], ranked: bool = False) -> Non
             echo(
                 f"{line}{mark}  {_bar(each.probability)}".rstrip() if with_bars else f"{line}{mark}".rstrip()
             )
-        for line in prediction.list_rest():
+        for line in [*prediction.list_rest(), *prediction.list_reasons()]:
             echo(line)
 
 
@@ -89,7 +96,7 @@ def _bar(fraction: float) -> str:
     return block * round(BAR * fraction)
 
 
-def print_json(predictions: Iterable["Prediction"]) -> None:
+def print_json(predictions: "Iterable[Prediction | Explanation]") -> None:
     """Print one JSON list, row by row, whole even if the predictions break off."""
     start = "["
     try:
@@ -122,6 +129,7 @@ class Drawing:
                 self.more += 1
             elif prediction.error is None:
                 self.items.append(self._item(prediction))
+                prediction = prediction.shown_in(self.path)
             yield prediction
 
     def _item(self, prediction: "Prediction") -> dict[str, Any]:
@@ -138,10 +146,13 @@ class Drawing:
                 "labels": [each.name for each in prediction.labels],
                 "thresholds": [limits[each.class_name] for each in prediction.predictions],
             }
+        pixels = image.permute(1, 2, 0).numpy()
+        maps = prediction.maps or ()
         return {
             **several,
             "heading": prediction.heading,
-            "image": image.permute(1, 2, 0).numpy(),
+            "reasons": [(each.name, each.resized(*pixels.shape[:2])) for each in maps],
+            "image": pixels,
             "title": "stdin" if prediction.path == "-" else os.path.basename(prediction.path),  # noqa: PTH119
             "names": [each.name for each in prediction.predictions],
             "probabilities": [each.probability for each in prediction.predictions],
@@ -151,7 +162,8 @@ class Drawing:
         """Draw them; nothing if no picture could be read, which has been said."""
         if not self.items:
             return
-        from ...plots import plot_predictions
+        from ...plots import plot_explanations, plot_predictions
 
-        plot_predictions(self.items + self.items[-1:] * self.more, self.path)  # counted, not drawn
+        draw = plot_explanations if any(item["reasons"] for item in self.items) else plot_predictions
+        draw(self.items + self.items[-1:] * self.more, self.path)  # counted, not drawn
         echo(f"Drawn: {self.path}", err=True)

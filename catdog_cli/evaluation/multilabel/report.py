@@ -1,7 +1,7 @@
 """Writes down an evaluation of several labels an image: report.json, .txt, .html and its pictures."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,10 @@ import numpy as np
 
 from ...runtime.files import LABEL_PLOTS
 from ..report import Row, join_text, show_share, write_text
-from ..report_html import figure_rows, render_report
+from ..report_gallery import Explain
+from ..report_html import NO_SECTIONS, figure_rows, render_report
+from .report_gallery import make_label_sections
+from .sureness import measure_sureness
 
 MOST_MISTAKES = 20  # listed in report.txt
 MOST_LISTED = 200  # in report.html; report.json has all
@@ -46,7 +49,7 @@ def find_label_mistakes(
     """
     said, there = probabilities >= thresholds, labels == 1
     rows, columns = np.nonzero((said != there) & (labels >= 0))
-    sure = np.abs(_logit(probabilities) - _logit(thresholds))[rows, columns]
+    sure = measure_sureness(probabilities, thresholds)[rows, columns]
     found = []
     for place in np.argsort(-sure, kind="stable").tolist():
         row, column = int(rows[place]), int(columns[place])
@@ -62,11 +65,6 @@ def find_label_mistakes(
             }
         )
     return found
-
-
-def _logit(chances: np.ndarray) -> np.ndarray:
-    clipped = np.clip(chances, 1e-12, 1 - 1e-12)
-    return np.log(clipped) - np.log1p(-clipped)
 
 
 def summarize_labels(metrics: dict[str, Any]) -> str:
@@ -189,6 +187,8 @@ def write_label_report(
     scores: tuple[np.ndarray, np.ndarray],
     read_photo: Callable[[dict[str, Any]], Any],
     dpi: int = 150,
+    paths: Sequence[str] = (),
+    explain: Explain | None = None,
 ) -> Path:
     """Write report.json, .txt, .html and the four pictures into `directory`; return the page.
 
@@ -197,6 +197,7 @@ def write_label_report(
         scores: the probabilities (N, C) and labels (N, C) that it is about.
         read_photo: gives the uint8 (3, H, W) of a mistake.
         dpi: dots an inch of the pictures.
+        paths, explain: as for `write_files`.
 
     Raises:
         CatdogError: something cannot be written.
@@ -211,6 +212,7 @@ def write_label_report(
     write_text(
         directory / "report.txt", _build_text(title, summary, numbers, classes, notes, wrong, len(mistakes))
     )
+    sections = make_label_sections(document, scores, paths, read_photo, explain) if paths else NO_SECTIONS
     page = render_report(
         title=title,
         summary=summary,
@@ -220,6 +222,7 @@ def write_label_report(
         class_header=CLASSES,
         classes=classes,
         figures=figure_rows({name: path.read_bytes() for name, path in images.items()}),
+        sections=sections,
         num_mistakes=len(mistakes),
         mistake_header=MISTAKES,
         mistakes=wrong,

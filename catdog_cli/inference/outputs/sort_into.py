@@ -84,11 +84,9 @@ def name_unknown(names: list[str]) -> str:
     return found
 
 
-def check_outside(folder: str, arguments: tuple[str, ...]) -> None:
-    """Raise SettingsError if `folder` lies in a folder that is searched: its links would be inputs too."""
+def check_outside(folder: str, arguments: tuple[str, ...], option: str = "--sort-into") -> None:
+    """Raise SettingsError if `folder` lies in a folder that is searched: what it gets would be inputs too."""
     own = Path(folder).resolve()
     for argument in arguments:
         if os.path.isdir(argument) and own.is_relative_to(Path(argument).resolve()):  # noqa: PTH112
-            raise SettingsError(
-                f"--sort-into {folder!r} lies in the input {argument!r}: give a folder outside."
-            )
+            raise SettingsError(f"{option} {folder!r} lies in the input {argument!r}: give a folder outside.")

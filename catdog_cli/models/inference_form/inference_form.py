@@ -36,10 +36,12 @@ class InferenceForm(nn.Module):
 
     @torch.no_grad()  # not inference_mode: what comes out may go into a trainable suffix
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.body(self.prepare(inputs))
+
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return inputs as `body` takes them: on its device, in its dtype, channels-last."""
         inputs = inputs.to(self.device, self.dtype, non_blocking=True)
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return self.body(inputs)
+        return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 def form_name(device: torch.device, dtype: torch.dtype = torch.float32) -> str:

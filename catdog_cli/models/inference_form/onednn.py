@@ -5,6 +5,7 @@ as the convolution. oneDNN, which torch uses on x86, computes `activation(conv(x
 offers it to its own compiler as `torch.ops.mkldnn._convolution_pointwise`, and needs no compiler for it.
 """
 
+import copy
 import functools
 import operator
 from collections.abc import Callable
@@ -32,6 +33,15 @@ ACTIVATIONS: dict[type[nn.Module], Callable[[Any], Activation]] = {
 # larger weights than this, or none that are numbers, has gone wrong and runs as it is.
 LARGEST = 1e4
 NOTHING: Activation = ("none", [], "")
+# The same activations in torch's own words, for whoever needs their gradient.
+GRADIENTS: dict[str, Callable[[torch.Tensor, list[float], str], torch.Tensor]] = {
+    "none": lambda values, numbers, algorithm: values,
+    "relu": lambda values, numbers, algorithm: F.relu(values),
+    "hardtanh": lambda values, numbers, algorithm: F.hardtanh(values, numbers[0], numbers[1]),
+    "hardswish": lambda values, numbers, algorithm: F.hardswish(values),
+    "swish": lambda values, numbers, algorithm: F.silu(values),
+    "gelu": lambda values, numbers, algorithm: F.gelu(values, approximate=algorithm),
+}
 
 
 class FusedConv(nn.Module):
@@ -53,6 +63,8 @@ class FusedConv(nn.Module):
         self.activation = activation
 
     def forward(self, inputs: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
+        if inputs.requires_grad and torch.is_grad_enabled():
+            return self._differentiable(inputs, other)
         weight, padding = self._arrange(inputs.shape)
         conv = (weight, self.bias, padding, *self.geometry)
         if other is None:
@@ -63,6 +75,23 @@ class FusedConv(nn.Module):
             return summed.relu() if activated else summed  # a sum has no other activation
         unary = self.activation if activated else (None, [], None)
         return torch.ops.mkldnn._convolution_pointwise.binary(inputs, other, *conv, "add", 1.0, *unary)
+
+    def _differentiable(self, inputs: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+        """Return the same in torch's own steps, in the dtype of `inputs`: oneDNN's have no gradient."""
+        weight, padding = self._pad_kernel(inputs.shape)
+        bias = None if self.bias is None else self.bias.to(inputs.dtype)
+        stride, dilation, groups = self.geometry
+        found = F.conv2d(inputs, weight.to(inputs.dtype), bias, stride, padding, dilation, groups)
+        found = found if other is None else found + other
+        name, numbers, algorithm = self.activation
+        return GRADIENTS[name](found, numbers, algorithm)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FusedConv":
+        own = type(self).__new__(type(self))
+        memo[id(self)] = own
+        kept = {**vars(self), "arranged": None}  # in a layout that torch does not copy
+        vars(own).update(copy.deepcopy(kept, memo))
+        return own
 
     def _arrange(self, shape: torch.Size) -> tuple[torch.Tensor, tuple]:
         """Return weights and padding as oneDNN wants them for inputs of `shape`, of any batch size.
