@@ -39,9 +39,9 @@ def test_workers_hand_over_pictures_where_the_temporary_folder_has_a_long_name(f
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     images = Images(scan_dataset(few), "train", InputSpec(size=32))
-    (batch,) = load_batches(images, [[(0, 0), (1, 0)]], workers=1)
-    assert batch.indices.tolist() == [0, 1]
-    assert batch.images.shape == (2, 3, 32, 32)
+    for batch in load_batches(images, [[(0, 0), (1, 0)]] * 2, workers=1):
+        assert batch.indices.tolist() == [0, 1]
+        assert batch.images.shape == (2, 3, 32, 32)
     assert tempfile.gettempdir() == str(folder)
 
 
@@ -90,9 +90,22 @@ def test_a_batch_of_bad_pictures_goes_through_a_pipe(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").write_bytes(b"no picture")
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: 150_000)
-    (batch,) = load_batches(Images(scan_dataset(tmp_path), "all", InputSpec(128, 128)), [[(0, 0), (1, 0)]], 1)
-    assert len(batch.indices) == 0
-    assert [bad.path for bad in batch.bad] == ["a/x.png", "b/x.png"]
+    images = Images(scan_dataset(tmp_path), "all", InputSpec(128, 128))
+    batches = list(load_batches(images, [[(0, 0), (1, 0)]] * 2, 1))
+    assert [len(batch.indices) for batch in batches] == [0, 0]
+    assert [bad.path for batch in batches for bad in batch.bad] == ["a/x.png", "b/x.png"] * 2
+
+
+@pytest.mark.parametrize(("batches", "expected"), [(0, 0), (1, 0), (2, 2), (4, 3)])
+def test_no_process_is_started_without_work(few, monkeypatch, batches, expected):
+    started = []
+    original = loaders.iterate_loader
+    monkeypatch.setattr(
+        loaders, "iterate_loader", lambda loader: started.append(loader.num_workers) or original(loader)
+    )
+    found = list(load_batches(Images(scan_dataset(few), "train", SPEC), PLAN[:batches], 3))
+    assert [len(batch.indices) for batch in found] == [8] * batches
+    assert started == [expected]
 
 
 def work_on(batches):
