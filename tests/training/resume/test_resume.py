@@ -16,7 +16,11 @@ from ..runs import Events, differences, load, resume, settings_for, train, with_
 HALVED = [
     *(("simple_cnn", optimizer, depth) for optimizer in ("adam", "adamw", "sgd") for depth in (0, "all")),
     *(("squeezenet1_1", "adam", "all"), ("squeezenet1_1", "adamw", 0), ("squeezenet1_1", "sgd", 0)),
-    *(("mnasnet0_5", "adam", 0), ("mnasnet0_5", "adamw", "all"), ("mnasnet0_5", "sgd", "all")),
+    *(
+        ("mobilenet_v3_small", "adam", 0),
+        ("mobilenet_v3_small", "adamw", "all"),
+        ("mobilenet_v3_small", "sgd", "all"),
+    ),
 ]
 
 
