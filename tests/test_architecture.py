@@ -20,7 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 SETTINGS = {"settings", "settings_schema", "settings_head", "settings_networks", "settings_rules"}
 LOWEST = {"errors", "runtime"} | SETTINGS
-LIBRARY = LOWEST | {"images", "data", "models", "features", "runs"}
+LIBRARY = LOWEST | {"images", "data", "models", "known", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
     "errors": set(),
     "runtime": {"errors"},
@@ -32,10 +32,11 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "images": LOWEST,
     "data": LOWEST | {"images"},
     "models": LOWEST,
+    "known": LOWEST,
     "plots": LOWEST,
     "recipes": LOWEST | {"models"},  # which weights a network has
     "features": LOWEST | {"images", "data", "models"},
-    "runs": LOWEST | {"images", "data", "models"},
+    "runs": LOWEST | {"images", "data", "models", "known"},
     "evaluation": LIBRARY | {"plots", "inference"},
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
