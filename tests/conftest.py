@@ -18,6 +18,11 @@ PATIENCE_S = 600  # a process that has not ended by then hangs: it is not just s
 LONG_FIRST = (
     *("test_end_to_end.py", "training/test_distributed.py", "runtime/test_vision.py"),
     *("training/resume/test_resume.py", "runtime/test_startup.py", "tracking/test_mlflow.py"),
+    *("models/zoo/test_source.py", "models/zoo/test_timm_source.py", "commands/test_train.py"),
+    *("commands/test_evaluate.py", "commands/test_verify_resume.py", "commands/test_info.py"),
+    *("test_plots.py", "test_faults.py", "test_hostile_files.py", "data/test_loaders.py"),
+    *("training/test_option_pairs.py", "training/resume/test_kill.py", "training/test_side_by_side.py"),
+    *("training/test_loop.py", "commands/test_compare.py", "test_pipelines.py"),
 )
 
 
@@ -35,6 +40,14 @@ def _own_temporary_files(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("t")))
         patch.setattr(tempfile, "tempdir", None)  # which is asked for once
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_sync():
+    """Let the system write when it likes: no test cuts the power, and syncing takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 
@@ -141,6 +154,12 @@ def rare(tmp_path_factory):
 def resnet_file(tmp_path_factory) -> str:
     """Return the path of a state_dict of a resnet18, random but with statistics that are not the default."""
     return str(save_network("resnet18", tmp_path_factory.mktemp("weights") / "resnet18.pth"))
+
+
+@pytest.fixture(scope="session")
+def squeezenet_file(tmp_path_factory) -> str:
+    """Return the path of a state_dict of a squeezenet1_1, a sixteenth of a resnet18 to save and load."""
+    return str(save_network("squeezenet1_1", tmp_path_factory.mktemp("weights") / "squeezenet.pth"))
 
 
 def save_network(arch, path):

@@ -5,6 +5,7 @@ Which part may import which, who may print, who may import what is heavy or opti
 
 import ast
 import configparser
+import functools
 import re
 import subprocess
 import sys
@@ -228,15 +229,19 @@ def check_source(path: str, source: str) -> list[str]:
     return found + list(find_excess(path, tree, len(source.splitlines())))
 
 
+@functools.cache
+def imports_by_file() -> dict[str, set[str]]:
+    """Return the packages that each file of catdog imports, at whatever depth."""
+    paths = {str(file.relative_to(PACKAGE)): file for file in SOURCES}
+    return {
+        path: {name.split(".")[0] for name in list_imports(ast.walk(ast.parse(file.read_text())), path)}
+        for path, file in paths.items()
+    }
+
+
 def list_users(package: str) -> list[str]:
     """Return the files of catdog that import `package`, at whatever depth."""
-    paths = {str(file.relative_to(PACKAGE)): file for file in SOURCES}
-    return [
-        path
-        for path, file in paths.items()
-        if package
-        in {name.split(".")[0] for name in list_imports(ast.walk(ast.parse(file.read_text())), path)}
-    ]
+    return [path for path, names in imports_by_file().items() if package in names]
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(PACKAGE)))

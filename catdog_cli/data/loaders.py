@@ -172,7 +172,9 @@ def load_batches(
         DataError: a worker was killed, or does not answer for longer than any batch can take.
     """
     largest = max(map(len, plan), default=0)
-    workers = usable_workers(workers)
+    # A batch is the work of one process, and one alone comes as soon from here: data of a few pictures would
+    # wait for processes to start, every epoch.
+    workers = usable_workers(min(workers, len(plan)) if len(plan) > 1 else 0)
     loader = torch.utils.data.DataLoader(
         images,
         batch_sampler=plan,

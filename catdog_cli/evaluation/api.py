@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from ..data.label_lists import LabelForm
 from ..inference.predictor import Predictor, describe_shrink
 from ..runs.argument_order import refuse_swapped
+from ..runs.checkpoint import load_checkpoint
 from ..runtime.files import expand_home
 from ..runtime.progress import OnProgress, report_progress
+from ..settings_head import CUSTOM
 from .compare import compare_predictors
 from .evaluate import evaluate_predictor
 from .multilabel.compare import LabelComparison
@@ -97,6 +99,7 @@ def compare(
     label_delimiter: str = "",
     label_columns: str = "",
     category_names: Names = None,
+    head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
     log: Log | None = None,
@@ -108,12 +111,18 @@ def compare(
     Classes are matched by name, and images that either cannot read count for neither; the arguments are
     those of `evaluate`.
 
+    Args:
+        head: a module like the one that was trained, for whichever of the two has a custom head.
+
     Raises:
         CatdogError: as of `evaluate`, or an image shows a class that one of the two does not know.
     """
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(first), str(second)], "compare({checkpoint!r}, OTHER, {data!r})")
-    predictors = [_load([path], device, precision, say, category_names) for path in (first, second)]
+    predictors = [
+        _load([path], device, precision, say, category_names, head=own)
+        for path, own in zip((first, second), _share_head(head, first, second), strict=True)
+    ]
     with report_progress(on_progress, progress) as report:
         return compare_predictors(
             predictors,
@@ -149,6 +158,14 @@ def _load(
         looks=looks,
         on_shrink=lambda size: log(describe_shrink(size)),
     )
+
+
+def _share_head(head: "nn.Module | None", first: str | Path, second: str | Path) -> "list[nn.Module | None]":
+    """Return the module for each of two checkpoints that has a custom head; for both where none has."""
+    if head is None:
+        return [None, None]
+    custom = [load_checkpoint(path).get("head") == CUSTOM for path in (first, second)]
+    return [head if own or not any(custom) else None for own in custom]
 
 
 def _ignore(text: str) -> None:

@@ -125,6 +125,7 @@ class Tracker:
         self.waiting: list[dict[str, Any]] = []  # to be sent: {"params"} or {"step", "time_ms", "metrics"}
         self.num_kept = 0  # of them, in the pending file
         self.class_names: list[str] = []
+        self.has_custom_head = False
         self.lost_at: float | None = None
         self.warned = False
         self.news: list[str] = []  # said by the main thread, when it comes by
@@ -167,6 +168,7 @@ class Tracker:
 
     def _on_setup(self, setup: "Setup", run_dir: Path) -> None:
         self.class_names = setup.dataset.class_names
+        self.has_custom_head = setup.settings.head.is_custom
         (run_dir / PENDING_FILE).unlink(missing_ok=True)
         if self.run_id is None:
             self._write_note(published=None)
@@ -195,7 +197,12 @@ class Tracker:
         self.store.upload(run_id, self.run_dir, list_files(self.run_dir, NOT_SENT))
         checkpoint = self.run_dir / directory.BEST
         said = ""
-        if checkpoint.exists():
+        if self.has_custom_head:
+            self.news.append(
+                "MLflow has the files of this run, but no model: its head is a module of yours, and without "
+                f"that it cannot load one. Use catdog_cli.Predictor.load({str(checkpoint)!r}, head=MODULE)."
+            )
+        elif checkpoint.exists():
             published = {"sha256": hash_file(checkpoint), "name": self.model}
             if self.note.get("published") != published:
                 version = self.store.publish(run_id, checkpoint, self.class_names, self.model)

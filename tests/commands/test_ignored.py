@@ -10,7 +10,10 @@ from catdog_cli.images import suffixes
 from tests.commands.trained import train_tiny
 from tests.conftest import write_images
 
-TINY = ("--arch", "simple_cnn", "--weights", "none", "--epochs", "1", "--image-size", "32", "--cpu")
+TINY = (
+    *("--arch", "simple_cnn", "--weights", "none", "--epochs", "1", "--image-size", "32", "--cpu"),
+    *("--workers", "0"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_every_command_counts_what_it_ignores(capsys, mixed, tmp_path, command):
+def test_every_command_counts_what_it_ignores(capsys, mixed, tmp_path, command, verified_here):
     assert run([*map(str, command(*mixed, tmp_path / "new"))]) == 0
     printed = capsys.readouterr()
     said = "Ignored: 1 .psd (pictures of a kind that is not read), 2 .txt, 1 without suffix"

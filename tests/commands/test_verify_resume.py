@@ -6,15 +6,13 @@ import sys
 import tempfile
 
 import pytest
-import torch
 
 from catdog_cli.cli import run
 from catdog_cli.features.store import cache_root
-from catdog_cli.settings import TrainSettings
 from catdog_cli.training.resume import verify_resume as verify
 from tests.commands.trained import call, train_tiny
 from tests.conftest import write_images
-from tests.training.runs import settings_for, train
+from tests.training.runs import settings_for
 
 TINY = ("--arch", "simple_cnn", "--weights", "none", "--image-size", "32", "--cpu", "--workers", "0")
 
@@ -54,39 +52,20 @@ def test_it_kills_and_finds_no_difference(capsys, data, private, tmp_path, monke
     assert not cache_root().exists() or list(cache_root().iterdir()) == []
 
 
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Train here instead of in processes: return a list of functions that change a run once it is done."""
-    changes = []
-
-    def fake(settings: TrainSettings, run_dir, folder, kill_after=None):
-        if kill_after is not None:
-            return "in phase 'one', epoch 1 saved"
-        train(settings, run_dir)
-        if changes and run_dir.name in changes[0]:
-            content = torch.load(run_dir / "last.pt", weights_only=True)
-            content["patience"] += 1
-            torch.save(content, run_dir / "last.pt")
-        return None
-
-    monkeypatch.setattr(verify, "_train", fake)
-    return changes
-
-
 def outcome(capsys, *arguments) -> tuple[int, str]:
     capsys.readouterr()
     code = run(["verify-resume", *map(str, arguments)])
     return code, capsys.readouterr().out
 
 
-def test_what_is_identical_is_said_in_plain_words(capsys, data, private, in_this_process):
+def test_what_is_identical_is_said_in_plain_words(capsys, data, private, verified_here):
     code, text = outcome(capsys, data, *TINY, "--pictures", 8)
     assert code == 0
     assert "Trained 2 epochs on 8 pictures, measured on 4, twice: undisturbed, and killed 3 times." in text
     assert "Identical, bit for bit" in text
 
 
-def test_a_bad_picture_among_few_does_not_count_as_among_all(capsys, private, in_this_process, tmp_path):
+def test_a_bad_picture_among_few_does_not_count_as_among_all(capsys, private, verified_here, tmp_path):
     """One of 60 is less than the 2 % allowed, and one of the 12 that are trained on is more."""
     counts = {"train/cats": 25, "train/dogs": 25, "val/cats": 5, "val/dogs": 5}
     bad = write_images(tmp_path / "bad", counts)
@@ -95,8 +74,8 @@ def test_a_bad_picture_among_few_does_not_count_as_among_all(capsys, private, in
     assert (code, "Identical, bit for bit" in text) == (0, True)
 
 
-def test_a_difference_is_named_and_exits_with_1(capsys, data, private, in_this_process):
-    in_this_process.append(["killed"])
+def test_a_difference_is_named_and_exits_with_1(capsys, data, private, verified_here):
+    verified_here.append(["killed"])
     code, text = outcome(capsys, data, *TINY, "--pictures", 8)
     assert code == 1
     assert "They differ at 1 places:\n  last.pt: patience: " in text
@@ -105,15 +84,15 @@ def test_a_difference_is_named_and_exits_with_1(capsys, data, private, in_this_p
 
 
 def test_a_device_that_does_not_repeat_itself_is_not_blamed_on_the_resume(
-    capsys, data, private, in_this_process
+    capsys, data, private, verified_here
 ):
-    in_this_process.append(["killed", "again"])
+    verified_here.append(["killed", "again"])
     code, text = outcome(capsys, data, *TINY, "--pictures", 8)
     assert code == 1
     assert "Two undisturbed trainings differ here, too: this device does not repeat" in text
 
 
-def test_a_run_directory_gives_its_settings(capsys, data, private, in_this_process, tmp_path):
+def test_a_run_directory_gives_its_settings(capsys, data, private, verified_here, tmp_path):
     run_dir = train_tiny(data, tmp_path / "run", "--epochs", "1", "--batch-size", "7")
     before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
     code, found, _ = call(capsys, "verify-resume", run_dir)

@@ -146,8 +146,8 @@ def test_columns_of_1_and_0_beside_a_class_give_a_hint(tmp_path, called):
     write_images(tmp_path, {"a": 3})
     rows = [
         ("path", called, "cat, big", "dog", "hint", "score", "is_valid", "empty"),
-        ("a/0.png", "x", "1", "0", "", "1", "0", ""),
-        ("a/1.png", "y", "0", " true ", "0", "0.5", "1", ""),
+        ("a/0.png", "x", "1", " true ", "1", "1", "0", ""),
+        ("a/1.png", "y", "0", "0", "", "0.5", "1", ""),
         ("a/2.png", "x", "", "0", "", "0", "1", ""),
     ]
     dataset = scan_dataset(write_csv(tmp_path / "table.csv", rows))

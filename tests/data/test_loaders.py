@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,19 +19,25 @@ from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import DataError
 from catdog_cli.settings import InputSpec
 
+from ..conftest import PATIENCE_S
+
+ROOT = Path(__file__).resolve().parents[2]
 SPEC = InputSpec(size=32)
 PLAN = [[(i, 10 * batch + i) for i in range(8)] for batch in range(4)]
 SMALL = """
 import sys
-from catdog_cli.data.loaders import Images, load_batches
-from catdog_cli.data.scan import scan_dataset
 from catdog_cli.data.shared_memory import describe_shortage
-from catdog_cli.settings import InputSpec
-images = Images(scan_dataset(sys.argv[1], leaks=False), "train", InputSpec(400, 400), "light")
-plan = [[(i % len(images), i) for i in range(16)] for _ in range(6)]
-print(sum(int(batch.images.long().sum()) for batch in load_batches(images, plan, workers=int(sys.argv[2]))))
+from tests.data.test_loaders import sum_large
+print(sum_large(sys.argv[1], 2))
 print(describe_shortage(2, 16, 400))
 """
+
+
+def sum_large(data, workers):
+    """Return the sum of all values of six batches of pictures of 400 px."""
+    images = Images(scan_dataset(data, leaks=False), "train", InputSpec(400, 400), "light")
+    plan = [[(i % len(images), i) for i in range(16)] for _ in range(6)]
+    return sum(int(batch.images.long().sum()) for batch in load_batches(images, plan, workers))
 
 
 def test_workers_hand_over_pictures_where_the_temporary_folder_has_a_long_name(few, tmp_path, monkeypatch):
@@ -39,19 +46,17 @@ def test_workers_hand_over_pictures_where_the_temporary_folder_has_a_long_name(f
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     images = Images(scan_dataset(few), "train", InputSpec(size=32))
-    (batch,) = load_batches(images, [[(0, 0), (1, 0)]], workers=1)
-    assert batch.indices.tolist() == [0, 1]
-    assert batch.images.shape == (2, 3, 32, 32)
+    for batch in load_batches(images, [[(0, 0), (1, 0)]] * 2, workers=1):
+        assert batch.indices.tolist() == [0, 1]
+        assert batch.images.shape == (2, 3, 32, 32)
     assert tempfile.gettempdir() == str(folder)
 
 
-def load_small(few, workers, size=None):
-    """Return what a process prints that loads pictures with a /dev/shm of `size`; None: the one there is."""
-    command = [sys.executable, "-c", SMALL, str(few), str(workers)]
-    if size is not None:
-        mount = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
-        command = ["unshare", "--mount", "sh", "-c", mount, "sh", *command]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def load_small(few, size):
+    """Return what a process prints that loads pictures with a /dev/shm of `size`."""
+    mount = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", mount, "sh", sys.executable, "-c", SMALL, str(few)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.mark.parametrize("size", ["8m", "4k"])  # batches need 46 MB; 4 kB is no room for a queue
@@ -63,10 +68,10 @@ def test_a_small_shared_memory_neither_hangs_nor_changes_a_picture(few, size):
     )
     if probe.returncode:
         pytest.skip(f"a small /dev/shm cannot be mounted here: {probe.stderr.decode().strip()}")
-    done = load_small(few, 2, size)
+    done = load_small(few, size)
     assert (done.returncode, done.stderr) == (0, "")
     total, said = done.stdout.splitlines()
-    assert total == load_small(few, 0).stdout.splitlines()[0]
+    assert int(total) == sum_large(few, 0)
     way = {"8m": "hand over pictures through pipes", "4k": "there are none"}[size]
     assert way in said
     assert "docker run --shm-size" in said
@@ -90,9 +95,23 @@ def test_a_batch_of_bad_pictures_goes_through_a_pipe(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").write_bytes(b"no picture")
     monkeypatch.setattr(shared_memory, "free_bytes", lambda: 150_000)
-    (batch,) = load_batches(Images(scan_dataset(tmp_path), "all", InputSpec(128, 128)), [[(0, 0), (1, 0)]], 1)
-    assert len(batch.indices) == 0
-    assert [bad.path for bad in batch.bad] == ["a/x.png", "b/x.png"]
+    images = Images(scan_dataset(tmp_path), "all", InputSpec(128, 128))
+    batches = list(load_batches(images, [[(0, 0), (1, 0)]] * 2, 1))
+    assert [len(batch.indices) for batch in batches] == [0, 0]
+    assert [bad.path for batch in batches for bad in batch.bad] == ["a/x.png", "b/x.png"] * 2
+
+
+@pytest.mark.parametrize(("batches", "expected"), [(0, 0), (1, 0), (2, 2), (4, 3)])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
+def test_no_process_is_started_without_work(few, monkeypatch, batches, expected):
+    started = []
+    original = loaders.iterate_loader
+    monkeypatch.setattr(
+        loaders, "iterate_loader", lambda loader: started.append(loader.num_workers) or original(loader)
+    )
+    found = list(load_batches(Images(scan_dataset(few), "train", SPEC), PLAN[:batches], 3))
+    assert [len(batch.indices) for batch in found] == [8] * batches
+    assert started == [expected]
 
 
 def work_on(batches):

@@ -1,3 +1,3 @@
 """These tests make short runs, as those of training do."""
 
-from ..training.conftest import _no_sync, _one_thread  # noqa: F401 - fixtures
+from ..training.conftest import _one_thread  # noqa: F401 - a fixture

@@ -14,6 +14,7 @@ import time
 import urllib.request
 
 import pytest
+from torch import nn
 
 import catdog_cli
 from catdog_cli import cli
@@ -449,6 +450,25 @@ def test_training_from_python_is_followed_and_resumed(pets, tmp_path):
     assert [step for step, _ in list_steps(open_client(uri), found.info.run_id)] == [1, 2]
     assert [text.startswith(f"MLflow: run {found.info.run_id} of") for text in said] == [True, True]
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 2
+
+
+def test_a_run_with_a_head_of_the_users_own_has_no_model_there(pets, tmp_path):
+    uri, said = (tmp_path / "tracked").as_uri(), []
+    found = catdog_cli.train(
+        pets,
+        output=tmp_path / "run",
+        head=nn.Linear(256, 2),
+        listeners=[catdog_cli.track_mlflow(uri, model="pets", log=said.append)],
+        **IN_PYTHON,
+    )
+    assert f"Use catdog_cli.Predictor.load({str(found.checkpoint)!r}, head=MODULE)." in " ".join(said)
+    assert not any("model 'pets' version" in text for text in said)
+    client = open_client(uri)
+    (stored,) = find_runs(client)
+    artifacts = list_artifacts(client, stored.info.run_id)
+    assert "best.pt" in artifacts
+    assert not [path for path in artifacts if path.startswith("model/")]
+    assert not client.search_registered_models()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
-"""What short runs need: one thread, no syncing, and a finished run to copy."""
+"""What short runs need: one thread, and a finished run to copy."""
 
-import os
 import shutil
 
 import pytest
@@ -14,12 +13,6 @@ def _one_thread():
     """These networks are too small for two threads, which only wait for each other."""
     with one_thread():
         yield
-
-
-@pytest.fixture(autouse=True)
-def _no_sync(monkeypatch):
-    """Let the system write when it likes: no test cuts the power, and syncing takes most of the time."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture(scope="package")

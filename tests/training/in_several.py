@@ -32,10 +32,10 @@ def describe_runs(data: Path, damaged: Path, weights: str) -> dict[str, TrainSet
     plain = settings_for(data, Phase("p", 2, 1e-2, **WHOLE), head=HeadSpec((8,), 0.0))
     trimmings = {"class_weights": "balanced", "label_smoothing": 0.1, "clip_norm": 0.5, "ema": 0.9}
     rich = Phase("p", 2, 1e-2, scheduler="cosine", **WHOLE, **trimmings)
-    head = settings_for(data, Phase("head", 3, 1e-2, batch_size=5), arch="resnet18", weights=weights)
+    head = settings_for(data, Phase("head", 3, 1e-2, batch_size=5), arch="squeezenet1_1", weights=weights)
     linear = dataclasses.replace(head, head=HeadSpec((), 0.0))
     bad = dataclasses.replace(plain, data=str(damaged), max_bad_fraction=0.5)
-    networks = {"arch": "resnet18+simple_cnn", "weights": (weights, "none")}
+    networks = {"arch": "squeezenet1_1+simple_cnn", "weights": (weights, "none")}
     return {
         "head": head,
         "side_by_side": dataclasses.replace(head, **networks),

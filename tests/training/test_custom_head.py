@@ -52,6 +52,18 @@ def test_it_predicts_and_is_measured_with_the_module(trained, few):
     assert measured.accuracy == pytest.approx(best["val_accuracy"])
 
 
+def test_it_is_compared_with_a_head_of_catdogs_own(trained, few, tmp_path):
+    plain = catdog_cli.train(few, output=tmp_path / "plain", epochs=1, **TINY).run_dir
+    for pair, same in ((trained, plain), False), ((plain, trained), False), ((trained, trained), True):
+        found = catdog_cli.compare(*pair, few, head=make_head(seed=9), device="cpu")
+        assert found.num_samples == 6
+        assert (found.loss_difference == 0) == same
+    with pytest.raises(catdog_cli.CatdogError, match=ASKS):
+        catdog_cli.compare(plain, trained, few, device="cpu")
+    with pytest.raises(catdog_cli.CatdogError, match=r"has one of catdog's own: leave out head="):
+        catdog_cli.compare(plain, plain, few, head=make_head(), device="cpu")
+
+
 def test_loading_fills_the_module(trained):
     module = make_head(seed=9)
     content = catdog_cli.load_checkpoint(trained, head=module)

@@ -43,18 +43,18 @@ def damaged(few, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def settings(few, damaged, resnet_file):
-    return describe_runs(few, damaged, resnet_file)
+def settings(few, damaged, squeezenet_file):
+    return describe_runs(few, damaged, squeezenet_file)
 
 
 @pytest.fixture(scope="module")
-def several(few, damaged, resnet_file, settings, tmp_path_factory):
+def several(few, damaged, squeezenet_file, settings, tmp_path_factory):
     """Return the folder in which two processes have played all scenarios."""
     folder = tmp_path_factory.mktemp("several")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(simple_cnn, "_stage", without_norms)
         _stop_after(settings["resumed"], folder / "resumed", 4)
-    arguments = ["tests.training.in_several", *map(str, (folder, few, damaged, resnet_file))]
+    arguments = ["tests.training.in_several", *map(str, (folder, few, damaged, squeezenet_file))]
     ended = subprocess.run(
         [*LAUNCH, *arguments],
         env=environment(CATDOG_CACHE=str(folder / "cache")),

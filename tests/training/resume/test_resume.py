@@ -15,8 +15,12 @@ from ..runs import Events, differences, load, resume, settings_for, train, with_
 # All pairs of a network, an optimizer and a depth; the quick network gets all there is.
 HALVED = [
     *(("simple_cnn", optimizer, depth) for optimizer in ("adam", "adamw", "sgd") for depth in (0, "all")),
-    *(("resnet18", "adam", "all"), ("resnet18", "adamw", 0), ("resnet18", "sgd", 0)),
-    *(("mobilenet_v2", "adam", 0), ("mobilenet_v2", "adamw", "all"), ("mobilenet_v2", "sgd", "all")),
+    *(("squeezenet1_1", "adam", "all"), ("squeezenet1_1", "adamw", 0), ("squeezenet1_1", "sgd", 0)),
+    *(
+        ("mobilenet_v3_small", "adam", 0),
+        ("mobilenet_v3_small", "adamw", "all"),
+        ("mobilenet_v3_small", "sgd", "all"),
+    ),
 ]
 
 
