@@ -190,7 +190,7 @@ def _fit_recipe(
     solvable = "optimizer" in chosen or (head_alone and options.get("cache", True))
     phases, said = [], []
     for phase in loaded.phases:
-        if phase.unfreeze and is_several(options.get("arch")) and len(loaded.phases) > 1:
+        if phase.unfreeze and is_several(str(options.get("arch", ""))) and len(loaded.phases) > 1:
             said.append(f"phase {phase.name!r} is left out, for of several networks only the head trains")
             continue
         if phase.optimizer == "lbfgs" and not solvable:
