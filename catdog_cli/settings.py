@@ -6,8 +6,6 @@ all there is to know about it; see `settings_schema`. What may not stand togethe
 """
 
 import dataclasses
-import math
-import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,36 +25,14 @@ from .settings_schema import (
     check_choice,
     check_kind,
     check_range,
+    check_save_every,
     settings_of,
 )
+from .settings_schema import save_interval as save_interval
 
 AUGMENTS = ("none", "light", "standard", "strong")
 INTERPOLATIONS = ("bilinear", "bicubic")
 UNKNOWN_LABEL = -1  # of an image that may have the label or not; 1 and 0 are known. Between data and models
-
-
-def save_interval(text: str) -> tuple[float, float]:
-    """Return (seconds, batches) between saves within an epoch: one of them, or both, is infinite.
-
-    `text` is a time (30s, 10m, 2h), a number of batches (200 or 200b), or off (also 0).
-
-    Raises:
-        SettingsError: it is something else.
-    """
-    form = r"(\d{1,9}(?:\.\d{1,9})?)(s|m|h)|(\d{1,9})b?|off"
-    found = re.fullmatch(form, text) if isinstance(text, str) else None
-    if found is None:
-        raise SettingsError(
-            f"save every is {quote(text)}, but must be a time (30s, 10m, 2h), a number of batches (200) or "
-            f"off."
-        )
-    number, unit, batches = found.groups()
-    seconds = float(number or 0) * {"s": 1, "m": 60, "h": 3600, None: 1}[unit]
-    return seconds or math.inf, int(batches or 0) or math.inf
-
-
-def _check_save_every(label: str, value: Any) -> None:
-    save_interval(value)
 
 
 def _check_unfreeze(label: str, value: Any) -> None:
@@ -286,6 +262,15 @@ class TrainSettings(PlainDict):
             "Pictures to leave out; `data check` writes such a list.", IMAGES, metavar="FILE", default=""
         ),
     )
+    decisions: str = field(
+        default="",
+        metadata=about(
+            "Labels put right and pictures left out, as `data review` writes them.",
+            IMAGES,
+            metavar="FILE",
+            default="",
+        ),
+    )
     category_names: str = field(
         default="",
         metadata=about(
@@ -383,7 +368,7 @@ class TrainSettings(PlainDict):
             RUN,
             metavar="TIME|N",
             on_resume=True,
-            check=_check_save_every,
+            check=check_save_every,
         ),
     )
 

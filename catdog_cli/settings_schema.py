@@ -7,6 +7,7 @@ the documentation all come from here. A field is declared with `field(default, m
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -179,3 +180,28 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str
     """Raise SettingsError unless `value` is of `kind`, which a person would call `wanted`."""
     if not isinstance(value, kind):
         raise SettingsError(f"{name} is {quote(value)}, but must be {wanted}.")
+
+
+def save_interval(text: str) -> tuple[float, float]:
+    """Return (seconds, batches) between saves within an epoch: one of them, or both, is infinite.
+
+    `text` is a time (30s, 10m, 2h), a number of batches (200 or 200b), or off (also 0).
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    form = r"(\d{1,9}(?:\.\d{1,9})?)(s|m|h)|(\d{1,9})b?|off"
+    found = re.fullmatch(form, text) if isinstance(text, str) else None
+    if found is None:
+        raise SettingsError(
+            f"save every is {quote(text)}, but must be a time (30s, 10m, 2h), a number of batches (200) or "
+            f"off."
+        )
+    number, unit, batches = found.groups()
+    seconds = float(number or 0) * {"s": 1, "m": 60, "h": 3600, None: 1}[unit]
+    return seconds or math.inf, int(batches or 0) or math.inf
+
+
+def check_save_every(label: str, value: Any) -> None:
+    """Raise SettingsError unless `value` is what `save_interval` takes."""
+    save_interval(value)

@@ -71,6 +71,7 @@ def train(
     min_delta: float | None = None,
     monitor: str | None = None,
     exclude: str | None = None,
+    decisions: str | None = None,
     category_names: str | None = None,
     label_delimiter: str | None = None,
     label_columns: str | Sequence[str] | None = None,
