@@ -39,7 +39,9 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY,
-    "commands": LIBRARY | {"evaluation", "training", "tracking", "inference", "plots", "recipes"},
+    "serving": LOWEST,
+    "review": LIBRARY | {"serving"},
+    "commands": LIBRARY | {"evaluation", "training", "tracking", "inference", "plots", "recipes", "review"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -51,6 +53,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "tracking",
         "evaluation",
         "inference",
+        "review",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print

@@ -1,4 +1,4 @@
-"""`catdog data`: get, check, split and prepare pictures; each command parses, calls the data part, prints."""
+"""`catdog data`: get, check, review, split and prepare pictures; each command parses, calls, prints."""
 
 import sys
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ..runtime.progress import report_progress
+from .data_review import review
 from .options import PATH, decisions_option, json_option, label_options
 from .output.check_table import describe_check
 from .output.terminal import echo, echo_json, log
@@ -16,7 +17,7 @@ seed_option = click.option("--seed", default=0, show_default=True, help="Seed of
 
 @click.group()
 def data() -> None:
-    """Get, check, split and prepare pictures.
+    """Get, check, review, split and prepare pictures.
 
     \b
     Example:
@@ -215,6 +216,9 @@ def prepare(
     }
     text = f"{made.root}: {made.num_pictures:,} pictures of {size} x {size} px, {len(made.skipped)} skipped."
     _print(found, as_json, text)
+
+
+data.add_command(review)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -64,11 +64,11 @@ def apply_decisions(
     if decisions is None:
         return Decided(dataset)
     taken = read_decisions(decisions)
-    found, unfit = _match(dataset, taken)
+    found, unfit = match_decisions(dataset, taken)
     return _change(dataset, found, unfit, taken, str(decisions), class_names)
 
 
-def _match(
+def match_decisions(
     dataset: Dataset, decisions: Sequence[Decision]
 ) -> tuple[dict[Place, Decision], dict[str, list[str]]]:
     """Return the decision that holds for each picture, and the paths of those that do not fit, by why."""
@@ -179,7 +179,7 @@ def _change(
     changed = _relabelled(dataset, wrong, name)
     changed.decisions = taken
     changed.notes = [*dataset.notes, _count(len(wrong), len(left_out), name)]
-    changed.warnings = [*dataset.warnings, *_describe_unfit(unfit, len(taken), name)]
+    changed.warnings = [*dataset.warnings, *describe_unfit(unfit, len(taken), name)]
     if strange:
         labels = sorted({label for names in strange.values() for label in names})
         changed.warnings.append(
@@ -230,7 +230,7 @@ def _count(num_wrong: int, num_left_out: int, name: str) -> str:
     return f"{labels}, {num_left_out:,} picture{'s' * (num_left_out != 1)} left out by {name!r}."
 
 
-def _describe_unfit(unfit: dict[str, list[str]], total: int, name: str) -> Iterator[str]:
+def describe_unfit(unfit: dict[str, list[str]], total: int, name: str) -> Iterator[str]:
     """Yield the one sentence on decisions that do not fit the data, if there are any."""
     count = sum(map(len, unfit.values()))
     if count:
