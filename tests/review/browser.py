@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 KEYS = {  # key: (code, virtual key code, text)
     "Enter": ("Enter", 13, "\r"),
     "Escape": ("Escape", 27, ""),
@@ -80,8 +80,8 @@ class Page:
     def wait(self, script: str) -> Any:
         """Wait until an expression comes to something true, and return that."""
         deadline = time.monotonic() + PATIENCE_S
-        while not (found := self.value(script)):
-            shown = self.value("document.body.innerText")
+        while (found := self.value(script)) in (None, False, "", 0):  # an element comes as {}
+            shown = self.value("document.body?.innerText")
             assert time.monotonic() < deadline, f"{script} never came true; the page shows:\n{shown}"
             time.sleep(0.02)
         return found

@@ -11,7 +11,9 @@ from tests.review.browser import find_chromium, open_browser
 from tests.review.reviewed import PLANTED, paths, reopen, write_run
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on this machine")
-PATH = "document.querySelector('figure.chosen .path, figure .path')?.textContent"
+PATH = (
+    "(document.querySelector('figure.chosen .path') ?? document.querySelector('figure .path'))?.textContent"
+)
 SHOWN = "document.querySelectorAll('figure img').length && [...document.images].every((one) => one.complete)"
 
 
@@ -44,8 +46,8 @@ def page(served, browser):
     browser.open(served[1].url)
     browser.wait(f"{PATH} && {SHOWN}")
     yield browser
-    problems = [each for each in browser.console if "favicon" not in str(each)]
-    assert problems == []
+    said = [each for each in browser.console if each.get("entry", {}).get("source") != "network"]
+    assert said == []  # no error of the script, and nothing that the policy of the page forbids
 
 
 def decisions(review):
@@ -58,7 +60,7 @@ def press(page, key, then):
 
 
 def progress(text):
-    return f"document.getElementById('progress').textContent === {text!r}"
+    return f"document.getElementById('progress')?.textContent === {text!r}"
 
 
 def test_one_key_a_decision_and_undo(served, page):
@@ -75,7 +77,7 @@ def test_one_key_a_decision_and_undo(served, page):
     assert page.value(PATH).startswith(second)
     press(page, "Enter", progress(f"2 of {total} looked at, 1 changed"))
     assert decisions(review) == [(first, "wrong", other), (second, "right", "")]
-    press(page, "ArrowLeft", f"{PATH}.startsWith({second!r})")
+    press(page, "ArrowLeft", f"{PATH}?.startsWith({second!r})")
     assert page.value("document.querySelector('.mark').textContent") == "right"
 
 
@@ -105,8 +107,8 @@ def test_the_mouse_does_it_too_and_enter_still_means_right(served, page):
 def test_look_alikes_stand_beside_each_other(served, page):
     press(page, "]", "document.querySelectorAll('figure.several').length === 2")
     assert page.value(PATH).startswith("train/cats/0.png")
-    press(page, "ArrowDown", f"{PATH}.startsWith('val/cats/copy.png')")
-    press(page, "x", f"{PATH}.startsWith('train/cats/0.png')")  # the other one is left
+    press(page, "ArrowDown", f"{PATH}?.startsWith('val/cats/copy.png')")
+    press(page, "x", f"{PATH}?.startsWith('train/cats/0.png')")  # the other one is left
     assert page.value("document.getElementById('progress').textContent") == "0 of 1 looked at, 1 changed"
     press(page, "Enter", "!document.getElementById('end').hidden")
     assert decisions(served[0]) == [("val/cats/copy.png", "exclude", ""), ("train/cats/0.png", "right", "")]
@@ -116,7 +118,6 @@ def test_a_damaged_picture_says_why(page):
     page.press("]")
     press(page, "]", "document.querySelector('figure .broken')")
     assert "truncated" in page.value("document.getElementById('why').textContent")
-    page.console.clear()  # an image that is not one
 
 
 def test_a_cell_of_the_matrix_shows_its_pictures(served, page):
@@ -148,7 +149,6 @@ def test_what_cannot_be_written_is_said_and_not_shown_as_taken(served, page, mon
     monkeypatch.undo()
     press(page, "x", progress(f"1 of {total} looked at, 1 changed"))
     assert page.value("document.getElementById('problem').hidden")
-    page.console.clear()  # the answer with the error
 
 
 def test_a_review_continues_where_it_was(served, page, made, tmp_path):
@@ -170,7 +170,6 @@ def test_a_server_that_is_gone_is_said(served, page):
         "!document.getElementById('problem').hidden && document.getElementById('problem').textContent"
     )
     assert "catdog no longer answers" in said
-    page.console.clear()  # the connection that was refused
 
 
 @pytest.mark.parametrize(

@@ -150,9 +150,10 @@ function draw() {
   const shown = theCase();
   at("why").textContent = shown?.why ?? "";
   at("pictures").replaceChildren(...(shown?.pictures ?? []).map(drawPicture));
-  at("actions").hidden = !shown;
+  at("actions").hidden = false;
+  for (const id of ["right", "other", "exclude"]) at(id).disabled = !shown;
   drawEnd(shown);
-  if (shown) drawActions();
+  if (shown) drawActions(); else at("classes").replaceChildren();
   drawProgress();
   for (const one of list().cases[where.place + 1]?.pictures ?? []) new Image().src = `image/${one}`;
 }
