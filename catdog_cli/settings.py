@@ -28,10 +28,10 @@ from .settings_schema import (
     check_save_every,
     settings_of,
 )
-from .settings_schema import save_interval as save_interval
 
 AUGMENTS = ("none", "light", "standard", "strong")
 INTERPOLATIONS = ("bilinear", "bicubic")
+LOOKS = ("once", "mirror", "whole")
 UNKNOWN_LABEL = -1  # of an image that may have the label or not; 1 and 0 are known. Between data and models
 
 
@@ -254,6 +254,14 @@ class TrainSettings(PlainDict):
             metavar="PX",
             default="the weights' own",
             check=_check_image_size,
+        ),
+    )
+    looks: str = field(
+        default="once",
+        metadata=about(
+            "How each picture is looked at where answers are averaged; mirror: 2, whole: 4 times.",
+            NETWORK,
+            choices=LOOKS,
         ),
     )
     exclude: str = field(

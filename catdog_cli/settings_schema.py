@@ -203,5 +203,5 @@ def save_interval(text: str) -> tuple[float, float]:
 
 
 def check_save_every(label: str, value: Any) -> None:
-    """Raise SettingsError unless `value` is what `save_interval` takes."""
+    """Raise SettingsError unless `value` says how often to save."""
     save_interval(value)

@@ -143,20 +143,15 @@ def resnet_file(tmp_path_factory) -> str:
     return str(save_network("resnet18", tmp_path_factory.mktemp("weights") / "resnet18.pth"))
 
 
-@pytest.fixture(scope="session")
-def mobilenet_file(tmp_path_factory) -> str:
-    """Return the path of a state_dict of a mobilenet_v2."""
-    return str(save_network("mobilenet_v2", tmp_path_factory.mktemp("weights") / "mobilenet.pth"))
-
-
 def save_network(arch, path):
-    """Save a random torchvision network whose BatchNorms have seen something."""
+    """Save a random network whose BatchNorms have seen something."""
     import torch
-    import torchvision
+
+    from catdog_cli.models.zoo.registry import source_of
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        model = torchvision.models.get_model(arch)
+        model = source_of(arch).build(arch)
         with torch.no_grad():
             model.train()(torch.randn(4, 3, 64, 64))
         torch.save(model.state_dict(), path)

@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 SETTINGS = {"settings", "settings_schema", "settings_head", "settings_networks", "settings_rules"}
 LOWEST = {"errors", "runtime"} | SETTINGS
-LIBRARY = LOWEST | {"images", "data", "models", "features", "runs"}
+LIBRARY = LOWEST | {"images", "data", "models", "known", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
     "errors": set(),
     "runtime": {"errors"},
@@ -31,16 +31,17 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "images": LOWEST,
     "data": LOWEST | {"images"},
     "models": LOWEST,
+    "known": LOWEST,
     "plots": LOWEST,
     "recipes": LOWEST | {"models"},  # which weights a network has
     "features": LOWEST | {"images", "data", "models"},
-    "runs": LOWEST | {"images", "data", "models"},
+    "runs": LOWEST | {"images", "data", "models", "known"},
     "evaluation": LIBRARY | {"plots", "inference"},
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY,
     "serving": LOWEST,
-    "review": LIBRARY | {"serving"},
+    "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY | {"evaluation", "training", "tracking", "inference", "plots", "recipes", "review"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},

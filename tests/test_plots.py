@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 from catdog_cli import plots
 from catdog_cli.errors import CatdogError
 from catdog_cli.evaluation.calibration import measure_calibration
-from catdog_cli.evaluation.metric_functions import reliability
+from catdog_cli.evaluation.metric_functions import area_below, reliability, roc_curves
 from catdog_cli.models.tasks import SINGLE_LABEL
 from catdog_cli.plots.canvas import DPI, fit_label, show_percent
 
@@ -101,7 +101,9 @@ def test_pictures_of_an_evaluation(tmp_path, number):
     plots.plot_confusion(
         confusion_matrix(labels, probabilities.argmax(1), labels=range(number)), names, tmp_path / "c.png"
     )
-    plots.plot_roc(probabilities, labels, names, tmp_path / "r.png")
+    curves = roc_curves(probabilities, labels)
+    areas = {c: area_below(*curve) for c, curve in curves.items()}
+    plots.plot_roc(curves, areas, names, tmp_path / "r.png")
     found = measure_calibration(logits, labels)
     plots.plot_calibration(found["before"], found["after"], tmp_path / "k.png")
     height, width, _ = read_image(tmp_path / "c.png").shape
@@ -129,7 +131,7 @@ def test_confusion_of_150_classes_and_of_no_pictures(tmp_path):
 
 
 def test_roc_without_a_class_to_tell_apart_says_so(tmp_path):
-    plots.plot_roc(np.array([[0.9, 0.1]]), np.array([0]), ["cats", "dogs"], tmp_path / "roc.png")
+    plots.plot_roc({}, {}, ["cats", "dogs"], tmp_path / "roc.png")
     assert read_image(tmp_path / "roc.png").shape == (3 * DPI, 6 * DPI, 3)
 
 

@@ -17,9 +17,9 @@ from catdog_cli.settings import (
     TrainSettings,
     list_options,
     option_name,
-    save_interval,
 )
 from catdog_cli.settings_rules import check_combinations, refuse_on_resume
+from catdog_cli.settings_schema import save_interval
 
 FULL = TrainSettings(
     data="pets",
@@ -163,6 +163,7 @@ RUN_ROWS = [
     ("save_every", "5 m", "save every is '5 m'"),
     ("save_every", 5, "save every is 5"),
     ("label_delimiter", 5, "label delimiter is 5, but must be a text"),
+    ("looks", "twice", "looks is 'twice', but must be one of: once, mirror, whole"),
     ("label_columns", ["a"], "label columns is ..a.., but must be a text"),
 ]
 

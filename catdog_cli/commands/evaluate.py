@@ -22,7 +22,7 @@ from .predict import log_missing_names
 @click.option("--output", type=options.PATH, metavar="DIR", help="Write a report with pictures there.")
 @click.option("--all-classes", is_flag=True, help="List all classes, not only the weakest of many.")
 @click.option("--uncalibrated", is_flag=True, help="Take probabilities as trained, without temperature.")
-@click.option("--tta", is_flag=True, help="Average each picture with its mirror image; takes twice as long.")
+@options.looks_options
 @options.device_options
 @options.precision_option
 @options.json_option
@@ -39,7 +39,8 @@ def evaluate(
     output: str | None,
     all_classes: bool,
     uncalibrated: bool,
-    tta: bool,
+    tta: bool | None,
+    looks: str | None,
     device: str | None,
     precision: str | None,
     as_json: bool,
@@ -72,6 +73,7 @@ def evaluate(
                 calibrated=not uncalibrated,
                 category_names=category_names,
                 mirror=tta,
+                looks=looks,
                 group=group,
                 on_shrink=log_memory,
             )

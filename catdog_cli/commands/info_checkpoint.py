@@ -38,6 +38,7 @@ def describe_checkpoint(target: str) -> dict[str, Any]:
         "input_spec": model.input_spec.to_dict(),
         "temperature": model.temperature,
         "task": model.task.name,
+        "looks": model.looks,
         "thresholds": model.thresholds and dict(zip(model.class_names, model.thresholds, strict=True)),
         "best": _facts(merged, "best"),
         "progress": _progress(merged, settings),

@@ -16,7 +16,7 @@ from ..recipes.build import (
     parse_unfreeze,
 )
 from ..runtime.files import expand_home, read_text
-from ..settings import TrainSettings, list_options, option_name
+from ..settings import LOOKS, TrainSettings, list_options, option_name
 from ..settings_schema import GROUPS, MACHINE, RUN, Setting, check_kind
 from .output.terminal import log
 
@@ -172,6 +172,24 @@ with_option = click.option(
     multiple=True,
     metavar="CKPT",
     help="Another checkpoint of the same classes, repeatable: the mean of their calibrated probabilities.",
+)
+looks_options = add_options(
+    click.option(
+        "--tta/--no-tta",
+        default=None,
+        help="Average each picture with its mirror image; twice the time.  [default: as trained]",
+    ),
+    click.option(
+        "--looks",
+        type=click.Choice(LOOKS),
+        help="once; mirror: what --tta does; whole: with the uncut picture, four times the time.",
+    ),
+)
+unknown_rate_option = click.option(
+    "--unknown-rate",
+    type=float,
+    metavar="P",
+    help="Call at most this share of pictures of your own kind unknown; 0: never.  [default: 0.01]",
 )
 precision_option = setting_option("precision")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")

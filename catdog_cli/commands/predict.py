@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 @click.option("--summary", is_flag=True, help="Count the pictures of each class.")
 @click.option("--sort-into", type=options.PATH, metavar="DIR", help="Link each picture in DIR/CLASS.")
 @click.option("--copy", is_flag=True, help="With --sort-into: copy instead of linking.")
-@click.option("--tta", is_flag=True, help="Look at each picture and its mirror image; twice the time.")
+@options.looks_options
+@options.unknown_rate_option
+@click.option(
+    "--sure", type=float, metavar="P", help="Say which classes it may be, to be right at this rate: 0.95."
+)
+@click.option(
+    "--sets", type=click.Choice(("lac", "aps")), help="With --sure: how.  [default: lac, the smallest]"
+)
 @click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the checkpoint holds.")
 @options.device_options
 @options.precision_option
@@ -52,6 +59,7 @@ def predict(arguments: tuple[str, ...], **given: Any) -> int | None:
       catdog predict cat.jpg dog.jpg best.pt --plot answer.png
       catdog predict cat.jpg one.pt --with two.pt --with three.pt
       catdog predict holiday/ best.pt --output predictions.csv --summary
+      catdog predict photo.jpg best.pt --sure 0.95 --unknown-rate 0.05
       find . -name '*.jpg' -print0 | catdog predict - best.pt --output predictions.jsonl
       curl https://example.org/cat.jpg | catdog predict - best.pt
     """
@@ -88,6 +96,8 @@ def check_options(inputs: tuple[str, ...], given: dict[str, Any]) -> None:
     for name in ("resume", "overwrite"):
         if given[name] and not given["output"]:
             raise click.UsageError(f"--{name} belongs to --output FILE.")
+    if given["sets"] and given["sure"] is None:
+        raise click.UsageError("--sets belongs to --sure P.")
     if given["copy"] and not given["sort_into"]:
         raise click.UsageError("--copy belongs to --sort-into DIR.")
     from ..inference.streams import STDIN
@@ -164,11 +174,32 @@ def load_predictor(checkpoint: str, given: dict[str, Any], group: Group) -> "Pre
         calibrated=not given["uncalibrated"],
         category_names=given["category_names"],
         mirror=given["tta"],
+        looks=given["looks"],
         group=group,
         on_shrink=log_memory,
+        unknown_rate=pick_unknown_rate(given["unknown_rate"]),
+        sure=given["sure"],
+        sets=given["sets"] or "lac",
     )
     log_missing_names(given["category_names"], predictor)
+    log_never_unknown(given["unknown_rate"], predictor)
     return predictor
+
+
+def pick_unknown_rate(given: float | None) -> float:
+    """Return the rate that was asked for, else the usual one."""
+    from ..inference.known import UNKNOWN_RATE
+
+    return UNKNOWN_RATE if given is None else given
+
+
+def log_never_unknown(unknown_rate: float | None, predictor: "Predictor") -> None:
+    """Say why nothing is called unknown, where a rate was asked for."""
+    from ..inference.known import why_never_unknown
+
+    reason = why_never_unknown(predictor.reference, unknown_rate or 0)
+    if reason is not None:
+        echo(reason, err=True)
 
 
 def log_missing_names(path: str | None, predictor: "Predictor") -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 NONE_KEY = ""  # of pictures with none of several labels; no class is called so
+UNKNOWN_KEY = "\0"  # of pictures that are unlike what was trained on, likewise
 TOP_K = 5  # classes of a prediction where nobody says how many
 
 
@@ -197,6 +198,7 @@ def _report(tally: Tally, predictor: "Predictor", given: dict[str, Any], kept: i
         counts = {name: tally.by_class.get(name, 0) for name in predictor.class_names}
         facts = {"output": given["output"], "total": tally.total, "errors": tally.errors, "classes": counts}
         facts |= {"none": tally.none} if predictor.task.several else {}
+        facts |= {"unknown": tally.unknown} if predictor.tells_unknown else {}
         echo_json({**facts, "seconds": round(seconds, 3)})
     elif given["summary"]:
         _print_summary(tally, predictor, err=False)
@@ -214,9 +216,12 @@ def _print_summary(tally: Tally, predictor: "Predictor", err: bool) -> None:
     names = dict(zip(predictor.class_names, map(printable, predictor.names), strict=True))
     if predictor.task.several:
         names[NONE_KEY] = "(none of them)"
+    counts = {**tally.by_class, NONE_KEY: tally.none, UNKNOWN_KEY: tally.unknown}
+    if predictor.tells_unknown:
+        names[UNKNOWN_KEY] = "(unknown)"
     width = max(map(len, names.values()))
     for key, name in names.items():
-        count = tally.none if key == NONE_KEY else tally.by_class.get(key, 0)
+        count = counts.get(key, 0)
         echo(f"{name:{width}}  {count:>9,}  {100 * count / good:6.2f} %", err=err)
     if tally.errors:
         echo(f"{'(errors)':{width}}  {tally.errors:>9,}", err=err)

@@ -9,8 +9,11 @@ What catdog writes itself has the columns `labels` and `unknown`, the second wit
 """
 
 import csv
+import io
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +146,41 @@ def has_label_columns(columns: Columns, rows: Rows, form: LabelForm) -> bool:
     return bool(form.columns) or len(_binary_columns(columns, rows)) >= LEAST_COLUMNS
 
 
+class BinaryColumns:
+    """The columns of a table that hold nothing but 1, 0 and blanks, and not blanks alone, as it is read."""
+
+    def __init__(self, columns: Columns):
+        self.columns = columns
+        self.left = [place for place in _other_columns(columns) if place != columns.label]
+        self.filled: set[int] = set()
+
+    def follow(self, rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+        """Yield the rows, and see what they hold."""
+        for row in rows:
+            cells = {place: CELLS.get(row[1][place].strip().lower()) for place in self.left}
+            self.left = [place for place in self.left if cells[place] is not None]
+            self.filled.update(place for place, cell in cells.items() if cell in (0, 1))
+            yield row
+
+    @property
+    def places(self) -> list[int]:
+        """Where they are, in the rows that have been read."""
+        return [place for place in self.left if place in self.filled]
+
+    def hint(self) -> list[str]:
+        """Return a sentence where they may be labels although each image has a class, too."""
+        if self.columns.label is None or len(self.places) < LEAST_COLUMNS:
+            return []
+        names = [self.columns.header[place].strip() for place in self.places]
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(names)
+        return [
+            f"Column {self.columns.header[self.columns.label].strip()!r} is read as one class a picture, and "
+            f"{len(names)} columns of 1 and 0 are not, {name_some(names)}: if they are its labels, add "
+            f"--label-columns {shlex.quote(line.getvalue())}."
+        ]
+
+
 def hint_of_labels(columns: Columns, class_names: Iterable[str]) -> list[str]:
     """Return a sentence where a column that may hold several labels seems to have them joined otherwise.
 
@@ -268,12 +306,9 @@ def _known_columns(columns: Columns, form: LabelForm) -> list[int]:
 
 def _binary_columns(columns: Columns, rows: Rows) -> list[int]:
     """Return the places of the columns that hold nothing but 1, 0 and blanks, and not blanks alone."""
-    found = []
-    for place in _other_columns(columns):
-        cells = {values[place].strip().lower() for _, values in rows}
-        if cells <= CELLS.keys() and any(CELLS[cell] != UNKNOWN_LABEL for cell in cells):
-            found.append(place)
-    return found
+    binary = BinaryColumns(columns)
+    deque(binary.follow(rows), 0)
+    return binary.places
 
 
 def _read_columns(path: Path, columns: Columns, rows: Rows, places: list[int]) -> LabelTable:

@@ -24,6 +24,7 @@ from .label_lists import (
     CELLS,
     LABELS,
     UNKNOWN,
+    BinaryColumns,
     LabelForm,
     LabelTable,
     Rows,
@@ -148,7 +149,8 @@ def read_manifest(path: str | Path, form: LabelForm = AS_SHOWN) -> Dataset:
                 return _read_labelled(path, table.columns, kept, found, files)
             table = Table(table.columns, iter(kept))
         _require_columns(path, table)
-        for row in tidy_rows(table, str(path), notes):
+        binary = BinaryColumns(table.columns)
+        for row in tidy_rows(Table(table.columns, binary.follow(table.rows)), str(path), notes):
             place = files.find(row[0], row[1], row[2])
             if place is None:
                 missing.append(row[0])
@@ -163,7 +165,7 @@ def read_manifest(path: str | Path, form: LabelForm = AS_SHOWN) -> Dataset:
     found_in = _describe_search(files, root)
     if described or found_in:
         notes.insert(0, f"Manifest {str(path)!r}: {described or 'columns path and class'}{found_in}.")
-    dataset.notes = notes + hint_of_labels(columns, dataset.class_names)
+    dataset.notes = notes + hint_of_labels(columns, dataset.class_names) + binary.hint()
     return dataset
 
 

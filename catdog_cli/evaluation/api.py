@@ -34,7 +34,8 @@ def evaluate(
     label_columns: str = "",
     output: str | Path | None = None,
     calibrated: bool = True,
-    tta: bool = False,
+    tta: bool | None = None,
+    looks: str | None = None,
     category_names: Names = None,
     head: "nn.Module | None" = None,
     device: str = "auto",
@@ -57,7 +58,8 @@ def evaluate(
         label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         output: a folder to write report.html and its pictures into.
         calibrated: divide the logits by the checkpoint's temperature.
-        tta: average each image with its mirror image.
+        tta: average each image with its mirror image; None: as the checkpoint was trained to.
+        looks: "once", "mirror", which is what `tta` means, or "whole": see `Predictor`.
         category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
@@ -72,7 +74,7 @@ def evaluate(
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(checkpoint)], "evaluate({checkpoint!r}, {data!r})")
     paths = [str(checkpoint), *map(str, with_)]
-    predictor = _load(paths, device, precision, say, category_names, calibrated, tta, head)
+    predictor = _load(paths, device, precision, say, category_names, calibrated, tta, looks, head)
     with report_progress(on_progress, progress) as report:
         return evaluate_predictor(
             predictor,
@@ -137,7 +139,8 @@ def _load(
     log: Log,
     category_names: Names,
     calibrated: bool = True,
-    tta: bool = False,
+    tta: bool | None = None,
+    looks: str | None = None,
     head: "nn.Module | None" = None,
 ) -> Predictor:
     return Predictor.load(
@@ -148,6 +151,7 @@ def _load(
         calibrated=calibrated,
         category_names=category_names,
         mirror=tta,
+        looks=looks,
         on_shrink=lambda size: log(describe_shrink(size)),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..models.tasks import SINGLE_LABEL, Task
+from .brent import minimize
 from .metric_functions import brier_score, check_scores, reliability, report_auc
 from .multilabel.metrics import check_labels
 
@@ -28,8 +29,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_
     Raises:
         CatdogError: there are no logits, they are not finite, or do not fit the labels.
     """
-    from scipy.optimize import minimize_scalar  # here: half a second, which predicting does not wait for
-
     logits, labels = (check_labels if task.several else check_scores)(logits, labels)
 
     def cost(log_temperature: float) -> float:
@@ -38,8 +37,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, task: Task = SINGLE_
 
     grid = np.linspace(np.log(LOWEST), np.log(HIGHEST), 25)  # small logits have two valleys: the deeper one
     best = int(np.argmin([cost(log_temperature) for log_temperature in grid]))
-    around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    return float(np.exp(minimize_scalar(cost, bounds=around, method="bounded").x))
+    around = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])
+    return float(np.exp(minimize(cost, *around)))
 
 
 def measure_calibration(

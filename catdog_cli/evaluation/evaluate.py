@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.dataset import Dataset
 from ..data.label_lists import AS_SHOWN, LabelForm
+from ..images.looks import ONCE, describe_looks
 from ..inference.mean import describe_mean
 from ..inference.predictor import Predictor
 from ..runs.category_names import tell_apart
@@ -68,7 +69,7 @@ def evaluate_predictor(
         num_unreadable=len(found.unreadable),
         unreadable=found.list_unreadable(),
         calibrated=predictor.calibrated,
-        tta=predictor.mirror,
+        tta=predictor.looks != ONCE,
     )
     if output is not None:
         page = _write_report(Path(output), result, dataset, (probabilities, found.labels))
@@ -86,8 +87,8 @@ def label_form(predictor: Predictor, labels: LabelForm) -> LabelForm:
 
 def _introduce(predictor: Predictor, number: int, split: str) -> str:
     where = f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}"
-    mirrored = ", each with its mirror image" if predictor.mirror else ""
-    return f"Measuring {predictor.arch} on {number:,} pictures ({split}){mirrored}; {where}"
+    looks = describe_looks(predictor.looks)
+    return f"Measuring {predictor.arch} on {number:,} pictures ({split}){looks}; {where}"
 
 
 def _measure(

@@ -1,9 +1,8 @@
 """What probabilities are worth against labels, as plain numbers; for the training loop and evaluation.
 
-What the loop asks every epoch waits for no import: scikit-learn comes with the first report.
+No import here costs time: a training on kept features takes a few seconds with its report.
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from .intervals import Statistic, affordable, bootstrap_intervals, mcnemar, wils
 from .metric_functions import (
     brier_score,
     check_scores,
+    confusion_matrix,
     macro_auc,
     macro_f1,
     reliability,
@@ -206,22 +206,24 @@ def _area(
 
 
 def _class_tables(predicted: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[str, Any]:
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-    with warnings.catch_warnings():  # scikit-learn doubts that somebody means a matrix of one class
-        warnings.simplefilter("ignore", UserWarning)
-        matrix = confusion_matrix(labels, predicted, labels=range(len(names)))
-    known = np.union1d(labels, predicted)
-    *found, support = precision_recall_fscore_support(labels, predicted, labels=known, zero_division=0)
-    columns = dict(zip(("precision", "recall", "f1"), found, strict=True))
-    rows = {
-        names[c]: {key: float(values[i]) for key, values in columns.items()} | {"support": int(support[i])}
-        for i, c in enumerate(known)
+    matrix = confusion_matrix(predicted, labels, len(names))
+    right, shown, named = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    known = shown + named > 0
+    columns = {
+        "precision": right / np.maximum(named, 1),
+        "recall": right / np.maximum(shown, 1),
+        "f1": 2 * right / np.maximum(shown + named, 1),
     }
     return {
-        "macro": {key: float(values.mean()) for key, values in columns.items()},
-        "weighted": {key: float(np.average(values, weights=support)) for key, values in columns.items()},
-        "classes": {name: rows.get(name) or dict.fromkeys(columns) | {"support": 0} for name in names},
+        "macro": {key: float(values[known].mean()) for key, values in columns.items()},
+        "weighted": {
+            key: float(np.average(values[known], weights=shown[known])) for key, values in columns.items()
+        },
+        "classes": {
+            name: {key: float(values[i]) if known[i] else None for key, values in columns.items()}
+            | {"support": int(shown[i])}
+            for i, name in enumerate(names)
+        },
         "confusion": matrix.tolist(),
     }
 

@@ -8,6 +8,7 @@ from .. import plots
 from ..images.read import read_image
 from ..runtime.files import REPORT_PLOTS
 from .eval_split import image_path
+from .metric_functions import area_below, roc_curves
 from .report import write_report
 
 MOST_PHOTOS = 30  # on the sheet of mistakes
@@ -37,7 +38,8 @@ def write_files(
     names, calibration, mistakes = (document[key] for key in ("class_names", "calibration", "mistakes"))
     paths = [directory / name for name in REPORT_PLOTS]
     plots.plot_confusion(document["confusion"], names, paths[0], dpi)
-    plots.plot_roc(*scores, names, paths[1], dpi)
+    curves = roc_curves(*scores)
+    plots.plot_roc(curves, {c: area_below(*curve) for c, curve in curves.items()}, names, paths[1], dpi)
     plots.plot_calibration(calibration["before"], calibration["after"], paths[2], dpi)
     items = [{**item, "image": _to_image(read_photo(item))} for item in mistakes[:MOST_PHOTOS]]
     plots.plot_mistakes(items, paths[3], len(mistakes), dpi)

@@ -28,6 +28,7 @@ class Inputs:
 class KeptFeatures:
     """Batches from feature tables, one a view; epoch e looks through view e modulo their number.
 
+    `map` looks through the first view, or gives the mean over all where they are `averaged`.
     Pooled features of some ten thousand pictures are gathered once, in order, as float32; more are read from
     the cache as they are needed, so that memory does not grow with their number.
     """
@@ -35,6 +36,7 @@ class KeptFeatures:
     chosen: ImageSet
     tables: Sequence[FeatureTable | JoinedTable]
     device: torch.device
+    averaged: bool = False
 
     def __post_init__(self):
         shape = self.tables[0].shape
@@ -70,17 +72,20 @@ class KeptFeatures:
                 yield Inputs(*batch, bad=[])
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[tuple]:
-        """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
-        table = self.tables[0]
+        """Yield (indices, function(values)) over this process's part of the readable pictures."""
+        tables = self.tables if self.averaged else self.tables[:1]
         size = ROWS_AT_ONCE if self.pooled else FORWARD_BATCH
         for places in processes().chunks(self.chosen.good_indices().tolist(), size):
             indices = torch.tensor(places)
-            yield indices, function(self._take(table, indices))
+            yield indices, _mean([function(self._take(table, indices)) for table in tables])
 
 
 @dataclass(eq=False)
 class FreshImages:
-    """Batches that are decoded, augmented and passed through the frozen prefix each time."""
+    """Batches that are decoded, augmented and passed through the frozen prefix each time.
+
+    `map` gives the mean over `looks`.
+    """
 
     chosen: ImageSet
     prefix: AnyPrefix
@@ -89,6 +94,7 @@ class FreshImages:
     seed: int
     phase_index: int
     workers: int
+    looks: Sequence[View] = (View(),)
 
     def batches(self, plan: list[torch.Tensor], epoch: int) -> Iterator[Inputs]:
         """Yield the batches of `plan` for an epoch (counted from 0), without unreadable pictures."""
@@ -111,13 +117,20 @@ class FreshImages:
         return View(self.augment, seed_of(self.seed, self.phase_index, epoch, "view"))
 
     def map(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[tuple]:
-        """Yield (indices, function(values)) over this process's part of the readable pictures, plain view."""
+        """Yield (indices, function(values)) over this process's part of the readable pictures."""
         chunks = processes().chunks(self.chosen.good_indices().tolist(), self.prefix.batch)
         places = [place for chunk in chunks for place in chunk]
-        for indices, values, bad in run_prefix(self.prefix, self.chosen, places, View(), function):
+        seen = [run_prefix(self.prefix, self.chosen, places, view, function) for view in self.looks]
+        for looks in zip(*seen, strict=True):
+            indices, _, bad = looks[0]
             self.chosen.note_bad(bad)
             if len(indices):
-                yield indices, values
+                yield indices, _mean([values for _, values, _ in looks])
+
+
+def _mean(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the mean of tensors; of a single one the very same bits."""
+    return parts[0] if len(parts) == 1 else sum(parts[1:], parts[0]) / len(parts)
 
 
 def fixed_view(augment: str, seed: int, number: int) -> View:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..data.digests import content_keys
 from ..data.loaders import Batch, CorruptImage, Images, collate, map_in_order, usable_cores
+from ..images.augment import WHOLE
 from ..images.transforms import normalise, pixel_versions, split_images
 from ..models.classifier import Classifier
 from ..models.inference_form.inference_form import InferenceForm, form_name
@@ -33,10 +34,15 @@ GPU_BATCH = 64
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at every picture: plain, or augmented with numbers drawn from `seed` and content."""
+    """One way to look at every picture: plain, or augmented with numbers drawn from `seed` and content.
+
+    A `mirrored` one is turned left to right when it is ready for the network; a `whole` one is not cut.
+    """
 
     augment: str = "none"
     seed: int = 0
+    mirrored: bool = False
+    whole: bool = False
 
     def seed_for(self, key: str) -> int:
         """Return the seed of one picture's view; 0 for the plain one."""
@@ -147,12 +153,13 @@ class FrozenPrefix:
         """The prefixes whose outputs are kept, each under its own key."""
         return [self]
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the outputs for uint8 pictures (B, 3, size, size)."""
-        return self.micro_batch.run(self._forward, images)
+    def __call__(self, images: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
+        """Return the outputs for uint8 pictures (B, 3, size, size), or for their mirror images."""
+        return self.micro_batch.run(functools.partial(self._forward, mirrored), images)
 
-    def _forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.fast(normalise(images.to(self.device, non_blocking=True), self.spec, self.dtype))
+    def _forward(self, mirrored: bool, images: torch.Tensor) -> torch.Tensor:
+        inputs = normalise(images.to(self.device, non_blocking=True), self.spec, self.dtype)
+        return self.fast(inputs.flip(3) if mirrored else inputs)
 
     @functools.cached_property
     def fast(self) -> InferenceForm:
@@ -177,9 +184,10 @@ class JoinedPrefix:
         self.spec = InputSpecs(tuple(part.spec for part in parts))
         self.dtype, self.device, self.batch = first.dtype, first.device, first.batch
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+    def __call__(self, images: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
         """Return the outputs (B, D) for uint8 pictures (B, values), those of all networks in a row."""
-        return join_features(self.parts, split_images(images, self.spec))
+        networks = [functools.partial(part, mirrored=mirrored) for part in self.parts]
+        return join_features(networks, split_images(images, self.spec))
 
     @functools.cached_property
     def fast(self) -> list[InferenceForm]:
@@ -216,7 +224,9 @@ def frozen_prefix(
 
 def store_folder(key: str, view: View) -> Path:
     """Return where the cache keeps a view's outputs of the prefix with this key."""
-    return cache_root() / f"{key}-{view.augment}{f'-{view.seed:x}' if view.augment != 'none' else ''}"
+    seed = f"-{view.seed:x}" if view.augment != "none" else ""
+    kind = f"{'-whole' if view.whole else ''}{'-mirrored' if view.mirrored else ''}"
+    return cache_root() / f"{key}-{view.augment}{seed}{kind}"
 
 
 def _prefix_key(module: nn.Module, spec: InputSpec, dtype: torch.dtype, device: torch.device) -> str:
@@ -244,13 +254,14 @@ def run_prefix(
     `after` is applied to the prefix's outputs. On a CPU every core decodes and forwards its own batches; on
     a GPU threads decode and copies go to and fro while it computes.
     """
-    images = Images(chosen.images.dataset, chosen.images.split, prefix.spec, view.augment)
+    augment = WHOLE if view.whole else view.augment
+    images = Images(chosen.images.dataset, chosen.images.split, prefix.spec, augment)
     _ = prefix.fast  # built once, here, and not by every thread
 
     def forward(batch: Batch) -> torch.Tensor:
         if not len(batch.indices):
             return torch.empty(0)
-        outputs = prefix(batch.images)
+        outputs = prefix(batch.images, view.mirrored)
         return outputs if after is None else after(outputs)
 
     def load(places: list[int]) -> Batch:

@@ -28,6 +28,7 @@ F = torchvision.transforms.v2.functional
 InterpolationMode = torchvision.transforms.InterpolationMode
 SMALLEST_CROP = {"light": 0.6, "standard": 0.5, "strong": 0.25}  # share of the picture's area
 CROP_RATIOS = (3 / 4, 4 / 3)  # width / height
+WHOLE = "whole"  # beside settings.AUGMENTS: nothing is cut off, and sides lose their ratio
 LONGEST_SIDES = 8  # times the shorter one: what is longer loses its ends before it is resized
 ERASED = (0.02, 0.2)  # share of the view's area
 
@@ -44,17 +45,19 @@ def build_augment(name: str, spec: InputSpec) -> Augment:
     `rng` is a `random.Random`; without one, a seed is drawn from torch's generator.
 
     Raises:
-        SettingsError: `name` is not one of settings.AUGMENTS.
+        SettingsError: `name` is neither WHOLE nor one of settings.AUGMENTS.
     """
+    if name == WHOLE:
+        return partial(_view_whole, spec)
     check_choice("augment", name, AUGMENTS)
     return partial(_view, name, spec)
 
 
 def sharp_side(name: str, spec: InputSpec) -> int:
     """Return the shorter side (px) that a picture needs for its smallest crop not to be enlarged."""
-    return (
-        math.ceil(max(spec.resize, spec.size / SMALLEST_CROP[name] ** 0.5)) if name != "none" else spec.resize
-    )
+    if name not in SMALLEST_CROP:
+        return spec.resize
+    return math.ceil(max(spec.resize, spec.size / SMALLEST_CROP[name] ** 0.5))
 
 
 def view_centre(image: torch.Tensor, spec: InputSpec) -> torch.Tensor:
@@ -63,6 +66,12 @@ def view_centre(image: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     image = F.resize(image, [spec.resize], interpolation=_mode(spec), antialias=True)
     top, left = (round((side - spec.size) / 2) for side in image.shape[1:])
     return _as_pixels(image[:, top : top + spec.size, left : left + spec.size])
+
+
+def _view_whole(spec: InputSpec, image: torch.Tensor, rng: random.Random | None = None) -> torch.Tensor:
+    image = _as_pixels(_trim_long_side(image))
+    size = [spec.size, spec.size]
+    return _as_pixels(F.resize(image, size, interpolation=_mode(spec), antialias=True))
 
 
 def _view(name: str, spec: InputSpec, image: torch.Tensor, rng: random.Random | None = None) -> torch.Tensor:

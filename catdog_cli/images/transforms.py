@@ -22,7 +22,14 @@ from ..settings_networks import AnySpec, InputSpecs
 from .augment import build_augment, sharp_side, view_centre
 from .read import ImageSource, read_image, read_image_for
 
-__all__ = ["build_augment", "load_image", "load_view", "normalise", "pixel_versions", "split_images"]
+__all__ = [
+    "build_augment",
+    "load_image",
+    "load_view",
+    "normalise",
+    "pixel_versions",
+    "split_images",
+]
 
 
 def load_image(source: ImageSource, spec: AnySpec) -> torch.Tensor:
@@ -42,7 +49,7 @@ def load_image(source: ImageSource, spec: AnySpec) -> torch.Tensor:
     """
     if isinstance(spec, InputSpecs):
         images = read_image_for(source, [part.resize for part in spec.parts])
-        return _in_a_row(view_centre(image, part) for image, part in zip(images, spec.parts, strict=True))
+        return join_row(view_centre(image, part) for image, part in zip(images, spec.parts, strict=True))
     return view_centre(read_image(source, spec.resize), spec)
 
 
@@ -58,17 +65,18 @@ def load_view(source: ImageSource, spec: AnySpec, augment: str, seed: int) -> to
 
     Raises:
         ImageError: the picture cannot be read.
-        SettingsError: `augment` is not one of settings.AUGMENTS.
+        SettingsError: `augment` is neither WHOLE nor one of settings.AUGMENTS.
     """
     if isinstance(spec, InputSpecs):
         images = read_image_for(source, [sharp_side(augment, part) for part in spec.parts])
         pairs = zip(images, spec.parts, strict=True)
-        return _in_a_row(build_augment(augment, part)(image, random.Random(seed)) for image, part in pairs)
+        return join_row(build_augment(augment, part)(image, random.Random(seed)) for image, part in pairs)
     view = build_augment(augment, spec)
     return view(read_image(source, sharp_side(augment, spec)), random.Random(seed))
 
 
-def _in_a_row(images: Iterable[torch.Tensor]) -> torch.Tensor:
+def join_row(images: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return images, uint8 (3, H, W) each, in a row: uint8 (sum of H * W * 3,); `split_images` turns it back."""
     return torch.cat([image.permute(1, 2, 0).reshape(-1) for image in images])
 
 

@@ -19,6 +19,34 @@ class ClassProbability:
     probability: float
 
 
+@dataclass(frozen=True)
+class Known:
+    """Whether an image is of the kind that was trained on.
+
+    Of the images of that kind, at most a share `p_value` is as strange as this one.
+    """
+
+    p_value: float
+    is_known: bool
+
+
+@dataclass(frozen=True)
+class SureSet:
+    """The classes that an image may be, the likeliest first; the right one is among them at rate `level`."""
+
+    level: float
+    classes: tuple[ClassProbability, ...]
+    num_classes: int  # in all
+
+    def __str__(self) -> str:
+        names = [each.name for each in self.classes]
+        if not names:
+            return "neither" if self.num_classes == 2 else "none of them"
+        if len(names) == 1:
+            return names[0]
+        return f"cannot tell: {', '.join(names[:-1])} or {names[-1]}"
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What a checkpoint says of one picture: logits and probabilities (C,), or an error.
@@ -33,6 +61,8 @@ class Answer:
     class_names: Sequence[str] = field(default=(), repr=False)  # C of each: folder names, display names
     names: Sequence[str] = field(default=(), repr=False)
     thresholds: Sequence[float] | None = field(default=None, repr=False)  # (C,) where labels are several
+    known: Known | None = None  # None where the checkpoint keeps nothing to tell strangers by
+    sure: SureSet | None = None  # None where it was not asked for
 
     @property
     def class_name(self) -> str | None:

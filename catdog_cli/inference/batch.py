@@ -27,7 +27,7 @@ def _rank(predictor: Predictor, answer: Answer, top_k: int) -> Prediction:
         return Prediction(path, error, source=answer.source)
     classes = predictor.rank(answer.probabilities, top_k)
     labels = None if answer.labels is None else tuple(answer.labels)
-    return Prediction(path, None, tuple(classes), labels, source=answer.source)
+    return Prediction(path, None, tuple(classes), labels, answer.known, answer.sure, source=answer.source)
 
 
 def read_inputs(

@@ -7,10 +7,12 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..errors import SettingsError, quote
 from ..runtime.text import name_some
+from ..settings import LOOKS
 from ..settings_networks import InputSpecs, specs_of
 from .predictor import Predictor
 
@@ -35,6 +37,8 @@ class MeanPredictor(Predictor):
         self.temperature = 1.0
         self.arch = f"the mean of {len(members)} checkpoints ({', '.join(each.arch for each in members)})"
         self.input_spec = InputSpecs(tuple(spec for each in members for spec in specs_of(each.input_spec)))
+        self.looks = max((each.looks for each in members), key=LOOKS.index)
+        self.loaded = tuple(look for each in members for look in each.loaded)
         self.columns = [
             torch.tensor([member.class_names.index(name) for name in self.class_names], device=self.device)
             for member in members
@@ -60,17 +64,35 @@ class MeanPredictor(Predictor):
         return torch.cat(found, 1)
 
     def _judge(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the logits (B, C) of the mean of the members' probabilities."""
-        found, parts = [], self._share_out(pictures)
+        """Return the logits (B, C) of the mean of the members' probabilities, and all their distances."""
+        found, distances, parts = [], [], self._share_out(pictures)
         for member, part, columns in zip(self.members, parts, self.columns, strict=True):
-            logits = member._judge(part).float()
+            judged = member._judge(part).float()
+            logits, measured = judged[:, : len(columns)], judged[:, len(columns) :]
             found.append(self.task.activate(logits / member.temperature)[:, columns])
-        return self.task.logits_of(torch.stack(found).mean(0))
+            distances.append(measured)
+        return torch.cat([self.task.logits_of(torch.stack(found).mean(0)), *distances], 1)
+
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether one of the members at least tells strangers."""
+        return any(member.tells_unknown for member in self.members)
+
+    def _p_values(self, distances: np.ndarray) -> np.ndarray:
+        """Return the least p-value (N,) of the members that have any, times their number.
+
+        So an image is unknown where it is far from what one of them was trained on, and the rate holds
+        however their p-values depend on each other (Bonferroni).
+        """
+        measuring = [member for member in self.members if member.tells_unknown]
+        pairs = np.split(distances, len(measuring), 1)
+        found = [member._p_values(pair) for member, pair in zip(measuring, pairs, strict=True)]
+        return np.minimum(1, len(measuring) * np.min(found, 0))
 
     def _share_out(self, pictures: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
         """Return the pictures of each member's own networks."""
         rest = iter(pictures)
-        return [list(itertools.islice(rest, len(specs_of(each.input_spec)))) for each in self.members]
+        return [list(itertools.islice(rest, len(each.loaded))) for each in self.members]
 
 
 def _refuse_other_classes(first: Predictor, path: str | Path, other: Predictor, its_path: str | Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.progress import OnProgress, report_progress
 from .batch import iterate_predictions, read_inputs
+from .known import UNKNOWN_RATE
 from .prediction import Prediction, Predictions
 from .predictor import Predictor
 
@@ -23,11 +24,15 @@ def predict(
     with_: Iterable[str | Path] = (),
     top_k: int = 5,
     calibrated: bool = True,
-    tta: bool = False,
+    tta: bool | None = None,
+    looks: str | None = None,
     category_names: str | Path | Mapping[str, Any] | None = None,
     head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
+    unknown_rate: float = UNKNOWN_RATE,
+    sure: float | None = None,
+    sets: str = "lac",
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
 ) -> Predictions:
@@ -38,11 +43,15 @@ def predict(
         with_: more checkpoints of the same classes: the answer is the mean of their calibrated probabilities.
         top_k: how many classes a prediction names, the likeliest first.
         calibrated: divide the logits by the checkpoint's temperature.
-        tta: average each image with its mirror image.
+        tta: average each image with its mirror image; None: as the checkpoint was trained to.
+        looks: "once", "mirror", which is what `tta` means, or "whole": see `Predictor`.
         category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
+        unknown_rate: at most this share of images of the trained kind is called unknown; 0: never.
+        sure: give the classes that hold the right one at this rate, such as 0.95, too.
+        sets: how these are chosen: "lac", the smallest, or "aps".
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
 
@@ -61,6 +70,10 @@ def predict(
         calibrated=calibrated,
         category_names=category_names,
         mirror=tta,
+        looks=looks,
+        unknown_rate=unknown_rate,
+        sure=sure,
+        sets=sets,
     )
     sources = list(read_inputs(map(str, given), io.BytesIO()))  # "-" would be stdin, which is not read here
     found = Predictions()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..images.preview import make_preview
 from ..runtime.text import printable, show_percent
-from .answer import ClassProbability
+from .answer import ClassProbability, Known, SureSet
 from .inputs import Input, fetch_input
 from .urls import is_address
 
@@ -31,6 +31,10 @@ def _as_dict(each: ClassProbability) -> dict[str, Any]:
     return {"class": each.class_name, "name": each.name, "probability": each.probability}
 
 
+def _set_as_dict(sure: SureSet) -> dict[str, Any]:
+    return {"level": sure.level, "classes": [each.class_name for each in sure.classes]}
+
+
 def _as_class(row: dict[str, Any]) -> ClassProbability:
     return ClassProbability(row["class"], row["name"], row["probability"])
 
@@ -39,13 +43,16 @@ def _as_class(row: dict[str, Any]) -> ClassProbability:
 class Prediction:
     """The likeliest classes of one input, best first, or why there are none.
 
-    `labels` are those that an image has where it may have several, the likeliest first, or none.
+    `labels` are those that an image has where it may have several, the likeliest first, or none. `known` says
+    whether it is of the kind that was trained on, `sure` which classes it may be where that was asked.
     """
 
     path: str
     error: str | None = None
     predictions: tuple[ClassProbability, ...] = ()
     labels: tuple[ClassProbability, ...] | None = None
+    known: Known | None = None
+    sure: SureSet | None = None
     source: Input | None = field(default=None, repr=False, compare=False)  # what a notebook shows
 
     @property
@@ -56,29 +63,44 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """Return the row that `catdog predict --json` prints: path, status, error and predictions."""
         labels = {} if self.labels is None else {"labels": list(map(_as_dict, self.labels))}
+        known = {} if self.known is None else {"known": dict(vars(self.known))}
         return {
             "path": self.path,
             "status": self.status,
             "error": self.error,
+            **known,
             **labels,
+            **({} if self.sure is None else {"sure": _set_as_dict(self.sure)}),
             "predictions": list(map(_as_dict, self.predictions)),
         }
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> "Prediction":
-        """Return what `to_dict` returned a row of."""
+        """Return what `to_dict` returned a row of, without the set of classes."""
         classes, labels = (
             None if given is None else tuple(map(_as_class, given))
             for given in (row["predictions"], row.get("labels"))
         )
         error = None if row["status"] == "ok" else str(row["error"])
-        return cls(row["path"], error, classes or (), labels)
+        known = Known(**row["known"]) if "known" in row else None
+        return cls(row["path"], error, classes or (), labels, known)
 
     def __str__(self) -> str:
         if self.error is not None:
             return printable(self.error)
         shown = self.predictions if self.labels is None else self.labels
-        return "\n".join([printable(self.path), *list_lines(shown), *self.list_rest()])
+        return "\n".join([printable(self.path), *self.list_first(), *list_lines(shown), *self.list_rest()])
+
+    @property
+    def heading(self) -> str:
+        """What is said above the classes: that the image is unknown, or which ones it may be; or nothing."""
+        if self.known is not None and not self.known.is_known:  # a set is of images of the known kind
+            return f"unknown (p = {self.known.p_value:.2g})"
+        return "" if self.sure is None else f"{printable(str(self.sure))} ({100 * self.sure.level:g} % sure)"
+
+    def list_first(self) -> list[str]:
+        """Return the heading as a line, if there is one."""
+        return [f"  {self.heading}"] if self.heading else []
 
     def list_rest(self) -> list[str]:
         """Return a line for an image that has none of the labels."""
@@ -96,7 +118,11 @@ class Prediction:
             f"<tr><td>{escape(each.name)}</td><td>{escape(show_percent(each.probability))}</td></tr>"
             for each in (self.predictions if self.labels is None else self.labels)
         )
-        rows += "".join(f"<tr><td>{escape(line)}</td></tr>" for line in self.list_rest())
+        first, rest = (
+            "".join(f'<tr><td colspan="2">{escape(line)}</td></tr>' for line in lines)
+            for lines in (self.list_first(), self.list_rest())
+        )
+        rows = f"{first}{rows}{rest}"
         table = f"<table><caption>{escape(self.path)}</caption>{rows}</table>"
         return f'<div style="display:flex;align-items:center;gap:1em">{self._image()}{table}</div>'
 

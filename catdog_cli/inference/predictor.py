@@ -11,21 +11,31 @@ import numpy as np
 import torch
 
 from ..data.loaders import map_in_order, usable_cores
+from ..images.looks import ONCE, choose_looks, list_looks, load_looks
 from ..images.read import ImageError
-from ..images.transforms import load_image, normalise, split_images
-from ..models.inference_form.inference_form import InferenceForm, form_name
+from ..images.transforms import normalise, split_images
+from ..known.reference import pool
+from ..models.inference_form.inference_form import form_name
 from ..models.side_by_side import join_features
 from ..models.tasks import MULTI_LABEL, Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
-from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
 from ..settings_networks import InputSpecs, specs_of
-from .answer import Answer, ClassProbability, rank_classes
+from .answer import Answer, ClassProbability, SureSet, rank_classes
 from .distributed import predict_in_shares
-from .urls import fetch_image, find_file, is_address, is_file_address
+from .known import (
+    UNKNOWN_RATE,
+    SetChooser,
+    build_forms,
+    describe_known,
+    pick_reference,
+    refuse_sets_of_labels,
+    refuse_sets_of_mean,
+)
+from .urls import read_source
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
 # Few sizes, because each has its own kernels. oneDNN's fused convolutions give the same bits in all of them;
@@ -52,10 +62,14 @@ class Predictor:
         precision: str = "auto",
         calibrated: bool = True,
         category_names: str | Path | Mapping[str, Any] | None = None,
-        mirror: bool = False,
+        mirror: bool | None = None,
+        looks: str | None = None,
         group: Group = SOLO,
         on_shrink: Callable[[int], None] = lambda size: None,
         head: torch.nn.Module | None = None,
+        unknown_rate: float = UNKNOWN_RATE,
+        sure: float | None = None,
+        sets: str = "lac",
     ):
         """Make a model ready.
 
@@ -65,13 +79,18 @@ class Predictor:
             precision: "auto", "fp32" or "bf16".
             calibrated: divide the logits by the checkpoint's temperature.
             category_names: a JSON file of names to show for classes, or such names; None: the checkpoint's.
-            mirror: average each picture with its mirror image.
+            mirror: average each picture with its mirror image; None: as the checkpoint was trained to.
+            looks: one of settings.LOOKS: "mirror" is the same; "whole" looks at the picture without its ends
+                cut off, too, and at the mirror image of that.
             group: the processes that share the work.
             on_shrink: called with the number of pictures at once where memory runs out.
             head: a module like the one that was trained, where the checkpoint has a custom head.
+            unknown_rate: at most this share of pictures of the trained kind is called unknown; 0: never.
+            sure: give the classes that hold the right one at this rate, too.
+            sets: how these are chosen: "lac" or "aps".
 
         Raises:
-            SettingsError: the device is not there, or the names are none.
+            SettingsError: the device is not there, or the names are none, or a rate cannot be had.
             CheckpointError: there is no checkpoint, or it cannot be used.
         """
         if isinstance(model, (str, os.PathLike)):
@@ -83,7 +102,9 @@ class Predictor:
         self.names = [self.category_names.get(name, name) for name in self.class_names]
         self.device = pick_device(device)
         self.dtype = pick_precision(precision, self.device)
-        self.arch, self.mirror = model.classifier.arch, mirror
+        self.arch = model.classifier.arch
+        self.looks = choose_looks(model.looks, looks, mirror)
+        self.loaded = list_looks(self.input_spec, self.looks)
         self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
@@ -92,9 +113,12 @@ class Predictor:
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
         self.batches = BATCHES[form_name(self.device, self.dtype)] if on_cpu else GPU_BATCHES
-        self.backbones = [
-            InferenceForm(network.whole(), self.dtype, self.device) for network in classifier.networks
-        ]
+        self.unknown_rate = unknown_rate
+        self.reference = pick_reference(model.reference, unknown_rate)
+        border = 0 if self.reference is None else self.reference.border
+        self.front, self.backbones = build_forms(classifier, border, self.dtype, self.device)
+        self.meter = None if self.reference is None else self.reference.meter(self.device)
+        self.set_chooser = self._make_chooser(model, sure, sets)
         self.head = classifier.head.to(self.device).eval()
 
     @classmethod
@@ -110,6 +134,8 @@ class Predictor:
             CheckpointError: one is missing, damaged, no checkpoint, or has a custom head that was not given.
             SettingsError: the device is not there, or the checkpoints have not the same classes.
         """
+        if others:
+            refuse_sets_of_mean(options.get("sure"))
         first = cls(path, head=head, **options)
         if not others:
             return first
@@ -136,8 +162,8 @@ class Predictor:
         """
         if isinstance(source, (list, tuple)):
             return [answer.top_k(top_k) for answer in self.predict(source, raise_errors=True)]
-        _, logits = next(self._run([source], self._logits, None, True))
-        return self.rank(self._probabilities(logits)[0], top_k)
+        _, found = next(self._run([source], self._logits, None, True))
+        return self.rank(self._probabilities(self._split(found)[0])[0], top_k)
 
     def rank(self, probabilities: torch.Tensor, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
@@ -163,8 +189,20 @@ class Predictor:
         self, sources: Iterable[Any], fetch: Callable[[Any], Any] | None, raise_errors: bool = False
     ) -> Iterator[Answer]:
         """As `predict`, in this process alone."""
-        for loaded, logits in self._run(sources, self._logits, fetch, raise_errors):
-            yield from self._answers(loaded, logits)
+        for loaded, found in self._run(sources, self._logits, fetch, raise_errors):
+            yield from self._answers(loaded, found)
+
+    def _make_chooser(self, model: Any, sure: float | None, sets: str) -> SetChooser | None:
+        if self.task.several:
+            refuse_sets_of_labels(sure)
+        if sure is None:
+            return None
+        return SetChooser(model.sets, sure, sets, model.temperature, len(self.class_names))
+
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether answers say if a picture is of the kind that was trained on."""
+        return self.reference is not None
 
     def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
@@ -201,7 +239,7 @@ class Predictor:
         self, source: Any, fetch: Callable[[Any], Any] | None, raise_errors: bool
     ) -> tuple[Any, torch.Tensor | str]:
         try:
-            return source, load_image((fetch or read_source)(source), self.input_spec)
+            return source, load_looks((fetch or read_source)(source), self.loaded)
         except ImageError as error:
             reason = str(error)
             if isinstance(source, str):  # an address, behind which bytes were
@@ -213,14 +251,13 @@ class Predictor:
     def _stack(self, images: list[torch.Tensor]) -> torch.Tensor:
         """Return B pictures, filled up with black to one of `batches`, as uint8 (batch, size, size, 3).
 
-        For several networks they are (batch, values), what all of them get in a row.
+        Of several networks or looks they are (batch, values), all in a row.
         """
         count = next(size for size in (0, *self.batches) if size >= len(images))
-        pin, spec = self.device.type == "cuda", self.input_spec
-        if isinstance(spec, InputSpecs):
-            rows = torch.zeros(count, sum(spec.num_values), dtype=torch.uint8, pin_memory=pin)
-        else:
-            rows = torch.zeros(count, spec.size, spec.size, 3, dtype=torch.uint8, pin_memory=pin)
+        specs, pin = tuple(spec for spec, _ in self.loaded), self.device.type == "cuda"
+        several, size = len(specs) > 1, specs[0].size
+        shape = (sum(InputSpecs(specs).num_values),) if several else (size, size, 3)
+        rows = torch.zeros(count, *shape, dtype=torch.uint8, pin_memory=pin)
         for row, image in zip(rows, images, strict=False):
             row.copy_(image if image.ndim == 1 else image.permute(1, 2, 0))
         return rows
@@ -235,37 +272,73 @@ class Predictor:
         return self.micro_batch.run(run, rows) if len(rows) else torch.empty(0, 1)
 
     def _unpack(self, rows: torch.Tensor) -> Sequence[torch.Tensor]:
-        """Return what `_stack` made as each network's pictures: uint8 (B, 3, size, size), channels-last."""
-        spec = self.input_spec
-        return split_images(rows, spec) if isinstance(spec, InputSpecs) else (rows.permute(0, 3, 1, 2),)
+        """Return what `_stack` made as each look's pictures: uint8 (B, 3, size, size), channels-last."""
+        specs = tuple(spec for spec, _ in self.loaded)
+        return split_images(rows, InputSpecs(specs)) if len(specs) > 1 else (rows.permute(0, 3, 1, 2),)
 
     def _logits(self, rows: torch.Tensor) -> torch.Tensor:
         return self._judge(self._unpack(rows))
 
     def _judge(self, pictures: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return the logits (B, C) of each network's pictures (B, 3, size, size), uint8."""
-        logits = self._score(self._embed(pictures))
-        if self.mirror:
-            logits = (logits + self._score(self._embed(pictures, mirrored=True))) / 2
-        return logits
+        """Return the logits (B, C) of each look's pictures (B, 3, size, size), uint8: their mean over looks.
+
+        Behind them stand distances (B, 2) to what was trained on, where `tells_unknown`: of the first look
+        alone.
+        """
+        own = len(specs_of(self.input_spec))
+        looks = [pictures[start : start + own] for start in range(0, len(pictures), own)]
+        features, seen = self._look(looks[0])
+        scores = [self._score(features)]
+        if self.looks != ONCE:
+            scores.append(self._score(self._embed(looks[0], mirrored=True)))
+        scores += [self._score(self._embed(look, turned)) for look in looks[1:] for turned in (False, True)]
+        logits = scores[0] if len(scores) == 1 else sum(scores[1:], scores[0]) / len(scores)
+        if self.meter is None:
+            return logits
+        return torch.cat([logits, self.meter(self._fill(seen))[: len(seen)]], 1)
 
     def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
-        """Return the features (B, D), float32, of each network's pictures."""
+        """Return the features (B, D), float32, of each network's pictures, the first look at them."""
+        return self._look(pictures[: len(specs_of(self.input_spec))], mirrored)[0]
+
+    def _look(
+        self, pictures: Sequence[torch.Tensor], mirrored: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the features (B, D), float32, and what pictures are known by: these, or a block's."""
         pairs = zip(pictures, specs_of(self.input_spec), strict=True)
         inputs = [normalise(batch, own, self.dtype) for batch, own in pairs]
         inputs = [batch.flip(3) for batch in inputs] if mirrored else inputs
-        return join_features(self.backbones, inputs).float()
+        if self.front is None:
+            features = join_features(self.backbones, inputs).float()
+            return features, features
+        middle = self.front(inputs[0])
+        return self.backbones[0](middle).float(), pool(middle)
+
+    def _fill(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return rows (B, D) filled up with 0 to the largest batch, for sums that have the same bits."""
+        return torch.nn.functional.pad(rows, (0, 0, 0, self.batches[-1] - len(rows)))
 
     def _score(self, rows: torch.Tensor) -> torch.Tensor:
-        padding = (0, 0, 0, self.batches[-1] - len(rows))
-        logits: torch.Tensor = self.head(torch.nn.functional.pad(rows, padding))
+        logits: torch.Tensor = self.head(self._fill(rows))
         return logits[: len(rows)]
+
+    def _split(self, found: torch.Tensor) -> tuple[torch.Tensor, np.ndarray | None]:
+        """Return logits (N, C) and p-values (N,), None of those where nothing tells strangers."""
+        logits, distances = found[:, : len(self.class_names)], found[:, len(self.class_names) :]
+        tells = self.tells_unknown and len(found) > 0  # of no readable image there are no distances
+        return logits, self._p_values(distances.numpy()) if tells else None
+
+    def _p_values(self, distances: np.ndarray) -> np.ndarray:
+        assert self.reference is not None
+        return self.reference.p_values(distances)
 
     def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self.task.probabilities(logits.numpy(), self.temperature))
 
-    def _answers(self, loaded: Loaded, logits: torch.Tensor) -> Iterator[Answer]:
+    def _answers(self, loaded: Loaded, found: torch.Tensor) -> Iterator[Answer]:
+        logits, p_values = self._split(found)
         probabilities = self._probabilities(logits)
+        sets = self._choose_sets(logits)
         row = 0
         for source, image in loaded:
             if isinstance(image, str):
@@ -279,8 +352,21 @@ class Predictor:
                     self.class_names,
                     self.names,
                     self.thresholds,
+                    describe_known(p_values, row, self.unknown_rate),
+                    None if sets is None else self._describe_set(sets[row], probabilities[row]),
                 )
                 row += 1
+
+    def _choose_sets(self, logits: torch.Tensor) -> np.ndarray | None:
+        """Return (N, C) booleans of logits (N, C), at the temperature at which sets were calibrated."""
+        if self.set_chooser is None:
+            return None
+        return self.set_chooser.choose(self.task.probabilities(logits.numpy(), self.set_chooser.temperature))
+
+    def _describe_set(self, chosen: np.ndarray, probabilities: torch.Tensor) -> SureSet | None:
+        if self.set_chooser is None:
+            return None
+        return self.set_chooser.describe(chosen, probabilities, self.class_names, self.names)
 
 
 def _fit_thresholds(
@@ -291,19 +377,6 @@ def _fit_thresholds(
         return None if thresholds is None else list(thresholds)
     logits = [temperature * (math.log(value) - math.log1p(-value)) for value in thresholds]
     return list(map(float, MULTI_LABEL.probabilities(np.array(logits), used)))
-
-
-def read_source(source: Any) -> Any:
-    """Return what can be read of a source: the bytes at an address, the path of a file, all else as it is.
-
-    Raises:
-        ImageError: the address does not answer with a picture.
-    """
-    if isinstance(source, str) and is_address(source):
-        return fetch_image(source)
-    if isinstance(source, str) and is_file_address(source):
-        return find_file(source)
-    return expand_home(source) if isinstance(source, (str, os.PathLike)) else source
 
 
 def describe_shrink(size: int) -> str:

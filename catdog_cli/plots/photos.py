@@ -35,7 +35,7 @@ def plot_predictions(items: list[dict[str, Any]], path: Path | str) -> None:
     Args:
         items: {"image": uint8 (H, W, 3), "title", "names": k class names, "probabilities": k fractions},
             best first; where an image may have several labels, "labels": those that it has, and the k
-            "thresholds" from which each is said.
+            "thresholds" from which each is said; "heading": what stands above the bars instead of the first class.
         path: the picture to write.
 
     Raises:
@@ -90,6 +90,7 @@ def _draw_bars(axes: Axes, item: dict[str, Any], room: float) -> None:
     heading = f"{fit_label(names[0], 22)}  {show_percent(probabilities[0])}"
     if "labels" in item:
         heading = fit_label(", ".join(item["labels"]) or "none of the labels", 34)
+    heading = fit_label(item["heading"], 34) if item.get("heading") else heading
     axes.set_title(heading, loc="left", x=-room, fontsize=13, color=INK, fontweight="bold")
 
 

@@ -115,13 +115,17 @@ def _worst_pairs(matrix: np.ndarray, class_names: list[str]) -> list[str]:
 
 
 def plot_roc(
-    probabilities: np.ndarray, labels: np.ndarray, class_names: list[str], path: Path | str, dpi: int = DPI
+    curves: dict[int, Curve],
+    areas: dict[int, float],
+    class_names: list[str],
+    path: Path | str,
+    dpi: int = DPI,
 ) -> None:
     """Draw the ROC curve of each class against the rest, and their mean; with two classes, the second's.
 
     Args:
-        probabilities: (N, C).
-        labels: (N,) class indices; a class that has none, or all, has no curve.
+        curves: false alarms and finds, as shares, by class; a class without pictures has none.
+        areas: below the curves, by class.
         class_names: C names.
         path: the picture to write.
         dpi: its dots an inch.
@@ -129,14 +133,8 @@ def plot_roc(
     Raises:
         CatdogError: `path` cannot be written.
     """
-    classes = [1] if len(class_names) == 2 else range(len(class_names))
-    classes = [c for c in classes if 0 < (labels == c).sum() < len(labels)]
-    if not classes:
+    if not curves:
         return draw_message("No ROC curve", "It needs pictures of at least two classes.", path)
-    from sklearn.metrics import auc, roc_curve
-
-    curves = {c: roc_curve(labels == c, probabilities[:, c])[:2] for c in classes}
-    areas = {c: float(auc(*curve)) for c, curve in curves.items()}
     mean = float(np.mean(list(areas.values())))
     close = mean > 0.95  # the curves hug the corner: show it larger
     width = 10.6 if close else 5.5  # inches

@@ -16,7 +16,7 @@ from ..settings import HeadSpec, Phase
 from ..settings_schema import check_kind, settings_of
 
 HEAD_OPTIONS = tuple(settings_of(HeadSpec))
-OPTIONS = ("arch", "weights", *HEAD_OPTIONS, "image_size", "save_every")
+OPTIONS = ("arch", "weights", *HEAD_OPTIONS, "image_size", "looks", "save_every")
 
 
 @dataclass(frozen=True)

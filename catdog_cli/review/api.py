@@ -11,6 +11,8 @@ from ..data.label_lists import AS_SHOWN, LabelForm
 from ..data.quality.check import CheckReport, check_dataset
 from ..data.scan import describe_scan, scan_dataset
 from ..errors import DataError
+from ..images.looks import ONCE
+from ..inference.known import UNKNOWN_RATE
 from ..runs.argument_order import refuse_swapped
 from ..runs.directory import SETTINGS
 from ..runtime.files import expand_home
@@ -114,6 +116,8 @@ def open_review(
         kinds = ("one class a picture", "several labels a picture")
         told, held = (kinds[several] for several in (asked.task.several, dataset.has_several_labels))
         raise DataError(f"The checkpoint tells {told}, but {data!r} has {held}: choose another of the two.")
+    if asked.model.looks != ONCE:
+        log("The checkpoint averages several looks at a picture; here it looks at each once.")
     place = choose_output(output, asked.path, dataset)
     decisions = DecisionLog(place)  # first: a place that cannot be written costs no waiting
     found = None
@@ -156,12 +160,19 @@ def _gather(
     made = [
         groups.make_group("doubtful", "Doubtful labels", lambda: groups.doubtful_labels(dataset, evidence)),
         *_checked(found, numbers),
+        *_strange(evidence),
         groups.make_group("mistakes", "Confident mistakes", lambda: groups.mistakes(pictures, answers)),
     ]
     matrix = groups.confusion(dataset, pictures, answers)
     return Review(
         dataset, pictures, made, matrix, answers, evidence.contents, decisions, checkpoint=asked.digest
     )
+
+
+def _strange(evidence: Evidence) -> list[Group]:
+    if evidence.strangeness is None:  # of an older catdog, or of too few pictures
+        return []
+    return [groups.make_group("unknown", "Unknown", lambda: groups.strangers(evidence, UNKNOWN_RATE))]
 
 
 def _checked(found: CheckReport | None, numbers: dict[tuple[str, str], int]) -> list[Group]:

@@ -6,6 +6,7 @@ The features come from the feature cache where it has them: after training on a 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..data.label_lists import LabelForm
 from ..data.loaders import Images
 from ..features.cache_fill import build_feature_table
 from ..features.extractor import AnyPrefix, ImageSet, View, frozen_prefix, image_set, run_prefix
+from ..known.reference import pool
 from ..models.tasks import Task
 from ..runs.checkpoint import LoadedModel, build_from_checkpoint, load_checkpoint
 from ..runs.directory import find_checkpoint
@@ -33,14 +35,14 @@ class Evidence:
     Attributes:
         features: float32 (N, D); NaN where a picture cannot be read.
         probabilities: float64 (N, C), calibrated; NaN where a picture cannot be read.
-        unreadable: why, by place.
         contents: a digest of each picture's content.
+        strangeness: p-values (N,), small ones being of strangers; None where the checkpoint cannot tell them.
     """
 
     features: np.ndarray
     probabilities: np.ndarray
-    unreadable: dict[int, str]
     contents: list[str]
+    strangeness: np.ndarray | None = None
 
     def readable(self) -> np.ndarray:
         """Return the places of the pictures that can be read: int64."""
@@ -90,17 +92,32 @@ class Checkpoint:
         classifier = self.model.classifier
         border = len(classifier.blocks)
         prefix = frozen_prefix(classifier, border, self.model.input_spec, self.dtype, self.device)
-        rows: list[np.ndarray] = []
-        contents: list[str] = []
-        unreadable: dict[int, str] = {}
-        for side in dataset.splits:
-            keys = content_keys(dataset, side)
-            chosen = image_set(Images(dataset, side, self.model.input_spec), keys)
-            rows.append(_features(prefix, chosen, report))
-            unreadable |= {len(contents) + place: found.reason for place, found in chosen.bad.items()}
-            contents += keys
-        features = np.concatenate(rows)
-        return Evidence(features, self._judge(features), unreadable, contents)
+        contents = {side: content_keys(dataset, side) for side in dataset.splits}
+        sets = [
+            image_set(Images(dataset, side, self.model.input_spec), keys) for side, keys in contents.items()
+        ]
+        features = np.concatenate([_kept_features(prefix, chosen, report) for chosen in sets])
+        strangeness = self._measure(sets, features, report)
+        return Evidence(features, self._judge(features), list(chain(*contents.values())), strangeness)
+
+    def _measure(self, sets: list[ImageSet], features: np.ndarray, report: Report) -> np.ndarray | None:
+        """Return the p-values (N,) of strangers, 1 of what cannot be read; None where nothing tells them.
+
+        They come from the features (N, D), or from those of an inner block, which the cache does not hold.
+        """
+        reference = self.model.reference
+        if reference is None:
+            return None
+        seen = features
+        if reference.border:
+            classifier, spec = self.model.classifier, self.model.input_spec
+            inner = frozen_prefix(classifier, reference.border, spec, self.dtype, self.device)
+            seen = np.concatenate([_fresh_features(inner, chosen, report, pool) for chosen in sets])
+        p_values, readable = np.ones(len(seen)), ~np.isnan(seen).any(1)
+        if readable.any():
+            distances = reference.meter(self.device)(torch.from_numpy(seen[readable]).to(self.device))
+            p_values[readable] = reference.p_values(distances.cpu().numpy())
+        return p_values
 
     @torch.no_grad()
     def _judge(self, features: np.ndarray) -> np.ndarray:
@@ -114,23 +131,37 @@ class Checkpoint:
         return self.task.probabilities(logits, self.model.temperature)
 
 
-def _features(prefix: AnyPrefix, chosen: ImageSet, report: Report) -> np.ndarray:
+def _kept_features(prefix: AnyPrefix, chosen: ImageSet, report: Report) -> np.ndarray:
     """Return what the network makes of a split's pictures: float32 (N, D), NaN where one cannot be read."""
     try:
         table = build_feature_table(prefix, chosen, View(), report)
-        good = chosen.good_indices()
-        values = table.take(good).float().numpy()
     except OSError:  # no permission, or the disk is full
-        parts, places, done = [], [], 0
-        for indices, outputs, bad in run_prefix(prefix, chosen, list(range(len(chosen))), View()):
-            chosen.note_bad(bad)
-            if len(indices):
-                parts.append(outputs.float())
-                places.append(indices)
-            done += len(indices) + len(bad)
-            report(done, len(chosen))
-        good = torch.cat([torch.empty(0, dtype=torch.int64), *places])
-        values = torch.cat(parts).numpy() if parts else np.empty((0, *prefix.output_shape), np.float32)
-    rows = np.full((len(chosen), *values.shape[1:]), np.nan, np.float32)
-    rows[good.numpy()] = values
+        return _fresh_features(prefix, chosen, report)
+    good = chosen.good_indices()
+    return _spread(table.take(good).float(), good, len(chosen))
+
+
+def _fresh_features(
+    prefix: AnyPrefix,
+    chosen: ImageSet,
+    report: Report,
+    after: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.float,
+) -> np.ndarray:
+    """As `_kept_features`, computed from the pictures, without the cache; `after` makes rows of outputs."""
+    parts, places, done = [], [torch.empty(0, dtype=torch.int64)], 0
+    for indices, outputs, bad in run_prefix(prefix, chosen, list(range(len(chosen))), View(), after):
+        chosen.note_bad(bad)
+        if len(indices):
+            parts.append(outputs)
+            places.append(indices)
+        done += len(indices) + len(bad)
+        report(done, len(chosen))
+    width = after(torch.empty(1, *prefix.output_shape)).shape[1]
+    return _spread(torch.cat([torch.empty(0, width), *parts]), torch.cat(places), len(chosen))
+
+
+def _spread(values: torch.Tensor, places: torch.Tensor, number: int) -> np.ndarray:
+    """Return (number, D) with the values (G, D) at their places (G,), and NaN elsewhere."""
+    rows = np.full((number, values.shape[1]), np.nan, np.float32)
+    rows[places.numpy()] = values.numpy()
     return rows

@@ -143,6 +143,21 @@ def damaged(report: CheckReport, numbers: dict[tuple[str, str], int]) -> Iterato
             yield Case((numbers[found.split, found.path],), found.detail)
 
 
+def strangers(evidence: Evidence, rate: float) -> Iterator[Case]:
+    """Yield the pictures that are not of the kind that was trained on, at a rate of false alarms."""
+    p_values = evidence.strangeness
+    if p_values is None:
+        return
+    for number in np.argsort(p_values, kind="stable").tolist():
+        if p_values[number] > rate:
+            break
+        yield Case(
+            (number,),
+            f"The checkpoint does not know such a picture: of those that it was trained on, at most "
+            f"{show_percent(float(p_values[number]))} are as strange.",
+        )
+
+
 def mistakes(pictures: Sequence[Picture], answers: Answers) -> Iterator[Case]:
     """Yield the pictures that the checkpoint takes for something else, the surest first."""
     wrong = []

@@ -15,6 +15,8 @@ from torch import nn
 
 from .. import __version__
 from ..errors import CheckpointError, SettingsError, quote
+from ..known.conformal import SetScores
+from ..known.reference import Reference
 from ..models.classifier import Classifier, build_classifier
 from ..models.heads import HeadMisfitError, KeptWeights, check_custom_weights
 from ..models.meta import compute_buffers, meta_networks
@@ -22,10 +24,10 @@ from ..models.safe_load import load_plain, say_foreign
 from ..models.tasks import SINGLE_LABEL, TASKS, Task
 from ..models.weights import Origin
 from ..models.zoo.registry import check_arch, require_source
-from ..settings import HeadSpec
+from ..settings import LOOKS, HeadSpec
 from ..settings_head import CUSTOM
 from ..settings_networks import JOIN, AnySpec, read_spec, specs_of, split_arch
-from ..settings_schema import check_kind, settings_of
+from ..settings_schema import check_choice, check_kind, settings_of
 from .category_names import match_category_names
 from .directory import BEST, find_checkpoint, write_run_file
 
@@ -76,6 +78,7 @@ def describe_model(
     origin: Origin | None = None,
     task: Task = SINGLE_LABEL,
     label_delimiter: str = "",
+    looks: str = LOOKS[0],
 ) -> dict[str, Any]:
     """Return the part of a checkpoint that predicting needs.
 
@@ -83,6 +86,7 @@ def describe_model(
         category_names: to show for classes, if there are any.
         origin: where the network comes from: whoever predicts may lack the library that has it.
         label_delimiter: what divided labels in the data, if that was said: evaluation reads it likewise.
+        looks: over which views of an image answers are means, one of settings.LOOKS.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -95,6 +99,7 @@ def describe_model(
         **({} if origin is None else dataclasses.asdict(origin)),
         **({} if task is SINGLE_LABEL else {"task": task.name}),  # absent in what older ones wrote
         **({"label_delimiter": label_delimiter} if task.several and label_delimiter else {}),
+        **({} if looks == LOOKS[0] else {"looks": looks}),
     }
 
 
@@ -185,6 +190,9 @@ class LoadedModel:
     thresholds: list[float] | None = None  # (C,) of several labels, at the temperature
     label_delimiter: str = ""
     origin: Origin = field(default_factory=Origin)
+    looks: str = LOOKS[0]  # over which views of an image answers are means
+    reference: Reference | None = None  # what tells strangers
+    sets: SetScores | None = None  # by which sets of classes are chosen
 
 
 def build_from_checkpoint(
@@ -226,6 +234,10 @@ def build_from_checkpoint(
         thresholds = _thresholds(content, len(class_names)) if task.several else None
         delimiter = content.get("label_delimiter", "")
         check_kind("label_delimiter", delimiter, str, "a text")
+        looks = content.get("looks", LOOKS[0])
+        check_choice("looks", looks, LOOKS)
+        reference = _reference(content, classifier)
+        sets = SetScores.from_dict(content["sets"], len(class_names)) if "sets" in content else None
     except HeadMisfitError as error:
         raise CheckpointError(f"{str(path)!r} cannot be loaded so: {error}") from error
     except (SettingsError, TypeError, ValueError, AttributeError, RuntimeError, KeyError) as error:
@@ -242,6 +254,9 @@ def build_from_checkpoint(
         thresholds,
         delimiter,
         origin,
+        looks,
+        reference,
+        sets,
     )
 
 
@@ -334,6 +349,14 @@ def _thresholds(content: dict[str, Any], num_classes: int) -> list[float]:
     if not numbers or len(kept) != num_classes:
         raise ValueError(f"thresholds are not {num_classes} numbers between 0 and 1")
     return kept
+
+
+def _reference(content: dict[str, Any], classifier: Classifier) -> Reference | None:
+    """Return what tells strangers, None where an older catdog kept nothing."""
+    if "unknown" not in content:
+        return None
+    blocks = [name for name, _ in classifier.blocks]
+    return Reference.from_dict(content["unknown"], blocks, classifier.feature_dim)
 
 
 def _assign(classifier: Classifier, state_dict: dict[str, torch.Tensor]) -> None:

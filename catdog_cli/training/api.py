@@ -47,6 +47,7 @@ def train(
     head_norm: str | None = None,
     head: "str | nn.Module | None" = None,
     image_size: int | None = None,
+    looks: str | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     fine_tune_epochs: int | None = None,
@@ -96,14 +97,13 @@ def train(
 
     Args:
         data: a folder per class, or train/ and val/ of such; a manifest, COCO or prepared images.
-        recipe: the phases of a recipe, by name or TOML file, instead of options.
+        recipe: the phases of a recipe, by name or file.
         arch: one network, or several side by side, such as "a+b".
         weights: "imagenet", "none" or a file; of several networks a list, one each in the same order.
         head: "linear", "cosine", or a module that makes (B, num_classes) logits of (B, D) features: a copy
             of it, weights included, is trained. catdog standardises features before they come to it.
         output: the run directory; checkpoints/ARCH-N where nothing is given.
-        listeners: called with each event of the run, see `training.events`; `track_mlflow` and
-            `track_tensorboard` make some.
+        listeners: called with each event (`training.events`), such as `track_mlflow` makes one.
         log: gets warnings and what the reports say, a sentence each.
         should_stop: asked after every batch; True saves and stops.
         progress: show a bar; None: in a notebook alone.

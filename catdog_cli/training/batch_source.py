@@ -32,6 +32,7 @@ def choose_sources(
     )
     views = fixed_views(setup.settings, phase)
     train, val = setup.sets["train"], setup.sets["val"]
+    looks = evaluation_views(setup.settings)
     fresh = phase.augment != "none" and not phase.views
     limit_bytes = setup.settings.cache_limit * 1e9
 
@@ -40,20 +41,21 @@ def choose_sources(
             listener(FeaturesComputed(name, done, total))
 
         tables = [build_feature_table(prefix, chosen, view, passed) for view in views]
-        return KeptFeatures(chosen, tables, setup.device)
+        return KeptFeatures(chosen, tables, setup.device, averaged=chosen is val)
 
     def images(chosen: ImageSet) -> FreshImages:
         workers = pick_workers(setup.settings.workers, setup.device)
         short = describe_shortage(workers, phase.batch_size, memory_side(setup.spec))
         if short and chosen is train:
             listener(Warned(short))
-        return FreshImages(chosen, prefix, phase.augment, phase.views, setup.settings.seed, index, workers)
+        seed = setup.settings.seed
+        return FreshImages(chosen, prefix, phase.augment, phase.views, seed, index, workers, looks)
 
-    wanted = [(val, View())] + ([] if fresh else [(train, view) for view in views])
+    wanted = [(val, view) for view in looks] + ([] if fresh else [(train, view) for view in views])
     if split_at and setup.settings.cache:
         try:
             if _fits(phase, prefix, wanted, limit_bytes, listener):
-                val_source = keep(val, [View()], "val")
+                val_source = keep(val, looks, "val")
                 return images(train) if fresh else keep(train, views, "train"), val_source
         except OSError as error:
             problem = f"the feature cache {str(cache_root())!r} cannot be used ({error.strerror or error})"
@@ -93,6 +95,12 @@ def refuse_unkept(phase: Phase, problem: str, cure: str) -> None:
             f"--optimizer lbfgs needs the features of all pictures at hand, but {problem}: {cure}, or choose "
             f"another --optimizer."
         )
+
+
+def evaluation_views(settings: TrainSettings) -> list[View]:
+    """Return the views over which an evaluation averages, in the order in which a predictor looks."""
+    views = [View(), View(mirrored=True), View(whole=True), View(mirrored=True, whole=True)]
+    return views[: {"once": 1, "mirror": 2, "whole": 4}[settings.looks]]
 
 
 def fixed_views(settings: TrainSettings, phase: Phase) -> list[View]:

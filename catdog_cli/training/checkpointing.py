@@ -5,13 +5,12 @@ import functools
 import math
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from ..evaluation.calibration import fit_temperature
-from ..evaluation.multilabel.thresholds import choose_thresholds
+from ..evaluation.calibrate import describe_answers
 from ..models.classifier import Classifier
 from ..models.tasks import SINGLE_LABEL, Task
 from ..models.weights import Origin
@@ -19,8 +18,10 @@ from ..runs.checkpoint import describe_model, save_checkpoint, versions
 from ..runs.directory import RunDirectory
 from ..runtime.distributed import processes
 from ..runtime.memory import MicroBatch
-from ..settings import TrainSettings, save_interval
+from ..settings import TrainSettings
 from ..settings_networks import AnySpec
+from ..settings_schema import save_interval
+from .known import fit_trained
 
 if TYPE_CHECKING:
     from .optimizers import WeightAverage
@@ -114,9 +115,13 @@ class RunState:
     micro_batch: MicroBatch = field(default_factory=MicroBatch)
     best_state: dict[str, torch.Tensor] | None = None  # the phase's best weights
     unsaved_best: bool = False
-    temperature: float = 1.0
-    thresholds: list[float] | None = None  # from which each of several labels is said, as calibrated
+    calibration: dict[str, Any] = field(
+        default_factory=lambda: {"temperature": 1.0}
+    )  # see `describe_answers`
     task: Task = SINGLE_LABEL
+    learns_features: bool = False  # the phase trains the whole network
+    unknown: dict[str, Any] | None = None  # what tells strangers from what was trained on
+    best_unknown: dict[str, Any] | None = None  # the same for the best weights
     _saved_at: float = field(default_factory=lambda: time.monotonic())
     _save_cost_s: float = 0.0
     _batches: int = 0  # since the last save
@@ -140,7 +145,6 @@ class RunState:
             progress,
             setup.micro_batch,
             best_state=kept.get("best_state"),
-            temperature=kept.get("temperature", 1.0),
             task=setup.task,
         )
 
@@ -155,11 +159,34 @@ class RunState:
             self.origin,
             self.task,
             self.settings.label_delimiter,
+            self.settings.looks,
         )
 
     def calibrate(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Fit what turns the best epoch's logits (N, C) of the validation images into answers."""
-        self.temperature, self.thresholds = _calibrate(logits.numpy(), labels.numpy(), self.task)
+        self.calibration = describe_answers(logits.numpy(), labels.numpy(), self.task)
+
+    def start_features(self, unknown: dict[str, Any] | None, learns_features: bool) -> None:
+        """Take what tells strangers apart in a phase; where that is learnt, what last.pt had, if anything."""
+        self.unknown = self.best_unknown = unknown
+        self.learns_features = learns_features
+
+    def note_features(self, features: torch.Tensor, improved: bool, is_average: bool) -> None:
+        """Take what the head gets of the validation images (N, D), where the whole network is trained.
+
+        Averaged weights are those of best.pt alone: last.pt has others, and nothing to tell strangers by.
+        """
+        if not self.learns_features or not processes().is_main:
+            return
+        found = fit_trained(features)
+        self.unknown = None if is_average else found
+        if improved:
+            self.best_unknown = found
+
+    def describe_unknown(self) -> dict[str, Any]:
+        """Return what last.pt holds to tell strangers by: nothing where the weights have moved since."""
+        moved = self.learns_features and self.progress.step > 0
+        return {} if self.unknown is None or moved else {"unknown": self.unknown}
 
     @property
     def monitor(self) -> str:
@@ -220,23 +247,31 @@ class RunState:
 
     def save_best(self) -> None:
         """Write best.pt: the best weights so far, with only what predicting needs, and its metrics."""
-        content = {**self.model_content(), "state_dict": self.best_state, "best": self.progress.best}
-        save_checkpoint(content | _describe_answers(self.temperature, self.thresholds), self.directory.best)
+        self._save_best(self.progress.best, self.calibration, self.directory.best)
         self.unsaved_best = False
 
-    def save_phase_best(self, logits: torch.Tensor, labels: torch.Tensor, task: Task) -> None:
+    def _save_best(self, best: dict[str, Any] | None, calibration: dict[str, Any], path: Path) -> None:
+        content = {**self.model_content(), "state_dict": self.best_state, "best": best, **calibration}
+        unknown = {} if self.best_unknown is None else {"unknown": self.best_unknown}
+        save_checkpoint(content | unknown, path)
+
+    def save_phase_best(
+        self, logits: torch.Tensor, labels: torch.Tensor, features: torch.Tensor, task: Task
+    ) -> None:
         """Write best-N-NAME.pt: a finished phase's best, which a later phase builds on and may surpass.
 
         Args:
             logits: (N, C) of the validation images, by which it is calibrated.
             labels: (N,), or (N, C) of several.
+            features: (N, D) that the head gets of them, where the whole network was trained.
         """
         best = self.progress.phase_best
         if not processes().is_main or best is None:
             return
-        content = {**self.model_content(), "state_dict": self.best_state, "best": best}
-        content |= _describe_answers(*_calibrate(logits.numpy(), labels.numpy(), task))
-        save_checkpoint(content, self.directory.phase_best(self.progress.phase, best["phase_name"]))
+        if self.learns_features:
+            self.best_unknown = fit_trained(features)
+        calibration = describe_answers(logits.numpy(), labels.numpy(), task)
+        self._save_best(best, calibration, self.directory.phase_best(self.progress.phase, best["phase_name"]))
 
     def resume_content(
         self, optimizer: torch.optim.Optimizer | None, average: "WeightAverage | None"
@@ -245,6 +280,7 @@ class RunState:
         progress = self.progress
         return {
             **self.model_content(),
+            **self.describe_unknown(),
             "epoch": progress.epoch,
             "phase": progress.phase,
             "step": progress.step,
@@ -270,18 +306,6 @@ class RunState:
             return
         self._rows_written = len(self.progress.history)
         self.directory.write_history(self.progress.history)
-
-
-def _calibrate(logits: np.ndarray, labels: np.ndarray, task: Task) -> tuple[float, list[float] | None]:
-    """Return the temperature, and where images have several labels, from which probability each is said."""
-    temperature = fit_temperature(logits, labels, task)
-    if not task.several:
-        return temperature, None
-    return temperature, choose_thresholds(task.probabilities(logits, temperature), labels).tolist()
-
-
-def _describe_answers(temperature: float, thresholds: list[float] | None) -> dict[str, Any]:
-    return {"temperature": temperature, **({} if thresholds is None else {"thresholds": thresholds})}
 
 
 def restore_progress(content: dict[str, Any]) -> Progress:

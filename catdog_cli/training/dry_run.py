@@ -13,7 +13,7 @@ from ..features.cache_fill import table_bytes
 from ..features.extractor import AnyPrefix, View, frozen_prefix, run_prefix
 from ..settings import Phase, TrainSettings
 from ..settings_networks import describe_weights, specs_of
-from .batch_source import fixed_views, refuse_too_large
+from .batch_source import evaluation_views, fixed_views, refuse_too_large
 from .epoch import plan_epoch, step_threads, training_batches
 from .loop import train_step
 from .phase_run import EpochSums, PhaseRun
@@ -62,7 +62,8 @@ def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
     num_train, num_val = len(setup.sets["train"]), len(setup.sets["val"])
     picture_s = _time_prefix(setup, prefix)
     fresh = phase.augment != "none" and not phase.views
-    rows = num_val + num_train * len(fixed_views(setup.settings, phase))
+    looks = len(evaluation_views(setup.settings))
+    rows = num_val * looks + num_train * len(fixed_views(setup.settings, phase))
     needed = table_bytes(prefix, rows) if split_at else 0
     limit_bytes = setup.settings.cache_limit * 1e9
     if needed > limit_bytes:
@@ -70,7 +71,7 @@ def _estimate_phase(setup: Setup, phase: Phase, index: int) -> dict[str, Any]:
     kept = split_at > 0 and setup.settings.cache and needed <= limit_bytes
     step_s = _time_steps(setup, phase, index, split_at, prefix)
     train_s = num_train * step_s["train"] + (num_train * step_s["load"] if fresh or not kept else 0)
-    val_s = num_val * (step_s["train"] / 3 + (0 if kept else picture_s))
+    val_s = num_val * looks * (step_s["train"] / 3 + (0 if kept else picture_s))
     epochs_s = (1 if phase.optimizer == "lbfgs" else phase.epochs) * (train_s + val_s)
     return {
         "name": phase.name,

@@ -68,10 +68,11 @@ def step_threads(run: PhaseRun) -> Iterator[None]:
 
 
 @torch.no_grad()
-def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
+def evaluate_features(run: PhaseRun, keep: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return logits (N, num_classes) and labels of the readable validation pictures, on the CPU.
 
-    Labels are (N,), or (N, num_classes) of several.
+    Labels are (N,), or (N, num_classes) of several. With `keep` there is also what the head gets of each
+    picture, (N, D), else (N, 0).
 
     The blocks run in the same fast form as in prediction, so that both say the same.
     """
@@ -82,16 +83,18 @@ def evaluate(run: PhaseRun) -> tuple[torch.Tensor, torch.Tensor]:
 
     def forward(values: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            return run.classifier.head((values if fast is None else fast(values)).float())
+            features = (values if fast is None else fast(values)).float()
+            logits = run.classifier.head(features)
+            return torch.cat([logits, features], 1) if keep else logits
 
-    chosen = run.val_source.chosen
-    logits = torch.zeros(len(chosen), run.classifier.num_classes)
+    chosen, num_classes = run.val_source.chosen, run.classifier.num_classes
+    outputs = torch.zeros(len(chosen), num_classes + keep * run.classifier.feature_dim)
     for parts, bad in processes().gather(lambda: _evaluate_share(run, forward)):
         chosen.note_bad(bad)
         for indices, part in parts:
-            logits[indices] = part
+            outputs[indices] = part
     good = chosen.good_indices()
-    return logits[good], chosen.labels[good]
+    return outputs[good, :num_classes], chosen.labels[good], outputs[good, num_classes:]
 
 
 def _evaluate_share(
@@ -113,7 +116,7 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
     """
     monitor, progress = run.phase.monitor, state.progress
     with run.average.applied() if run.average is not None else contextlib.nullcontext():
-        logits, labels = evaluate(run)
+        logits, labels, features = evaluate_features(run, keep=state.learns_features)
         check_logits(run, logits)
         monitors = {monitor, state.monitor}
         metrics = processes().from_main(lambda: _score(run.task, logits, labels, monitors))
@@ -124,6 +127,7 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
         state.note_best(row, improved, len(labels))
         if improved and state.unsaved_best:
             state.calibrate(logits, labels)
+        state.note_features(features, improved, is_average=run.average is not None)
     return metrics
 
 

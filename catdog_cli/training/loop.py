@@ -24,7 +24,14 @@ from .batch_source import choose_sources
 from .batchnorm import RunningStatistics, elements_per_image, one_image_mode
 from .checkpointing import Progress, RunState
 from .corrupt_images import check_bad, recall_bad
-from .epoch import copy_weights_from_main, evaluate, measure, plan_epoch, step_threads, training_batches
+from .epoch import (
+    copy_weights_from_main,
+    evaluate_features,
+    measure,
+    plan_epoch,
+    step_threads,
+    training_batches,
+)
 from .events import EpochEnded, HeadSolved, Listener, PhaseEnded, PhaseStarted, RunEnded, StepEnded
 from .gradients import Share, drop_gradients, join_gradients, read_loss
 from .hooks import (
@@ -38,6 +45,7 @@ from .hooks import (
     stop_while_computing_features,
     warn_if_far_above_chance,
 )
+from .known import fit_frozen, frozen_border
 from .lbfgs_head import solve_in_main
 from .mixup import mix_batch
 from .phase_run import EpochSums, PhaseRun
@@ -158,6 +166,11 @@ def start_phase(setup: Setup, state: RunState, listener: Listener, resume: dict[
     check_bad(setup, listener, progress)
     if resume is None and progress.phase == 0 and split_at == len(classifier.blocks):
         fit_norm(setup, source, listener)
+    border = frozen_border(setup, progress.phase)
+    state.start_features(
+        fit_frozen(setup, source, split_at, border, (resume or {}).get("unknown")), not border
+    )
+    check_bad(setup, listener, progress)
     run = open_phase(setup, progress.phase, split_at, source, val_source)
     if resume is not None:
         restore_phase(run, resume, state.directory.last)
@@ -170,9 +183,9 @@ def finish_phase(setup: Setup, run: PhaseRun, state: RunState, listener: Listene
     state.save(run.optimizer, run.average, force=True)  # before: extending the run starts from the last
     if state.best_state is not None and progress.phase_best is not None:
         setup.classifier.load_state_dict(state.best_state)
-    logits, labels = evaluate(run)
+    logits, labels, features = evaluate_features(run, keep=state.learns_features)
     if num_phases > 1 and progress.phase_best is not None:
-        state.save_phase_best(logits, labels, run.task)
+        state.save_phase_best(logits, labels, features, run.task)
     indices, last = run.val_source.chosen.good_indices(), progress.phase == num_phases - 1
     ended = PhaseEnded(progress.phase, run.phase, progress.phase_best, logits, labels, indices, last)
     processes().from_main(lambda: listener(ended))  # the others wait for the reports

@@ -17,6 +17,7 @@ from ..evaluation.multilabel.evaluate import describe_chosen_thresholds, measure
 from ..evaluation.multilabel.report import summarize_labels, write_label_report
 from ..evaluation.multilabel.thresholds import choose_thresholds
 from ..evaluation.report import find_mistakes, summarize
+from ..images.looks import describe_looks
 from ..runs.category_names import tell_apart
 from ..runs.directory import RunDirectory
 from .events import Event, PhaseEnded, RunEnded, RunStarted
@@ -88,7 +89,8 @@ def write_phase_report(setup: Setup, run_dir: Path, ended: PhaseEnded) -> str | 
 
     directory = RunDirectory(run_dir).report(ended.index, phase.name)
     what = f"{phase.name!r}, best epoch {best['epoch']}"
-    title = f"{setup.settings.arch}, phase {what}, on validation pictures"
+    looks = describe_looks(setup.settings.looks)
+    title = f"{setup.settings.arch}, phase {what}, on validation pictures{looks}"
     read_photo = photo_reader(setup.dataset, "val")
     if setup.task.several:
         write_label_report(directory, title, document, scores, read_photo, DPI)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import catdog_cli
 from catdog_cli.cli import run
 from catdog_cli.inference.predictor import Predictor
 from tests.commands.trained import call, change_checkpoint, reverse_classes, train_tiny
@@ -270,6 +271,46 @@ def test_tta_averages_a_picture_with_its_mirror_image(capsys, tmp_path, trained,
     assert found["loss"] == pytest.approx(loss, abs=1e-6)
     assert abs(found["loss"] - plain["loss"]) > 1e-9
     assert "mirror" in talk
+
+
+@pytest.mark.parametrize(("looks", "said"), [("mirror", "mirror image"), ("whole", "the whole of it")])
+def test_a_checkpoint_remembers_how_it_looks_at_pictures(capsys, tmp_path, trained, pets, looks, said):
+    kept = change_checkpoint(trained, tmp_path / "looks.pt", looks=looks)
+    named = {"checkpoint": "", "checkpoints": []}
+    asked = ("--tta",) if looks == "mirror" else ("--looks", looks)
+    wanted = call(capsys, "evaluate", pets, trained, *asked)[1]
+    found = call(capsys, "evaluate", pets, kept)[1]
+    assert {**found, **named} == {**wanted, **named}
+    assert catdog_cli.evaluate(kept, pets).loss == wanted["loss"]
+    found, wanted = (call(capsys, "evaluate", pets, *each)[1] for each in ((kept, "--no-tta"), (trained,)))
+    assert {**found, **named} == {**wanted, **named}
+    assert run(["info", str(kept)]) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_looks_that_there_are_not_are_refused(capsys, tmp_path, trained, pets):
+    wrong = change_checkpoint(trained, tmp_path / "wrong.pt", looks="twice")
+    assert run(["evaluate", str(pets), str(wrong)]) == 1
+    assert "looks is 'twice', but must be one of: once, mirror, whole" in capsys.readouterr().err
+    for options in (("--tta", "--looks", "once"), ("--no-tta", "--looks", "whole")):
+        assert run(["evaluate", str(pets), str(trained), *options]) == 2
+        assert "give one of them" in capsys.readouterr().err
+
+
+def test_the_whole_of_a_picture_is_looked_at(tmp_path, trained):
+    """A tall picture whose ends are black is all white in its centre: the whole of it is not."""
+    pixels = np.zeros((96, 32, 3), np.uint8)
+    pixels[32:64] = 255
+    tall, square = tmp_path / "tall.png", tmp_path / "square.png"
+    Image.fromarray(pixels).save(tall)
+    Image.fromarray(pixels[32:64]).save(square)
+    whole = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BILINEAR)
+    once = Predictor.load(trained, device="cpu", precision="fp32")
+    four = Predictor.load(trained, device="cpu", precision="fp32", looks="whole")
+    logits = [next(once.predict([each])).logits for each in (square, whole)]
+    found = next(four.predict([tall])).logits
+    torch.testing.assert_close(found, sum(logits) / 2, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(found, logits[0], atol=1e-3)
 
 
 @pytest.mark.plots

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -41,14 +42,23 @@ def test_text_names_each_picture_with_its_classes(place, capsys):
     assert sum(percents) == pytest.approx(100, abs=0.02)
 
 
-def test_predicting_imports_neither_scikit_learn_nor_scipy(place):
-    """They would take a second and a half of the two that a picture takes."""
+def test_neither_training_nor_measuring_nor_predicting_imports_scikit_learn_or_scipy(place):
+    """They would take a second and a half: a picture takes two, a training on kept features four."""
+    network = "--arch simple_cnn --weights none --epochs 1 --image-size 32 --cpu --workers 0 --output new"
+    commands = [
+        ["train", "pets", *network.split()],
+        ["evaluate", "pets", "new"],
+        ["predict", "pets/cats/0.png", "new"],
+    ]
     code = (
-        "import sys; from catdog_cli import cli; cli.run(['predict', 'pets/cats/0.png', 'run']); "
-        "print({'sklearn', 'scipy'} & {*sys.modules})"
+        "import sys, catdog_cli.evaluation.metrics; print('torch' in sys.modules); "
+        f"from catdog_cli import cli; codes = [*map(cli.run, {commands})]; "
+        "print(codes, {'sklearn', 'scipy'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"
+    assert done.stdout.splitlines()[0] == "False"  # what the loop asks every epoch
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0] set()"
+    assert [*Path("new/reports").glob("*/report.json")]
 
 
 def test_bars_appear_on_a_terminal_alone(place, capsys, monkeypatch):

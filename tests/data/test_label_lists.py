@@ -141,6 +141,32 @@ def test_several_rows_of_an_image_list_its_labels(tmp_path):
         scan_dataset(write_csv(tmp_path / "long.csv", [("path", "label"), *rows[:3]]))
 
 
+@pytest.mark.parametrize("called", ["label", "type"])
+def test_columns_of_1_and_0_beside_a_class_give_a_hint(tmp_path, called):
+    write_images(tmp_path, {"a": 3})
+    rows = [
+        ("path", called, "cat, big", "dog", "hint", "score", "is_valid", "empty"),
+        ("a/0.png", "x", "1", "0", "", "1", "0", ""),
+        ("a/1.png", "y", "0", " true ", "0", "0.5", "1", ""),
+        ("a/2.png", "x", "", "0", "", "0", "1", ""),
+    ]
+    dataset = scan_dataset(write_csv(tmp_path / "table.csv", rows))
+    assert dataset.class_names == ["x", "y"]
+    (hint,) = [note for note in dataset.notes if "--label-columns" in note]
+    assert f"Column {called!r} is read as one class a picture, and 3 columns of 1 and 0 are not, " in hint
+    assert hint.endswith("""add --label-columns '"cat, big",dog,hint'.""")
+    labelled = scan_dataset(tmp_path / "table.csv", labels=LabelForm(columns='"cat, big",dog,hint'))
+    assert labelled.class_names == ["cat, big", "dog", "hint"]
+
+
+def test_one_column_of_1_and_0_beside_a_class_gives_no_hint(tmp_path):
+    write_images(tmp_path, {"a": 2})
+    rows = [("path", "label", "sharp"), ("a/0.png", "x", "1"), ("a/1.png", "y", "0")]
+    assert not any(
+        "--label-columns" in note for note in scan_dataset(write_csv(tmp_path / "t.csv", rows)).notes
+    )
+
+
 def test_one_label_each_stays_one_class_and_blanks_give_a_hint(tmp_path):
     listed = [path for path, _ in write_labelled(tmp_path, 6)]
     names = ["cat", "dog", "cat", "dog", "cat", "dog"]

@@ -236,6 +236,22 @@ def test_border_inside_the_backbone_keeps_maps_and_trains_the_same(few, tmp_path
         torch.testing.assert_close(states[1][name], tensor, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("unfreeze", [0, 8])
+def test_several_looks_are_averaged_alike_kept_or_not(few, tmp_path, computed, unfreeze):
+    phase = Phase("p", 1, 1e-2, unfreeze=unfreeze, batch_size=4)
+    rows = [
+        train(settings_for(few, phase, cache=cache, looks="whole"), tmp_path / str(cache))["history"][0]
+        for cache in (True, False)
+    ]
+    assert sum(computed) == 12 + 4 * 6
+    kinds = {Path(store["path"]).name.partition("-none")[2] for store in list_stores()}
+    assert kinds == {"", "-mirrored", "-whole", "-whole-mirrored"}
+    assert rows[0]["val_loss"] == pytest.approx(rows[1]["val_loss"], abs=1e-5)
+    plain = train(settings_for(few, phase), tmp_path / "plain")["history"][0]
+    assert plain["train_loss"] == rows[0]["train_loss"]
+    assert plain["val_loss"] != rows[0]["val_loss"]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("unfreeze", [0, 8])
 def test_mixed_features_are_the_same_kept_or_not(few, tmp_path, precision, unfreeze):

@@ -116,7 +116,7 @@ def test_look_alikes_stand_beside_each_other(served, page):
 
 def test_a_damaged_picture_says_why(page):
     page.press("]")
-    press(page, "]", "document.querySelector('figure .broken')")
+    press(page, "]", "document.querySelector('figure .broken') !== null")
     assert "truncated" in page.value("document.getElementById('why').textContent")
 
 

@@ -1,11 +1,16 @@
 """What a review shows, and what becomes of decisions: in its file, and on the next start."""
 
+import numpy as np
 import pytest
 
 from catdog_cli.data.decisions import read_decisions, read_rows
 from catdog_cli.data.digests import file_digest
 from catdog_cli.data.scan import scan_dataset
 from catdog_cli.errors import CatdogError, DataError
+from catdog_cli.inference.predictor import Predictor
+from catdog_cli.review.evidence import Checkpoint
+from catdog_cli.review.groups import strangers
+from tests.commands.trained import train_tiny
 from tests.conftest import draw_image
 from tests.review.reviewed import PLANTED, group, paths, reopen, write_run
 
@@ -53,6 +58,22 @@ def test_mistakes_and_the_matrix_are_what_the_checkpoint_says(review):
     cell = review.describe_cell(0, 1)
     assert len(cell["cases"]) == counts[0][1]
     assert {review.pictures[int(n)].labels for n in cell["pictures"]} <= {("cats",)}
+
+
+def test_strangers_are_those_of_the_predictor(made):
+    dataset, checkpoint = scan_dataset(made[0], leaks=False), Checkpoint.load(made[1], "cpu")
+    found = checkpoint.collect(dataset, lambda done, total: None)
+    sources = [
+        dataset.source(side, place) for side in dataset.splits for place in range(len(dataset.splits[side]))
+    ]
+    answers = list(Predictor.load(made[1], device="cpu").predict(sources))
+    known = [1.0 if answer.known is None else answer.known.p_value for answer in answers]
+    np.testing.assert_allclose(found.strangeness, known, atol=0.02)
+    rate = float(np.sort(known)[2])
+    cases = list(strangers(found, rate))
+    assert sum(p <= rate for p in found.strangeness) == len(cases) >= 1
+    shares = [found.strangeness[case.pictures[0]] for case in cases]
+    assert shares == sorted(shares)
 
 
 def test_decisions_are_written_at_once_and_found_again(review, made, tmp_path):
@@ -168,8 +189,6 @@ def test_pictures_are_shown_though_the_cache_cannot_be_written(made, tmp_path, m
 
 
 def test_several_labels_are_switched_one_by_one(tmp_path):
-    from tests.commands.trained import train_tiny
-
     rows = ["path,labels"]
     (tmp_path / "p").mkdir()
     for number in range(24):

@@ -23,6 +23,7 @@ VALUES = {  # option: a value, small enough for a tiny run, that changes what a 
     "head_norm": "batch",
     "head": "cosine",
     "image_size": 24,
+    "looks": "mirror",
     "epochs": 3,
     "learning_rate": 0.05,
     "batch_size": 5,

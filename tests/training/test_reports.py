@@ -73,12 +73,19 @@ def test_the_report_knows_the_mistakes_and_where_they_are(setup, tmp_path):
     assert "on parts of them that did not choose it, the loss is" in found["notes"]["probabilities"]
 
 
-def test_the_report_of_training_says_what_evaluate_says(capsys, tmp_path):
-    """Of one checkpoint and the same pictures there is one set of figures: calibrated, and as trained."""
+@pytest.mark.parametrize(
+    "options", [(), ("--looks", "mirror"), ("--looks", "whole", "--unfreeze", "2", "--fine-tune-epochs", "1")]
+)
+def test_the_report_of_training_says_what_evaluate_says(capsys, tmp_path, options):
+    """Of one checkpoint and the same pictures there is one set of figures: calibrated, and as trained.
+
+    A checkpoint that was trained to average several looks at a picture does so without being asked.
+    """
     counts = {f"{split}/{name}": 9 for split in ("train", "val") for name in ("cats", "dogs", "owls")}
     data = write_images(tmp_path / "pets", counts)
-    run_dir = train_tiny(data, tmp_path / "run", "--precision", "fp32")
-    (report,) = run_dir.glob("reports/*/report.json")
+    run_dir = train_tiny(data, tmp_path / "run", "--precision", "fp32", *options)
+    best = torch.load(run_dir / "best.pt", weights_only=True)
+    (report,) = run_dir.glob(f"reports/{best['best']['phase'] + 1}-*/report.json")
     written = json.loads(report.read_text())
     capsys.readouterr()
     code, found, _ = call(capsys, "evaluate", data, run_dir, "--precision", "fp32")
@@ -91,6 +98,9 @@ def test_the_report_of_training_says_what_evaluate_says(capsys, tmp_path):
             pair = [document["calibration"][side][name] for document in (written, found)]
             assert pair[0] == pytest.approx(pair[1], abs=1e-5), (side, name)
     text = (report.parent / "report.txt").read_text()
+    assert found["tta"] == bool(options)
+    assert best.get("looks", "once") == (options[1] if options else "once")
+    assert ("pictures, each" in written["title"]) == found["tta"]
     for name in ("loss", "area under the ROC curve", "Brier score", r"calibration error \(ECE\)"):
         assert re.search(rf"^{name}, calibrated ", text, re.MULTILINE)
         assert re.search(rf"^{name}, as trained ", text, re.MULTILINE)

@@ -15,16 +15,18 @@ from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training.dry_run import estimate_run
 from catdog_cli.training.run import read_data
 
+from ..conftest import save_network
 from .runs import Events, differences, load, resume, settings_for, train
 
-BOTH = "resnet18+mobilenet_v2"
+BOTH = "squeezenet1_1+simple_cnn"  # small ones, of two sources
 PHASE = Phase("p", 2, 1e-2, batch_size=5)
 
 
-@pytest.fixture
-def files(resnet_file, mobilenet_file):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
     """Return the weights of BOTH, in order."""
-    return resnet_file, mobilenet_file
+    folder = tmp_path_factory.mktemp("weights")
+    return tuple(str(save_network(arch, folder / f"{arch}.pth")) for arch in BOTH.split("+"))
 
 
 @pytest.fixture
@@ -42,12 +44,12 @@ def counted(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def run_dir(few, resnet_file, mobilenet_file, tmp_path_factory):
+def run_dir(few, files, tmp_path_factory):
     """Return a run of two networks, of which tests work on copies."""
     folder = tmp_path_factory.mktemp("both")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CATDOG_CACHE", str(folder / "cache"))
-        settings = settings_for(few, PHASE, arch=BOTH, weights=(resnet_file, mobilenet_file), image_size=40)
+        settings = settings_for(few, PHASE, arch=BOTH, weights=files, image_size=40)
         train(settings, folder / "run")
     return folder / "run"
 
@@ -56,11 +58,11 @@ def test_the_head_sees_the_features_of_both_in_a_row(run_dir, few):
     content = load(run_dir)
     assert content["arch"] == BOTH
     assert [spec["size"] for spec in content["input_spec"]] == [40, 40]
-    assert content["state_dict"]["head.hidden0.weight"].shape == (8, 512 + 1280)
-    assert content["state_dict"]["backbone.0.conv1.weight"].shape == (64, 3, 7, 7)
+    assert content["state_dict"]["head.hidden0.weight"].shape == (8, 512 + 256)
+    assert content["state_dict"]["backbone.0.features.0.weight"].shape == (64, 3, 3, 3)
     both = catdog_cli.Predictor.load(run_dir, device="cpu", precision="fp32")
     (found,) = both.features([few / "val" / "cats" / "0.png"])
-    assert found.shape == (1792,)
+    assert found.shape == (768,)
 
 
 def test_each_half_has_the_features_that_the_network_has_alone(run_dir, few, files, tmp_path):
@@ -80,7 +82,7 @@ def test_each_half_has_the_features_that_the_network_has_alone(run_dir, few, fil
 @pytest.mark.parametrize("augment", [{}, {"augment": "light", "views": 2}], ids=["plain", "views"])
 def test_a_cache_is_shared_with_runs_of_one_network(few, files, tmp_path, counted, augment):
     phase = Phase("p", 2, 1e-2, batch_size=5, **augment)
-    alone = settings_for(few, phase, arch="resnet18", weights=files[0])
+    alone = settings_for(few, phase, arch="squeezenet1_1", weights=files[0])
     train(alone, tmp_path / "one")
     rows = 6 + 12 * (2 if augment else 1)
     assert sum(count for _, count in counted) == rows
@@ -159,13 +161,11 @@ def test_it_is_solved_and_measured_like_one_network(few, files, tmp_path):
     assert mirrored.num_samples == 6
 
 
-def test_networks_may_have_inputs_of_their_own(few, resnet_file, tmp_path):
-    """simple_cnn looks at 128 px, resnet18 at 224."""
-    settings = settings_for(
-        few, PHASE, arch="simple_cnn+resnet18", weights=("none", resnet_file), image_size=0, head=HeadSpec()
-    )
+def test_networks_may_have_inputs_of_their_own(few, files, tmp_path):
+    """squeezenet looks at 224 px, simple_cnn at 128."""
+    settings = settings_for(few, PHASE, arch=BOTH, weights=(files[0], "none"), image_size=0, head=HeadSpec())
     content = train(settings, tmp_path / "run")
-    assert [spec["size"] for spec in content["input_spec"]] == [128, 224]
+    assert [spec["size"] for spec in content["input_spec"]] == [224, 128]
     found = catdog_cli.predict([few / "val" / "cats" / "0.png"], tmp_path / "run", device="cpu")
     assert found[0].error is None
 
@@ -181,10 +181,11 @@ def test_a_dry_run_speaks_of_both(few, files):
     settings = settings_for(few, PHASE, arch=BOTH, weights=files)
     facts = estimate_run(settings, read_data(settings, Events()))
     assert (facts["arch"], facts["weights"], facts["image_size_px"]) == (BOTH, "+".join(files), [32, 32])
-    assert facts["phases"][0]["features_kept_bytes"] == 18 * (4 * (512 + 1280) + 2 * 16)
+    assert facts["phases"][0]["features_kept_bytes"] == 18 * (4 * (512 + 256) + 2 * 16)
 
 
-def test_the_command_line_speaks_of_both(run_dir, few, files, tmp_path, capsys):
+def test_the_command_line_speaks_of_both(run_dir, few, files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # lr-find leaves its plot there
     assert command(["info", str(run_dir)]) == 0
     printed = capsys.readouterr().out
     assert f"network      {BOTH}" in printed

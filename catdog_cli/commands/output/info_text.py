@@ -87,6 +87,9 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if facts["category_names"]:
         yield "shown as", ", ".join(f"{key}: {name}" for key, name in facts["category_names"].items())
     yield "input", _input(facts["input_spec"])
+    if facts["looks"] != "once":
+        whole = ", and over the whole of it and the mirror image of that" if facts["looks"] == "whole" else ""
+        yield "answers", f"means over each picture and its mirror image{whole}"
     yield "temperature", f"{facts['temperature']:g}"
     if facts["thresholds"] is not None:
         said = ", ".join(f"{name} {value:.3f}" for name, value in facts["thresholds"].items())

@@ -22,7 +22,7 @@ class Tally:
 
     def __init__(self, log: Callable[[str], None] = lambda text: echo(text, err=True)):
         self.log = log
-        self.total = self.errors = self.none = 0  # none: of several labels
+        self.total = self.errors = self.none = self.unknown = 0  # none: of several labels
         self.by_class: dict[str, int] = {}
 
     def watch(self, predictions: Iterable["Prediction"]) -> Iterator["Prediction"]:
@@ -34,15 +34,17 @@ class Tally:
     def count(self, prediction: "Prediction", aloud: bool = True) -> None:
         """Take note of one; `aloud` names it on stderr if it is bad."""
         self.total += 1
-        if prediction.error is None:
+        if prediction.known is not None and not prediction.known.is_known:
+            self.unknown += 1
+        elif prediction.error is None:
             said = prediction.predictions[:1] if prediction.labels is None else prediction.labels
             self.none += not said
             for each in said:
                 self.by_class[each.class_name] = self.by_class.get(each.class_name, 0) + 1
-            return
-        self.errors += 1
-        if aloud and self.errors <= MOST_ERRORS:
-            self.log(prediction.error)
+        else:
+            self.errors += 1
+            if aloud and self.errors <= MOST_ERRORS:
+                self.log(prediction.error)
 
     def finish(self) -> int:
         """Say how many more were bad; return the exit code: 1 if any was, or there was none at all."""
@@ -71,6 +73,8 @@ def print_text(predictions: Iterable["Prediction"], ranked: bool = False) -> Non
         several = prediction.labels is not None
         shown = prediction.predictions if ranked or prediction.labels is None else prediction.labels
         echo(str(prediction).split("\n")[0])
+        for line in prediction.list_first():
+            echo(line)
         for line, each in zip(list_lines(shown), shown, strict=True):
             mark = ("  *" if each in (prediction.labels or ()) else "   ") if several and ranked else ""
             echo(
@@ -136,6 +140,7 @@ class Drawing:
             }
         return {
             **several,
+            "heading": prediction.heading,
             "image": image.permute(1, 2, 0).numpy(),
             "title": "stdin" if prediction.path == "-" else os.path.basename(prediction.path),  # noqa: PTH119
             "names": [each.name for each in prediction.predictions],

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import CatdogError, DataError, require
 from ...runtime.files import replacing
-from .row_files import CsvForm
+from .row_files import KNOWN, CsvForm
 
 GROUP_ROWS = 10_000
 BYTES = "path_bytes"  # of a path that is not valid UTF-8, which Parquet's text must be
@@ -25,7 +25,8 @@ def write_parquet(rows: Iterator[list[str]], form: CsvForm, path: Path) -> None:
         CatdogError: it cannot be written.
     """
     arrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
-    kinds = [arrow.float64() if name.startswith("probability") else arrow.string() for name in form.columns]
+    number, truth = arrow.float64(), {KNOWN[0]: arrow.bool_()}
+    kinds = [number if _is_number(name) else truth.get(name, arrow.string()) for name in form.columns]
     fields = [*zip(form.columns, kinds, strict=True), (BYTES, arrow.binary())]
     try:
         with (
@@ -77,10 +78,16 @@ def _batches(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
 
 def _columns(part: list[list[str]], form: CsvForm) -> Iterator[list[Any]]:
     for name, cells in zip(form.columns, zip(*part, strict=True), strict=True):
-        if name.startswith("probability"):
+        if _is_number(name):
             yield [float(cell) if cell else None for cell in cells]
+        elif name == KNOWN[0]:
+            yield [cell == "true" if cell else None for cell in cells]
         else:
             yield [_text(cell) or None for cell in cells]
+
+
+def _is_number(name: str) -> bool:
+    return name.startswith("probability") or name == KNOWN[1]
 
 
 def _text(cell: str) -> str:

@@ -11,7 +11,7 @@ from ..prediction import Prediction
 from ..predictor import Predictor
 from ..urls import is_address
 from . import parquet
-from .row_files import CsvForm, JsonForm, RowFile
+from .row_files import CsvForm, Extras, JsonForm, RowFile
 
 OUTPUT_SUFFIXES = (".csv", ".jsonl", ".parquet")
 SAME = 0.02  # the same checkpoint on another device, in another precision
@@ -37,9 +37,9 @@ class Output:
         self.suffix = check_suffix(path)
         self.num_predictions = len(predictor.class_names) if everything else top_k
         self.num_predictions = min(self.num_predictions, len(predictor.class_names))
-        several = predictor.task.several
-        self.table = CsvForm(predictor.class_names, top_k, everything, several)
-        form = JsonForm(self.num_predictions, several) if self.suffix == ".jsonl" else self.table
+        extras = Extras(predictor.task.several, predictor.tells_unknown, predictor.set_chooser is not None)
+        self.table = CsvForm(predictor.class_names, top_k, everything, extras)
+        form = JsonForm(self.num_predictions, extras) if self.suffix == ".jsonl" else self.table
         self.rows_path = f"{path}.rows.csv" if self.suffix == ".parquet" else path
         found = [each for each in (self.rows_path, path) if os.path.lexists(each)]
         if found and not (resume or overwrite):

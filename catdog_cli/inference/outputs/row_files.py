@@ -11,6 +11,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,46 @@ from ...errors import CatdogError, DataError
 SYNC_SECONDS = 5.0
 BASE = ("path", "status", "error", "class", "name", "probability")
 LABELS = "labels"  # where pictures have several: joined, as a table of labels to train on has them
+KNOWN = ("known", "known_p")  # where the checkpoint tells strangers
+SURE = "sure"  # the classes of a set, joined as labels are
 DELIMITER = ";"
 
 
-def column_names(class_names: list[str], top_k: int, everything: bool, several: bool = False) -> list[str]:
+@dataclass(frozen=True)
+class Extras:
+    """What stands in a row beside its classes."""
+
+    labels: bool = False
+    known: bool = False
+    sure: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a table that they take, between the error and the best class."""
+        return (
+            *(KNOWN if self.known else ()),
+            *((LABELS,) if self.labels else ()),
+            *((SURE,) if self.sure else ()),
+        )
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys that they are in a row of `Prediction.to_dict`."""
+        named = {"known": self.known, LABELS: self.labels, SURE: self.sure}
+        return {name for name, is_there in named.items() if is_there}
+
+
+NO_EXTRAS = Extras()
+
+
+def column_names(
+    class_names: list[str], top_k: int, everything: bool, extras: Extras = NO_EXTRAS
+) -> list[str]:
     """Return the columns of a table: the best class, then the next ones, or every class's probability.
 
-    Where pictures have `several` labels, these stand before it.
+    What else a row says stands before it.
     """
-    first = [*BASE[:3], LABELS, *BASE[3:]] if several else list(BASE)
+    first = [*BASE[:3], *extras.columns, *BASE[3:]]
     if everything:
         return [*first, *(f"probability:{name}" for name in class_names)]
     places = range(2, min(top_k, len(class_names)) + 1)
@@ -37,16 +69,16 @@ def column_names(class_names: list[str], top_k: int, everything: bool, several: 
 class CsvForm:
     """Comma-separated values, a header first; file names keep their bytes, quoted where they need it."""
 
-    def __init__(self, class_names: list[str], top_k: int, everything: bool, several: bool = False):
-        self.class_names, self.everything, self.several = class_names, everything, several
-        self.columns = column_names(class_names, top_k, everything, several)
+    def __init__(self, class_names: list[str], top_k: int, everything: bool, extras: Extras = NO_EXTRAS):
+        self.class_names, self.everything, self.extras = class_names, everything, extras
+        self.columns = column_names(class_names, top_k, everything, extras)
         self.header = self.encode_cells(self.columns)
 
     def encode(self, row: dict[str, Any]) -> bytes:
         """Return a row of `make_row` as one record."""
         cells = [row["path"], row["status"], row["error"]]
-        if self.several and row["predictions"]:
-            cells.append(DELIMITER.join(each["class"] for each in row["labels"]))
+        if row["predictions"]:
+            cells += self._extra_cells(row)
         predictions = row["predictions"]
         if not predictions:
             cells += [None] * (len(self.columns) - len(cells))
@@ -56,6 +88,16 @@ class CsvForm:
         else:
             cells += [value for each in predictions for value in each.values()]
         return self.encode_cells(cells)
+
+    def _extra_cells(self, row: dict[str, Any]) -> list[Any]:
+        known = row.get("known", {})
+        cells: dict[str, Any] = {
+            KNOWN[0]: "true" if known.get("is_known") else "false",
+            KNOWN[1]: known.get("p_value"),
+            LABELS: DELIMITER.join(each["class"] for each in row.get(LABELS, [])),
+            SURE: DELIMITER.join(row.get(SURE, {}).get("classes", [])),
+        }
+        return [cells[name] for name in self.extras.columns]
 
     def encode_cells(self, cells: list[Any]) -> bytes:
         """Return cells as one record; \\r\\n while writing has lone \\r quoted as well as \\n."""
@@ -73,19 +115,19 @@ class CsvForm:
 
     def decode(self, record: bytes) -> dict[str, Any]:
         """Return a record as a row of `make_row`, its best prediction alone."""
-        cells = self.decode_cells(record)
-        labels = cells.pop(3) if self.several else None
-        path, status, error, class_name, name, probability = cells[: len(BASE)]
+        cells = dict(zip(self.columns, self.decode_cells(record), strict=True))
+        path, status, error, class_name, name, probability = (cells[column] for column in BASE)
         if status != "ok":
             return {"path": path, "status": status, "error": error, "predictions": []}
         best = {"class": class_name, "name": name, "probability": float(probability)}
-        if labels is not None:
-            said = [
-                {"class": each, "name": each, "probability": math.nan} for each in labels.split(DELIMITER)
-            ]
-            listed = said if labels else []
-            return {"path": path, "status": status, "error": None, "labels": listed, "predictions": [best]}
-        return {"path": path, "status": status, "error": None, "predictions": [best]}
+        row: dict[str, Any] = {"path": path, "status": status, "error": None, "predictions": [best]}
+        if self.extras.known:
+            is_known, p_value = (cells[column] for column in KNOWN)
+            row["known"] = {"p_value": float(p_value), "is_known": is_known.lower() == "true"}
+        if self.extras.labels:
+            names = cells[LABELS].split(DELIMITER) if cells[LABELS] else []
+            row[LABELS] = [{"class": each, "name": each, "probability": math.nan} for each in names]
+        return row
 
     def ends(self, record: bytes) -> bool:
         """Say whether `record`, which ends in a newline, is a whole one: its quotes are in pairs."""
@@ -97,8 +139,8 @@ class JsonForm:
 
     header = b""
 
-    def __init__(self, num_predictions: int, several: bool = False):
-        self.num_predictions, self.several = num_predictions, several
+    def __init__(self, num_predictions: int, extras: Extras = NO_EXTRAS):
+        self.num_predictions, self.extras = num_predictions, extras
 
     def encode(self, row: dict[str, Any]) -> bytes:
         """Return a row of `make_row` as one record."""
@@ -108,12 +150,14 @@ class JsonForm:
         """Return a record as a row; ValueError if it is none, or has another number of predictions."""
         row = json.loads(record)
         wanted = {"path", "status", "error", "predictions"}
-        wanted |= {LABELS} if self.several and isinstance(row, dict) and row.get("status") == "ok" else set()
+        wanted |= self.extras.keys if isinstance(row, dict) and row.get("status") == "ok" else set()
         if not isinstance(row, dict) or set(row) != wanted:
             raise ValueError("no row of predictions")
         listed = [*row["predictions"], *row.get(LABELS, [])]
         if not all(set(each) == {"class", "name", "probability"} for each in listed):
             raise ValueError("no predictions")
+        if "known" in row and set(row["known"]) != {"p_value", "is_known"}:
+            raise ValueError("not whether it is known")
         if row["predictions"] and len(row["predictions"]) != self.num_predictions:
             raise ValueError(f"{len(row['predictions'])} predictions instead of {self.num_predictions}")
         return row

@@ -16,6 +16,7 @@ from ..urls import is_address
 class Sorter:
     """Puts each predicted picture under `folder`/CLASS; never moves one, never replaces a file.
 
+    Pictures that are unlike what was trained on go into a folder of their own: see `name_unknown`.
     Doing it twice changes nothing, so that a run can be resumed. A second picture of the same name
     gets eight digits of its path's digest behind its name.
     """
@@ -27,6 +28,7 @@ class Sorter:
             UnavailableError: one leads out of the folder.
         """
         self.folder, self.copy, self.placed = Path(folder), copy, 0
+        self.unknown = name_unknown(names)
         for name in names:
             if name in ("", ".", "..") or "/" in name or os.sep in name or "\0" in name:
                 raise UnavailableError(
@@ -42,7 +44,8 @@ class Sorter:
         if prediction.error is not None or is_address(prediction.path) or is_stream(prediction.path):
             return False
         source = Path(os.path.abspath(prediction.path))  # noqa: PTH100 - resolve would follow a link
-        folder = self.folder / prediction.predictions[0].name
+        is_unknown = prediction.known is not None and not prediction.known.is_known
+        folder = self.folder / (self.unknown if is_unknown else prediction.predictions[0].name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha256(os.fsencode(source)).hexdigest()[:8]
@@ -71,6 +74,14 @@ class Sorter:
         with replacing(target, sync=False) as unfinished:
             shutil.copyfile(source, unfinished)
         return True
+
+
+def name_unknown(names: list[str]) -> str:
+    """Return the folder of pictures that are of no class: unknown, unless a class is called so."""
+    taken, found = {name.casefold() for name in names}, "unknown"
+    while found in taken:
+        found = f"_{found}"
+    return found
 
 
 def check_outside(folder: str, arguments: tuple[str, ...]) -> None:

@@ -1,0 +1,116 @@
+"""What a predictor says beside its classes, at stated rates: is it of the known kind, which may it be."""
+
+import numpy as np
+import torch
+
+from ..errors import SettingsError, UnavailableError
+from ..known.conformal import METHODS, SetScores, choose_sets
+from ..known.reference import Reference
+from ..models.classifier import Classifier
+from ..models.inference_form.inference_form import InferenceForm
+from ..settings_schema import check_choice, check_range
+from .answer import Known, SureSet, rank_classes
+
+UNKNOWN_RATE = 0.01
+
+
+def pick_reference(reference: Reference | None, rate: float) -> Reference | None:
+    """Return what strangers are told by, None where there is nothing or a rate of 0 says never.
+
+    Raises:
+        SettingsError: the rate is no share of the images, or nearly all of them.
+    """
+    check_range("unknown rate", rate, 0, 0.5)
+    return reference if rate else None
+
+
+def build_forms(
+    classifier: Classifier, border: int, dtype: torch.dtype, device: torch.device
+) -> tuple[InferenceForm | None, list[InferenceForm]]:
+    """Return the fast forms of a classifier's networks; with a border, of what is before and behind it."""
+    if not border:
+        return None, [InferenceForm(network.whole(), dtype, device) for network in classifier.networks]
+    front = classifier.prefix(border)
+    rest = torch.nn.Sequential(*(block for _, block in classifier.blocks[border:]))
+    return InferenceForm(front, dtype, device), [InferenceForm(rest, dtype, device)]
+
+
+def describe_known(p_values: np.ndarray | None, row: int, rate: float) -> Known | None:
+    """Return whether an image is of the known kind at a rate, None where nothing tells."""
+    return None if p_values is None else Known(float(p_values[row]), bool(p_values[row] > rate))
+
+
+def why_never_unknown(reference: Reference | None, rate: float) -> str | None:
+    """Return a sentence where a rate that was asked for cannot make any image unknown, else None."""
+    if not rate:
+        return None
+    if reference is None:
+        return (
+            "The checkpoint keeps nothing to tell strangers by, so nothing is called unknown: add it with "
+            "`catdog calibrate CKPT DATA`."
+        )
+    if rate < reference.least_rate:
+        return (
+            f"At an unknown rate of {rate:g} nothing is called unknown: the {len(reference):,} pictures that "
+            f"the checkpoint keeps allow {np.ceil(1e4 * reference.least_rate) / 1e4:g} at least."
+        )
+    return None
+
+
+class SetChooser:
+    """Chooses the classes that an image may be, so that the right one is among them at the rate `sure`."""
+
+    def __init__(
+        self, scores: SetScores | None, sure: float, method: str, temperature: float, num_classes: int
+    ):
+        """Take the scores of the checkpoint's validation images, measured at its `temperature`.
+
+        Raises:
+            SettingsError: the rate or the method makes no sense.
+            UnavailableError: the checkpoint keeps no such scores, or too few of a class.
+        """
+        check_range("sure", sure, 0.5, 0.9999)
+        check_choice("sets", method, METHODS)
+        if scores is None:
+            raise UnavailableError(
+                f"sure is {sure:g}, but the checkpoint keeps no scores to choose sets by: add them with "
+                "`catdog calibrate CKPT DATA`."
+            )
+        most = scores.most_sure(num_classes)
+        if sure > most + 1e-9:
+            fewest = int(scores.count(num_classes).min())
+            allowed = f"{np.floor(1e4 * most) / 1e4:g} at most" if most >= 0.5 else "no promise"
+            raise UnavailableError(
+                f"sure is {sure:g}, but the class with the fewest validation pictures has {fewest}, which "
+                f"allow {allowed}: give less, or calibrate on more pictures with `catdog calibrate`."
+            )
+        self.sure, self.method, self.temperature = sure, method, temperature
+        self.limits = scores.thresholds(sure, method, num_classes)
+
+    def choose(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return (N, C) booleans of probabilities (N, C) at `temperature`."""
+        return choose_sets(probabilities, self.limits, self.method)
+
+    def describe(
+        self, chosen: np.ndarray, probabilities: torch.Tensor, class_names: list[str], names: list[str]
+    ) -> SureSet:
+        """Return the classes of one image, the likeliest first: `chosen` (C,) with probabilities (C,)."""
+        kept = {name for name, is_in in zip(class_names, chosen, strict=True) if is_in}
+        ranked = rank_classes(probabilities, class_names, names, len(class_names))
+        return SureSet(self.sure, tuple(each for each in ranked if each.class_name in kept), len(class_names))
+
+
+def refuse_sets_of_mean(sure: float | None) -> None:
+    """Raise SettingsError where sets are asked for of a mean, which no validation image has calibrated."""
+    if sure is not None:
+        raise SettingsError(
+            f"sure is {sure:g}, but a mean of several checkpoints was never calibrated: give one."
+        )
+
+
+def refuse_sets_of_labels(sure: float | None) -> None:
+    """Raise SettingsError where sets are asked for of images that may have several labels."""
+    if sure is not None:
+        raise SettingsError(
+            f"sure is {sure:g}, but the checkpoint tells several labels a picture: leave it out."
+        )
