@@ -71,23 +71,23 @@ def review_data(
     """
     say, data = log or (lambda text: None), expand_home(data)
     refuse_swapped([data], [str(checkpoint)], "review_data({data!r}, {checkpoint!r})")
-    with report_progress(on_progress, progress) as report:
-        review = open_review(
-            data,
-            checkpoint,
-            output=output,
-            exclude=exclude,
-            labels=LabelForm(label_delimiter, label_columns),
-            device=device,
-            precision=precision,
-            log=say,
-            report=report,
-        )
-    server = LoopbackServer(make_handler(review), port)
-    if on_ready is not None:
-        on_ready(server.url)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+    with LoopbackServer(port) as server:  # first: a port that is taken costs no waiting
+        with report_progress(on_progress, progress) as report:
+            review = open_review(
+                data,
+                checkpoint,
+                output=output,
+                exclude=exclude,
+                labels=LabelForm(label_delimiter, label_columns),
+                device=device,
+                precision=precision,
+                log=say,
+                report=report,
+            )
+        if on_ready is not None:
+            on_ready(server.url)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(make_handler(review))
     return review.summarize()
 
 

@@ -58,16 +58,17 @@ Handler = Callable[[Request], Reply]  # called in threads; raises CatdogError fo
 
 
 class LoopbackServer:
-    """A server that is listening already, with the address that its page has."""
+    """A server that holds its port already, and answers while `run` is called."""
 
-    def __init__(self, handler: Handler, port: int = 0) -> None:
+    def __init__(self, port: int = 0) -> None:
         """Listen on `port` of this machine; 0 takes a free one.
 
         Raises:
             CatdogError: the port is taken, or starlette and uvicorn are not installed.
         """
-        self.handler, self.token = handler, secrets.token_urlsafe(24)
+        self.token = secrets.token_urlsafe(24)
         uvicorn = require("uvicorn", "serve")
+        self._handler: Handler | None = None
         self.socket = socket.socket()
         try:
             self.socket.bind((ADDRESS, port))
@@ -93,8 +94,15 @@ class LoopbackServer:
             )
         )
 
-    def run(self) -> None:
-        """Answer until somebody stops it: KeyboardInterrupt where that was Ctrl-C."""
+    def __enter__(self) -> "LoopbackServer":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.socket.close()
+
+    def run(self, handler: Handler) -> None:
+        """Answer by `handler` until somebody stops it: KeyboardInterrupt where that was Ctrl-C."""
+        self._handler = handler
         self._server.run(sockets=[self.socket])
 
     def stop(self) -> None:
@@ -140,7 +148,8 @@ class LoopbackServer:
         query = {name: values[-1] for name, values in parse_qs(request.url.query).items()}
         path = request.url.path.removeprefix(f"/{self.token}").removeprefix("/")
         try:
-            return self.handler(Request(request.method, path, query, body))
+            assert self._handler is not None  # else nobody answers
+            return self._handler(Request(request.method, path, query, body))
         except CatdogError as error:
             return Reply.of_json({"error": str(error)}, 409)
 

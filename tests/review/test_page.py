@@ -31,10 +31,10 @@ def browser():
 @pytest.fixture
 def served(made, tmp_path):
     review = reopen(*made, tmp_path / "reviewed.csv")
-    server = LoopbackServer(make_handler(review))
-    thread = threading.Thread(target=server.run)
+    server = LoopbackServer()
+    thread = threading.Thread(target=server.run, args=(make_handler(review),))
     thread.start()
-    yield review, server
+    yield review, server, thread
     server.stop()
     thread.join(60)
 
@@ -162,9 +162,7 @@ def test_a_review_continues_where_it_was(served, page, made, tmp_path):
 
 def test_a_server_that_is_gone_is_said(served, page):
     served[1].stop()
-    for thread in threading.enumerate():
-        if getattr(thread, "_target", None) == served[1].run:
-            thread.join(60)
+    served[2].join(60)
     page.press("x")
     said = page.wait(
         "!document.getElementById('problem').hidden && document.getElementById('problem').textContent"

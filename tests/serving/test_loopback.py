@@ -19,8 +19,8 @@ def handle(request):
 
 @pytest.fixture(scope="module")
 def server():
-    server = LoopbackServer(handle)
-    thread = threading.Thread(target=server.run)
+    server = LoopbackServer()
+    thread = threading.Thread(target=server.run, args=(handle,))
     thread.start()
     yield server
     server.stop()
@@ -109,4 +109,4 @@ def test_a_port_that_cannot_be_had_is_named(port):
         other.listen()
         port = port or other.getsockname()[1]
         with pytest.raises(CatdogError, match=f"Cannot listen on port {port} of this machine .*--port"):
-            LoopbackServer(handle, port)
+            LoopbackServer(port)
