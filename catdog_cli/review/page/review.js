@@ -192,8 +192,9 @@ function drawCaption(shown) {
   for (const [name, share] of shown.said.slice(0, state.several ? KEYS : 3)) {
     said.append(make("span", name), make("meter", undefined, { value: share, "aria-label": name }), make("span", percent(share)));
   }
+  const heading = make("div", shown.said.length ? "The checkpoint says" : "", { class: "path" });
   const split = shown.split === "all" ? "" : `, ${shown.split}`;
-  caption.append(label, said, make("div", `${shown.path}${split}`, { class: "path" }));
+  caption.append(label, heading, said, make("div", `${shown.path}${split}`, { class: "path" }));
   return caption;
 }
 
@@ -220,10 +221,10 @@ function drawMatrix() {
   at("matrix").hidden = !shown;
   if (!shown) return;
   const { rows, columns, counts } = state.confusion;
-  const table = make("table");
-  table.append(make("caption", state.several
+  const table = make("table", undefined, { "aria-labelledby": "matrix-title" });
+  const title = make("p", state.several
     ? "Labels that the checkpoint misses, or says wrongly. Choose a number to see its pictures."
-    : "Label by row, what the checkpoint says by column. Choose a number to see its pictures."));
+    : "Label by row, what the checkpoint says by column. Choose a number to see its pictures.", { id: "matrix-title" });
   const head = make("tr");
   head.append(make("td"), ...columns.map((name) => make("th", name, { scope: "col" })));
   table.append(make("thead"));
@@ -244,7 +245,7 @@ function drawMatrix() {
       return cell.append(button);
     });
   });
-  at("matrix").replaceChildren(table);
+  at("matrix").replaceChildren(title, table);
 }
 
 function drawEnd(shown) {
