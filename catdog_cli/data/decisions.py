@@ -125,7 +125,10 @@ def _whole_rows(data: bytes) -> bytes:
             quoted = not quoted
         elif not quoted:
             end = found.end()
-    cells = next(csv.reader([data[end:].decode("utf-8", "surrogateescape")]), [])
+    try:
+        cells = next(csv.reader([data[end:].decode("utf-8", "surrogateescape")]), [])
+    except csv.Error:  # no row at all
+        cells = []
     is_whole = len(cells) == len(COLUMNS) and len(cells[-1]) in (0, KEY_LETTERS)
     return data if is_whole and not quoted else data[:end]
 

@@ -190,6 +190,12 @@ def test_a_missing_file_is_refused(pets, tmp_path):
         scan_dataset(pets, decisions=tmp_path / "no.csv")
 
 
+def test_decisions_are_not_taken_for_data(tmp_path):
+    path = write(tmp_path / "d.csv", ("cats/0.png", "cats", "wrong", "dogs"))
+    with pytest.raises(DataError, match="is a file of decisions about pictures, not of all pictures"):
+        scan_dataset(path)
+
+
 def test_classes_that_look_the_same_are_refused(pets, tmp_path):
     path = write(tmp_path / "d.csv", ("cats/0.png", "cats", "wrong", "Dogs"))
     with pytest.raises(DataError, match="there are the classes 'Dogs' and 'dogs', which look the same"):

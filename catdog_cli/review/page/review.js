@@ -192,7 +192,7 @@ function drawCaption(shown) {
   for (const [name, share] of shown.said.slice(0, state.several ? KEYS : 3)) {
     said.append(make("span", name), make("meter", undefined, { value: share, "aria-label": name }), make("span", percent(share)));
   }
-  const heading = make("div", shown.said.length ? "The checkpoint says" : "", { class: "path" });
+  const heading = make("div", shown.said.length ? "The checkpoint says" : "", { class: "note" });
   const split = shown.split === "all" ? "" : `, ${shown.split}`;
   caption.append(label, heading, said, make("div", `${shown.path}${split}`, { class: "path" }));
   return caption;
