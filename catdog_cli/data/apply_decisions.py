@@ -235,7 +235,8 @@ def describe_unfit(unfit: dict[str, list[str]], total: int, name: str) -> Iterat
     count = sum(map(len, unfit.values()))
     if count:
         kinds = "; ".join(f"{len(paths):,} {why} ({name_some(paths, 3)})" for why, paths in unfit.items())
+        verbs = ("fits", "changes") if count == 1 else ("fit", "change")
         yield (
-            f"{count:,} of {total:,} decisions in {name!r} no longer {'fit' if count > 1 else 'fits'} the "
-            f"data and change nothing: {kinds}."
+            f"{count:,} of {total:,} decisions in {name!r} no longer {verbs[0]} the data and {verbs[1]} "
+            f"nothing: {kinds}."
         )
