@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .inference.explain import explain
     from .inference.predict import predict
     from .inference.predictor import Predictor
+    from .review.api import review_data
     from .runs.api import load_checkpoint
     from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
@@ -31,6 +32,7 @@ __all__ = [
     "prepare_data",
     "read_image",
     "resume",
+    "review_data",
     "split_data",
     "track_mlflow",
     "track_tensorboard",
@@ -50,6 +52,7 @@ _HOMES = {  # name: (module, its name there)
     "prepare_data": ("data.api", "prepare_data"),
     "read_image": ("images.read", "read_pixels"),
     "resume": ("training.api", "resume"),
+    "review_data": ("review.api", "review_data"),
     "split_data": ("data.api", "split_data"),
     "track_mlflow": ("tracking.follow", "track_mlflow"),
     "track_tensorboard": ("tracking.follow", "track_tensorboard"),

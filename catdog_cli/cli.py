@@ -25,7 +25,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "compare": "Measure two checkpoints on the same pictures.",
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
-    "data": "Get, check, split and prepare pictures.",
+    "data": "Get, check, review, split and prepare pictures.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher

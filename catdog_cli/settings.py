@@ -275,6 +275,15 @@ class TrainSettings(PlainDict):
             "Pictures to leave out; `data check` writes such a list.", IMAGES, metavar="FILE", default=""
         ),
     )
+    decisions: str = field(
+        default="",
+        metadata=about(
+            "Labels put right and pictures left out, as `data review` writes them.",
+            IMAGES,
+            metavar="FILE",
+            default="",
+        ),
+    )
     category_names: str = field(
         default="",
         metadata=about(

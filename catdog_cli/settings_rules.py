@@ -298,7 +298,7 @@ def _values_in(run: TrainSettings, name: str) -> list[Any]:
 
 def _is_same(name: str, given: Any, own: Any) -> bool:
     is_path = isinstance(given, str) and isinstance(own, str) and given and own
-    if name in ("exclude", "weights", "category_names") and is_path:
+    if name in ("exclude", "decisions", "weights", "category_names") and is_path:
         return given == own or Path(given).absolute() == Path(own).absolute()
     if name == "monitor" and given == "auto":  # what the data has decided
         return True

@@ -42,8 +42,10 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY | {"explanation"},
+    "serving": LOWEST,
+    "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
-    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes"},
+    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -55,6 +57,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "tracking",
         "evaluation",
         "inference",
+        "review",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print

@@ -17,7 +17,7 @@ FUZZING = ROOT / "scripts" / "fuzzing"
 INPUTS = {"picture": 400, "checkpoint": 40, "weights": 25, "resume": 15}
 TEXTS = (
     *("manifest", "names", "options", "recipe", "sides", "list", "exclude", "prepared", "archive", "rows"),
-    *("labels", "run", "data"),
+    *("labels", "run", "data", "decisions"),
 )
 
 

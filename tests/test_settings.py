@@ -151,6 +151,7 @@ RUN_ROWS = [
     ("cache", "no", "cache is 'no', but must be true or false"),
     ("cache_limit", -1, "cache limit is -1"),
     ("exclude", None, "exclude is None, but must be a text"),
+    ("decisions", 3, "decisions is 3, but must be a text"),
     ("category_names", 3, "category names is 3, but must be a text"),
     ("max_bad_fraction", 1.5, "max bad fraction is 1.5, but must be a number from 0 to 1"),
     ("micro_batch_size", -1, "micro batch size is -1"),
@@ -374,6 +375,7 @@ LONG = {"fine_tune_epochs": 2, "unfreeze": 3, "fine_tune_learning_rate": 1e-5}
         ({"optimizer": "lbfgs", **LONG}, {"optimizer": "lbfgs"}, {"optimizer": "adam"}),
         ({"optimizer": "lbfgs", "batch_size": 8, **LONG}, {"batch_size": 8}, {"batch_size": 32}),
         ({"exclude": "bad.txt"}, {"exclude": str(Path("bad.txt").absolute())}, {"exclude": "worse.txt"}),
+        ({"decisions": "a.csv"}, {"decisions": str(Path("a.csv").absolute())}, {"decisions": "b.csv"}),
         ({}, {"seed": 0}, {"unfreeze": "all"}),
     ],
 )

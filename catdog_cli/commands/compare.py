@@ -16,6 +16,7 @@ from .output.terminal import echo_json, log
 )
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
+@options.decisions_option
 @options.label_options
 @options.category_names_option
 @options.device_options
@@ -27,6 +28,7 @@ def compare(
     data: str,
     split: str | None,
     exclude: str | None,
+    decisions: str | None,
     label_delimiter: str | None,
     label_columns: str | None,
     category_names: str | None,
@@ -53,6 +55,7 @@ def compare(
             data,
             split=split,
             exclude=exclude,
+            decisions=decisions,
             label_delimiter=label_delimiter or "",
             label_columns=label_columns or "",
             category_names=category_names,

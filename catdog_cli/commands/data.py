@@ -1,4 +1,4 @@
-"""`catdog data`: get, check, split and prepare pictures; each command parses, calls the data part, prints."""
+"""`catdog data`: get, check, review, split and prepare pictures; each command parses, calls, prints."""
 
 import sys
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from ..runtime.progress import report_progress
-from .options import PATH, json_option, label_options
+from .data_review import review
+from .options import PATH, decisions_option, json_option, label_options
 from .output.check_table import describe_check
 from .output.terminal import echo, echo_json, log
 
@@ -16,7 +17,7 @@ seed_option = click.option("--seed", default=0, show_default=True, help="Seed of
 
 @click.group()
 def data() -> None:
-    """Get, check, split and prepare pictures.
+    """Get, check, review, split and prepare pictures.
 
     \b
     Example:
@@ -86,6 +87,7 @@ def download(name: str, root: str, breeds: bool, yes: bool, as_json: bool) -> No
 @click.option("--html", "page", type=PATH, metavar="FILE", help="Write a page with thumbnails.")
 @click.option("--exclude-list", type=PATH, metavar="FILE", help="Write the paths to leave out.")
 @click.option("--checkpoint", type=PATH, metavar="CKPT", help="Look for wrong labels by its network.")
+@decisions_option
 @label_options
 @json_option
 def check(
@@ -139,6 +141,7 @@ def check(
 @click.option(
     "--group-by", metavar="REGEX", help="Keep pictures together whose paths match in the same text."
 )
+@decisions_option
 @seed_option
 @label_options
 @json_option
@@ -170,6 +173,7 @@ def split(root: str, manifest: str, as_json: bool, **given: Any) -> None:
 @click.option("--size", default=128, show_default=True, metavar="PX", help="Width and height of a picture.")
 @click.option("--normalise", is_flag=True, help="Store float32 from 0 to 1 instead of bytes.")
 @click.option("--exclude-list", type=PATH, metavar="FILE", help="Paths to leave out, one a line.")
+@decisions_option
 @label_options
 @json_option
 def prepare(
@@ -212,6 +216,9 @@ def prepare(
     }
     text = f"{made.root}: {made.num_pictures:,} pictures of {size} x {size} px, {len(made.skipped)} skipped."
     _print(found, as_json, text)
+
+
+data.add_command(review)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

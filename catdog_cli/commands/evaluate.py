@@ -16,6 +16,7 @@ from .predict import log_missing_names
 @options.with_option
 @click.option("--split", type=click.Choice(SPLITS), help="Default: test if there is one, else val, else all.")
 @options.exclude_option
+@options.decisions_option
 @options.label_options
 @options.category_names_option
 @click.option("--output", type=options.PATH, metavar="DIR", help="Write a report with pictures there.")
@@ -31,6 +32,7 @@ def evaluate(
     with_: tuple[str, ...],
     split: str | None,
     exclude: str | None,
+    decisions: str | None,
     label_delimiter: str | None,
     label_columns: str | None,
     category_names: str | None,
@@ -80,7 +82,7 @@ def evaluate(
         found = share_out(
             predictor,
             lambda: evaluate_predictor(
-                predictor, checkpoints, data, split, exclude, output, log, bar, labels
+                predictor, checkpoints, data, split, exclude, output, log, bar, labels, decisions
             ),
         )
         if found is not None:  # the main process

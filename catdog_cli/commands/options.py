@@ -157,6 +157,7 @@ device_options = add_options(
     machine_option("--cpu", "device", flag_value="cpu", help="Compute on the CPU."),
 )
 exclude_option = setting_option("exclude")
+decisions_option = setting_option("decisions")
 label_options = add_options(setting_option("label_delimiter"), setting_option("label_columns"))
 category_names_option = click.option(
     "--category-names",

@@ -29,6 +29,7 @@ def check_data(
     data: str | Path,
     *,
     features: Features | None = None,
+    decisions: str | Path | None = None,
     label_delimiter: str = "",
     label_columns: str = "",
     on_progress: OnProgress | None = None,
@@ -39,6 +40,7 @@ def check_data(
     Args:
         features: what a network makes of images, such as `Predictor.load("best.pt").features`; labels that
             are probably wrong are then found, too.
+        decisions: a file of labels put right and pictures left out.
         label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
@@ -46,7 +48,8 @@ def check_data(
     Raises:
         DataError: there are no images.
     """
-    dataset = scan_dataset(data, leaks=False, labels=LabelForm(label_delimiter, label_columns))
+    labels = LabelForm(label_delimiter, label_columns)
+    dataset = scan_dataset(data, leaks=False, labels=labels, decisions=expand_home(decisions))
     with report_progress(on_progress, progress) as report:
         found = check_dataset(dataset, lambda done, total: report("checking", done, total))
         found = replace(found, notes=describe_scan(dataset))
@@ -76,6 +79,7 @@ def split_data(
     test_fraction: float = 0.0,
     group_by: str | None = None,
     seed: int = 0,
+    decisions: str | Path | None = None,
     label_delimiter: str = "",
     label_columns: str = "",
     on_progress: OnProgress | None = None,
@@ -89,6 +93,7 @@ def split_data(
     Args:
         manifest: the CSV file, which must not exist yet; every command takes it as DATA.
         group_by: a regular expression; images whose paths match in the same text stay together.
+        decisions: a file of labels put right and pictures left out.
         label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
@@ -104,7 +109,8 @@ def split_data(
     manifest = expand_home(manifest)
     if Path(manifest).exists():
         raise DataError(f"{str(manifest)!r} exists already: choose another name, or remove it first.")
-    dataset = scan_dataset(data, leaks=False, labels=LabelForm(label_delimiter, label_columns))
+    labels = LabelForm(label_delimiter, label_columns)
+    dataset = scan_dataset(data, leaks=False, labels=labels, decisions=expand_home(decisions))
     with report_progress(on_progress, progress) as report:
         drawn = _draw(dataset, val_fraction, test_fraction, group_by, seed, report)
     write_split(drawn, manifest, root=Path(manifest).parent)
@@ -139,6 +145,7 @@ def prepare_data(
     size: int = 128,
     normalise: bool = False,
     exclude: str | None = None,
+    decisions: str | Path | None = None,
     label_delimiter: str = "",
     label_columns: str = "",
     log: Callable[[str], None] = lambda text: None,
@@ -151,6 +158,7 @@ def prepare_data(
         size: width and height, px.
         normalise: store float32 from 0 to 1 instead of bytes.
         exclude: a file of paths to leave out.
+        decisions: a file of labels put right and pictures left out.
         label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         log: gets warnings.
         on_progress: called with (step, done, total).
@@ -160,7 +168,8 @@ def prepare_data(
         DataError: the data, or the folder, cannot be used.
     """
     target, exclude = expand_home(target), expand_home(exclude)
-    dataset = scan_dataset(data, exclude=exclude, labels=LabelForm(label_delimiter, label_columns))
+    labels = LabelForm(label_delimiter, label_columns)
+    dataset = scan_dataset(data, exclude=exclude, labels=labels, decisions=expand_home(decisions))
     for text in [*describe_scan(dataset), *(f"Warning: {warning}" for warning in dataset.warnings)]:
         log(text)
     with report_progress(on_progress, progress) as report:

@@ -5,12 +5,16 @@ import difflib
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError, quote
 from ..runtime.text import name_some
 from ..settings import UNKNOWN_LABEL
+
+if TYPE_CHECKING:
+    from .decisions import Decision
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,7 @@ class Dataset:
     images: Path | None = None  # the .npy of a prepared folder, (N, H, W, 3)
     manifest: Path | None = None  # the file that lists the pictures, where there is one
     notes: list[str] = field(default_factory=list)  # how DATA was understood, where that is not plain
+    decisions: "list[Decision]" = field(default_factory=list)  # about its labels, applied
     unlisted: int = UNKNOWN_LABEL  # of several labels, what one is that DATA does not name: 0 if it lists all
 
     @property

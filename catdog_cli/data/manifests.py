@@ -19,6 +19,7 @@ from ..runtime.http import is_address
 from ..settings import UNKNOWN_LABEL
 from .class_names import describe_alike, find_alike
 from .dataset import Dataset, Split
+from .decisions import is_decisions
 from .label_lists import (
     AS_SHOWN,
     CELLS,
@@ -277,6 +278,11 @@ def manifest_root(path: Path) -> Path:
 
 
 def _require_columns(path: Path, table: Table) -> None:
+    if is_decisions(table.columns):
+        raise DataError(
+            f"{str(path)!r} is a file of decisions about pictures, not of all pictures: give it as "
+            f"--decisions FILE, and as DATA the pictures that it is about."
+        )
     if table.columns.path is None or table.columns.label is None:
         raise DataError(
             f"{str(path)!r} is neither a data folder nor a manifest: its first line holds "

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError, SettingsError, quote
 from ..runtime.text import name_some
+from .apply_decisions import apply_decisions
 from .class_names import find_alike
 from .coco import coco_root, is_coco, read_coco
 from .dataset import Dataset, Split, class_counts, classes_present, match_classes, relabel
@@ -38,6 +39,7 @@ def scan_dataset(
     exclude: Iterable[str] | str | Path | None = None,
     leaks: bool = True,
     labels: LabelForm = AS_SHOWN,
+    decisions: str | Path | None = None,
 ) -> Dataset:
     """Find the pictures of DATA, their labels and their splits.
 
@@ -52,6 +54,7 @@ def scan_dataset(
     `exclude` is paths (relative to root, or absolute) or a file of them, to be ignored.
     `leaks` looks for the same picture in two splits, which reads the files whose sizes collide.
     `labels` is how a table holds several labels a picture, where it does not show that itself.
+    `decisions` is a file of labels put right and pictures left out, see `apply_decisions`.
 
     Warnings: a class folder without pictures (left out); a class missing in val; the same picture in two
     splits; a folder beside train/ and val/.
@@ -62,7 +65,8 @@ def scan_dataset(
         SettingsError: `labels` does not fit DATA.
     """
     dataset, problems = _read(root, labels)
-    dataset = _leave_out(dataset, exclude)
+    decided = apply_decisions(dataset, decisions, class_names)
+    dataset = decided.without_left_out(_leave_out(decided.dataset, exclude))
     if not problems and not len(dataset):
         ignored = describe_ignored(dataset.ignored)
         there = f" that are read, only {ignored}" if ignored else ""

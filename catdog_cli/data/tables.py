@@ -2,10 +2,12 @@
 
 import contextlib
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError, quote
 
@@ -94,16 +96,22 @@ class Table:
 
 
 @contextlib.contextmanager
-def open_table(path: Path) -> Iterator[Table]:
+def open_table(path: Path, data: bytes | None = None, what: str = "manifest") -> Iterator[Table]:
     """Yield the table in a file, read as it is asked for.
+
+    Args:
+        data: what the file holds, where it has been read already.
+        what: what the file is called in errors.
 
     Raises:
         DataError: the file cannot be read, or is no table.
     """
     try:
-        with path.open("rb") as file:
+        with contextlib.ExitStack() as stack:
+            file: Any = stack.enter_context(path.open("rb") if data is None else io.BytesIO(data))
             encoding = find_encoding(file.read(START_BYTES))
-        with path.open(encoding=encoding, errors=_errors(encoding), newline="") as text:
+            file.seek(0)
+            text = io.TextIOWrapper(file, encoding, _errors(encoding), newline="")
             first = text.readline(MAX_HEADER)
             declared = re.fullmatch(r'"?sep=(.)"?\s*', first)  # a line that Excel writes for itself
             skipped = text.readline(MAX_HEADER) if declared else first
@@ -113,12 +121,12 @@ def open_table(path: Path) -> Iterator[Table]:
             if declared:
                 next(reader)
             header = next(reader, [])
-            yield Table(_find_columns(header), _number_rows(path, reader, len(header)))
+            yield Table(_find_columns(header), _number_rows(path, reader, len(header), what))
     except OSError as error:
         reason = error.strerror or error
-        raise DataError(f"The manifest {str(path)!r} cannot be read ({reason}): check the path.") from error
+        raise DataError(f"The {what} {str(path)!r} cannot be read ({reason}): check the path.") from error
     except (csv.Error, UnicodeError) as error:
-        raise DataError(f"{str(path)!r} is not a readable manifest ({error}): write it again.") from error
+        raise DataError(f"{str(path)!r} is not a readable {what} ({error}): write it again.") from error
 
 
 def find_encoding(start: bytes) -> str:
@@ -175,12 +183,14 @@ def _join_quotes(lines: Iterable[str], delimiter: str) -> Iterator[str]:
         yield after.sub(r"\1", before.sub(r"\1", line)) if '"' in line else line
 
 
-def _number_rows(path: Path, reader: Iterator[list[str]], width: int) -> Iterator[tuple[int, list[str]]]:
+def _number_rows(
+    path: Path, reader: Iterator[list[str]], width: int, what: str
+) -> Iterator[tuple[int, list[str]]]:
     """Yield (number, values) of each row that holds anything, as many values as there are columns."""
     for number, row in enumerate(reader, 1):
         if any(row[width:]):
             raise DataError(
-                f"Row {number} of the manifest {str(path)!r} has {len(row)} values, but its first line names "
+                f"Row {number} of the {what} {str(path)!r} has {len(row)} values, but its first line names "
                 f"{width} columns: put values with a delimiter in them into quotes."
             )
         if any(value.strip() for value in row):

@@ -31,6 +31,7 @@ def evaluate(
     with_: Iterable[str | Path] = (),
     split: str | None = None,
     exclude: str | Path | None = None,
+    decisions: str | Path | None = None,
     label_delimiter: str = "",
     label_columns: str = "",
     output: str | Path | None = None,
@@ -55,6 +56,7 @@ def evaluate(
         with_: more checkpoints of the same classes: measured is the mean of their calibrated probabilities.
         split: "train", "val", "test" or "all"; by default test if there is one, else val, else all.
         exclude: a file of paths to leave out.
+        decisions: a file of labels put right and pictures left out, as `catdog data review` writes it.
         label_delimiter, label_columns: how a table holds several labels an image, as for `train`.
         output: a folder to write report.html and its pictures into.
         calibrated: divide the logits by the checkpoint's temperature.
@@ -86,6 +88,7 @@ def evaluate(
             say,
             report,
             LabelForm(label_delimiter, label_columns),
+            expand_home(decisions),
         )
 
 
@@ -96,6 +99,7 @@ def compare(
     *,
     split: str | None = None,
     exclude: str | Path | None = None,
+    decisions: str | Path | None = None,
     label_delimiter: str = "",
     label_columns: str = "",
     category_names: Names = None,
@@ -133,6 +137,7 @@ def compare(
             say,
             report,
             LabelForm(label_delimiter, label_columns),
+            expand_home(decisions),
         )
 
 

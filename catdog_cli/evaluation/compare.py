@@ -36,6 +36,7 @@ def compare_predictors(
     log: Callable[[str], None],
     on_progress: OnProgress,
     labels: LabelForm = AS_SHOWN,
+    decisions: str | Path | None = None,
 ) -> Comparison | LabelComparison:
     """Measure two checkpoints that have been loaded; see `evaluation.api.compare`."""
     several = [predictor.task.several for predictor in predictors]
@@ -47,9 +48,11 @@ def compare_predictors(
         )
     if several[0]:
         form = label_form(predictors[0], labels)
-        return compare_label_predictors(predictors, checkpoints, data, split, exclude, log, on_progress, form)
+        return compare_label_predictors(
+            predictors, checkpoints, data, split, exclude, log, on_progress, form, decisions
+        )
     names = _join_names(predictors, checkpoints, log)
-    dataset, split = choose_images(data, list(checkpoints), names, split, log, exclude, labels)
+    dataset, split = choose_images(data, list(checkpoints), names, split, log, exclude, labels, decisions)
     _refuse_unknown(dataset, predictors, checkpoints)
     log(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
     trained_on = [count_trained_on(dataset, [path]) for path in checkpoints]

@@ -33,6 +33,7 @@ def choose_images(
     log: Log,
     exclude: str | Path | None = None,
     labels: "LabelForm | None" = None,
+    decisions: str | Path | None = None,
 ) -> tuple["Dataset", str]:
     """Return a dataset with the one split to measure on, and the name of that split.
 
@@ -44,6 +45,7 @@ def choose_images(
         log: gets what the user should know.
         exclude: a file of pictures to leave out.
         labels: how a table holds several labels a picture, if the checkpoints tell several.
+        decisions: a file of labels put right and pictures left out.
 
     Raises:
         CatdogError: the data cannot be read, or has no such split, or holds a class that is not known, or has
@@ -52,14 +54,14 @@ def choose_images(
     from ..data.label_lists import LabelForm
     from ..data.scan import describe_scan, scan_dataset
 
-    dataset = scan_dataset(data, class_names, exclude, labels=labels or LabelForm())
+    dataset = scan_dataset(data, class_names, exclude, labels=labels or LabelForm(), decisions=decisions)
     for text in describe_scan(dataset):
         log(text)
     for warning in dataset.warnings:
         log(f"Warning: {warning}")
     own = set(dataset.splits)
     if wanted != "all" and not own & {"val", *([] if wanted else ["test"])}:
-        dataset = _divide_as_trained(dataset, data, checkpoints, wanted, log)
+        dataset = _divide_as_trained(dataset, data, checkpoints, wanted, log, decided=decisions is not None)
     name = wanted or next((name for name in ("test", "val") if name in dataset.splits), "all")
     chosen = _take_split(dataset, name, data)
     _warn_of_lacking(dataset, chosen, name, log)
@@ -67,13 +69,15 @@ def choose_images(
 
 
 def _divide_as_trained(
-    dataset: "Dataset", data: str, checkpoints: list[str], wanted: str | None, log: Log
+    dataset: "Dataset", data: str, checkpoints: list[str], wanted: str | None, log: Log, decided: bool
 ) -> "Dataset":
     """Return the dataset split as the checkpoints' runs did, or as it is where none of them used it."""
     found = {run: read_sides(run) for run in _list_runs(checkpoints)}
     runs = [run for run, sides in found.items() if _was_trained_on(dataset, data, run, sides, wanted, log)]
     if not runs:
         return dataset
+    if not decided:
+        _name_decisions(runs, log)
     divided = divide(dataset, [found[run] for run in runs])
     if "val" not in divided.splits:
         raise DataError(
@@ -87,6 +91,19 @@ def _divide_as_trained(
             "that training kept apart (--split all takes all)."
         )
     return divided
+
+
+def _name_decisions(runs: list[Path], log: Log) -> None:
+    """Say which runs were trained with labels put right, where these are measured as they were."""
+    from ..runs.directory import RunDirectory
+
+    for run in runs:
+        path = RunDirectory(run).decisions
+        if path.exists():
+            log(
+                f"{str(run)!r} was trained with labels put right: to measure with the same, add "
+                f"--decisions {path}"
+            )
 
 
 def divide(dataset: "Dataset", sides: list[Sides]) -> "Dataset":

@@ -38,13 +38,14 @@ def evaluate_predictor(
     log: Callable[[str], None],
     on_progress: OnProgress,
     labels: LabelForm = AS_SHOWN,
+    decisions: str | Path | None = None,
 ) -> Evaluation | LabelEvaluation:
     """Measure a checkpoint that has been loaded, or the mean of several; see `evaluation.api.evaluate`.
 
     Where several processes predict, the main one calls this and the others `answer_shares`.
     """
     form, class_names = label_form(predictor, labels), predictor.class_names
-    dataset, split = choose_images(data, list(checkpoints), class_names, split, log, exclude, form)
+    dataset, split = choose_images(data, list(checkpoints), class_names, split, log, exclude, form, decisions)
     if output is not None:
         create_folder(Path(output))  # now: a name that cannot be used should not cost a measurement
     log(_introduce(predictor, len(dataset), split))

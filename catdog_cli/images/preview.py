@@ -1,4 +1,4 @@
-"""Images as small JPEGs in a data URI: what a page or a notebook shows of them."""
+"""Images as small JPEGs: what a page or a notebook shows of them, as a data URI or as a file's bytes."""
 
 import io
 from typing import Any, NamedTuple
@@ -24,11 +24,21 @@ def make_preview(source: Any, side_px: int) -> Preview | None:
         source: as for `read_image`.
     """
     try:
-        pixels = read_image(source, side_px)
+        data, width, height = encode_small(source, side_px, quality=80)
     except ImageError:
         return None
+    return Preview(data_uri(data, "jpeg"), width, height)
+
+
+def encode_small(source: Any, side_px: int, quality: int) -> tuple[bytes, int, int]:
+    """Return an image as a JPEG, its longer side at most `side_px`, with its width and height.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    pixels = read_image(source, side_px)
     image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
     image.thumbnail((side_px, side_px))
     data = io.BytesIO()
-    image.save(data, "JPEG", quality=80)
-    return Preview(data_uri(data.getvalue(), "jpeg"), image.width, image.height)
+    image.save(data, "JPEG", quality=quality)
+    return data.getvalue(), image.width, image.height

@@ -110,7 +110,7 @@ def build_settings(
     chosen["arch"] = resolve_arch(chosen.get("arch", TrainSettings.arch))
     chosen.setdefault("weights", default_weights(chosen["arch"]))
     chosen["weights"] = _expand_weights(parse_weights(chosen["arch"], chosen["weights"]))
-    for name in ("exclude", "category_names"):
+    for name in ("exclude", "decisions", "category_names"):
         if isinstance(chosen.get(name), (str, os.PathLike)):
             chosen[name] = expand_home(chosen[name])
     head = {name: chosen[name] for name in settings_of(HeadSpec) if name in chosen}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..data.dataset import Dataset
+from ..data.decisions import format_rows
 from ..data.location import FROM_RUN, RUN_SETTINGS, describe_place, find_data
 from ..data.manifests import RUN_SPLIT, read_keys, read_split, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
@@ -25,7 +26,7 @@ from ..settings import TrainSettings
 from .lock import locked
 
 BEST, LAST = "best.pt", "last.pt"
-SETTINGS, SPLIT, REPORTS = RUN_SETTINGS, RUN_SPLIT, "reports"
+SETTINGS, SPLIT, DECISIONS, REPORTS = RUN_SETTINGS, RUN_SPLIT, "decisions.csv", "reports"
 MLFLOW_NOTE, MLFLOW_PENDING, TENSORBOARD = "mlflow.json", "mlflow-pending.jsonl", "tensorboard"
 
 
@@ -52,6 +53,11 @@ class RunDirectory:
     @property
     def split(self) -> Path:
         return self.path / SPLIT
+
+    @property
+    def decisions(self) -> Path:
+        """What the user had decided about labels when the run began."""
+        return self.path / DECISIONS
 
     @property
     def history(self) -> Path:
@@ -152,6 +158,11 @@ class RunDirectory:
     def write_split(self, dataset: Dataset, keys: dict[str, list[str]]) -> None:
         """Write which images are the run's own, on which side, with a digest each (`keys`, by split)."""
         write_split(dataset, self.split, keys=keys)
+
+    def write_decisions(self, dataset: Dataset) -> None:
+        """Write a copy of the decisions that the labels follow, unless there are none, or a copy is here."""
+        if dataset.decisions and not self.decisions.exists():
+            write_run_file(self.decisions, format_rows(dataset.decisions, header=True))
 
     def read_split(self, root: Path) -> Dataset:
         """Return the run's own images below `root`, whether or not they are still there."""

@@ -72,6 +72,7 @@ def train(
     min_delta: float | None = None,
     monitor: str | None = None,
     exclude: str | None = None,
+    decisions: str | None = None,
     category_names: str | None = None,
     label_delimiter: str | None = None,
     label_columns: str | Sequence[str] | None = None,
@@ -99,8 +100,7 @@ def train(
         recipe: the phases of a recipe, by name or file.
         arch: one network, or several side by side, such as "a+b".
         weights: "imagenet", "none" or a file; of several networks a list, one each in the same order.
-        head: "linear", "cosine", or a module that makes (B, num_classes) logits of (B, D) features: a copy
-            of it, weights included, is trained. catdog standardises features before they come to it.
+        head: "linear", "cosine", or a module, of which a copy learns: standardised (B, D) to logits (B, C).
         output: the run directory; checkpoints/ARCH-N where nothing is given.
         listeners: called with each event (`training.events`), such as `track_mlflow` makes one.
         log: gets warnings and what the reports say, a sentence each.

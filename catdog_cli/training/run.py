@@ -29,7 +29,7 @@ from .events import Listener, RunRestarted, RunResumed, RunStarted, Warned
 from .loop import fit
 from .result import RunResult
 from .resume.checkpoint_validation import check_progress
-from .resume.data_changes import own_split, settle_changes
+from .resume.data_changes import describe_new_decisions, own_split, settle_changes
 from .setup import Setup, check_settings, prepare_run
 
 if TYPE_CHECKING:
@@ -101,12 +101,13 @@ def _with_full_paths(settings: TrainSettings) -> TrainSettings:
         settings,
         data=absolute_data(settings.data),
         exclude=_full_path(settings.exclude),
+        decisions=_full_path(settings.decisions),
         weights=full_weights(settings.weights),
     )
 
 
 def _full_path(value: str) -> str:
-    """Return what --weights or --exclude says, a path in full."""
+    """Return what --weights, --exclude or --decisions says, a path in full."""
     return value if value in ("", *WORDS) else absolute_data(value)
 
 
@@ -158,6 +159,7 @@ def _begin(setup: Setup, directory: RunDirectory, listener: Listener) -> None:
     def write() -> None:
         directory.sweep()
         directory.write_split(setup.dataset, setup.contents)
+        directory.write_decisions(setup.dataset)
         directory.write_settings(setup.settings)  # last: where it is, a resume can begin
 
     processes().from_main(write)
@@ -178,7 +180,12 @@ def _name_classes(setup: Setup, listener: Listener) -> None:
 def read_data(settings: TrainSettings, listener: Listener) -> Dataset:
     """Scan the data folder and split it where it has no val; what the user should know is an event."""
     labels = LabelForm.of(settings)
-    scanned = scan_dataset(settings.data, exclude=settings.exclude or None, labels=labels)
+    scanned = scan_dataset(
+        settings.data,
+        exclude=settings.exclude or None,
+        labels=labels,
+        decisions=settings.decisions or None,
+    )
     dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
     if "val" in scanned.splits and settings.val_fraction != TrainSettings.val_fraction:
         text = f"{settings.data!r} has val already: --val-fraction {settings.val_fraction:g} changes nothing."
@@ -221,6 +228,7 @@ def _restart(directory: RunDirectory, changes: Changes, listener: Listener) -> S
     settings = _follow_data(settings, directory, listener)
     processes().gather(lambda: check_settings(settings))
     dataset, found = on_main(lambda: own_split(settings, directory))
+    _warn_of_new_decisions(settings, directory, listener)
     setup = prepare_run(settings, dataset, None, listener, changes.head)
     accept = changes.accept_changed_data
     on_main(lambda: settle_changes(setup, found, directory, None, accept, listener))
@@ -244,6 +252,7 @@ def _reopen(
     settings = _follow_data(settings, directory, listener)
     class_names = sorted(content["class_to_idx"], key=content["class_to_idx"].__getitem__)
     dataset, found = on_main(lambda: own_split(settings, directory))
+    _warn_of_new_decisions(settings, directory, listener)
     if dataset.has_several_labels != (content.get("task", SINGLE_LABEL.name) != SINGLE_LABEL.name):
         raise DataError(
             f"{settings.data!r} no longer says whether pictures have one class or several labels as when the "
@@ -263,6 +272,12 @@ def _reopen(
     on_main(lambda: directory.write_settings(settings))
     listener(RunStarted(setup, directory.path))
     return setup
+
+
+def _warn_of_new_decisions(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> None:
+    text = processes().from_main(lambda: describe_new_decisions(settings, directory))
+    if text is not None:
+        listener(Warned(text))
 
 
 def _follow_data(settings: TrainSettings, directory: RunDirectory, listener: Listener) -> TrainSettings:
@@ -349,8 +364,8 @@ def _as_stored(name: str, value: Any, old: TrainSettings) -> Any:
     if name == "weights":
         parsed = parse_weights(old.arch, expand_home(value) if isinstance(value, str) else value)
         return old.weights if full_weights(parsed) == old.weights else parsed
-    if name == "exclude" and _full_path(value) == old.exclude:
-        return old.exclude
+    if name in ("exclude", "decisions") and _full_path(value) == getattr(old, name):
+        return getattr(old, name)
     return expand_home(value) if isinstance(value, str) else value
 
 

@@ -247,6 +247,12 @@ TEXTS: dict[str, dict[str, str | bytes]] = {
         "wide.txt": "a.png\r\nb.png\r\n".encode("utf-16"),
     },
     "exclude": {"exclude.txt": 'a.png\r\n"b\\n.png"\n'},
+    "decisions": {
+        "ours.csv": "path,label,decision,new_label,when,checkpoint,key\r\n"
+        f"a.png,cats,wrong,dogs,2026-11-29T02:10:00Z,{'0' * 32},{'1' * 32}\r\n"
+        '"b,""c"".png",dogs,undo,,,,\r\n',
+        "by-hand.csv": "decision;path;new_label\nwrong; b.png ;dogs\nexclude;d.png;\n",
+    },
     "rows": {
         "rows.csv": "path,status,error,class,name,probability\na.png,ok,,cats,Cat,0.75\nb.png,error,bad,,,\n",
         "rows.jsonl": '{"path": "a.png", "status": "ok", "error": null, "predictions": '

@@ -18,6 +18,8 @@ from structure import damage_checkpoint
 from catdog_cli.commands import info_checkpoint as checkpoint_facts
 from catdog_cli.commands import options
 from catdog_cli.commands.output import info_text
+from catdog_cli.data.decision_log import DecisionLog
+from catdog_cli.data.decisions import Decision, read_decisions
 from catdog_cli.data.prepared import open_prepared
 from catdog_cli.data.scan import read_exclude_list, scan_dataset
 from catdog_cli.data.sources.archives import unpack_archive
@@ -109,6 +111,18 @@ def _resume(path: Path) -> None:
 
 def _weights(path: Path) -> None:
     weights.load_backbone(build_classifier("simple_cnn", 2, HeadSpec()), str(path))
+
+
+def _decisions(path: Path) -> None:
+    """Read decisions, apply them, and write one more behind them."""
+    manifest = path.parent / "all-pictures.csv"
+    for name in "abcd":
+        (path.parent / f"{name}.png").touch()
+    manifest.write_text("path,class\na.png,cats\nb.png,dogs\nc.png,cats\nd.png,dogs\n")
+    scan_dataset(manifest, leaks=False, decisions=path)
+    DecisionLog(path).append(Decision("a.png", "cats", "right"))
+    if read_decisions(path)[-1].path != "a.png":
+        raise AssertionError("a decision that was written is not there")
 
 
 def _manifest(path: Path) -> None:
@@ -271,6 +285,7 @@ TARGETS: dict[str, Target] = {
         corpus.write_texts("list"), lambda path: list(expand_inputs([str(path)], None)), tokens=CSV
     ),
     "exclude": Target(corpus.write_texts("exclude"), lambda path: read_exclude_list(path), tokens=JSON),
+    "decisions": Target(corpus.write_texts("decisions"), _decisions, tokens=CSV),
     "prepared": Target(
         corpus.write_prepared,
         _prepared,

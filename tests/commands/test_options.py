@@ -31,6 +31,7 @@ SAID_OTHERWISE = {
     "label_delimiter",
     "label_columns",
     "exclude",
+    "decisions",
     "compile",
     "cache",
     "deterministic",

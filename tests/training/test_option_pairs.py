@@ -59,7 +59,7 @@ NEEDS = {  # what makes an option possible at all
 OTHERS = [("optimizer", "lbfgs"), ("scheduler", "one-cycle"), ("scheduler", "step")]
 # What says where a run is, how it is computed or when it ends: need not, or must not, change what is trained.
 NOT_THE_RESULT = {
-    *("arch", "weights", "exclude", "max_bad_fraction", "device", "precision", "workers"),
+    *("arch", "weights", "exclude", "decisions", "max_bad_fraction", "device", "precision", "workers"),
     *("category_names", "micro_batch_size", "compile", "deterministic", "cache", "cache_limit", "save_every"),
     *("patience", "min_delta"),  # depend on how the run goes
     *("label_delimiter", "label_columns"),  # how a table is read

@@ -96,6 +96,7 @@ def compare_label_predictors(
     log: Callable[[str], None],
     on_progress: OnProgress,
     form: Any,
+    decisions: Any = None,
 ) -> LabelComparison:
     """Measure two checkpoints that have been loaded, on the labels that both know; see `api.compare`.
 
@@ -106,7 +107,7 @@ def compare_label_predictors(
         DataError: they have no label in common.
     """
     names = _shared_names(predictors, checkpoints, log)
-    dataset, split = choose_images(data, list(checkpoints), names, split, log, exclude, form)
+    dataset, split = choose_images(data, list(checkpoints), names, split, log, exclude, form, decisions)
     log(f"Measuring {' and '.join(p.arch for p in predictors)} on {len(dataset):,} pictures ({split})")
     trained_on = [count_trained_on(dataset, [path]) for path in checkpoints]
     for number, path in zip(trained_on, checkpoints, strict=True):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import Dataset, Split
+from ...data.decisions import read_decisions
 from ...data.label_lists import LabelForm
 from ...data.location import open_data
 from ...data.scan import data_root, scan_dataset
@@ -67,16 +68,42 @@ def own_split(settings: TrainSettings, directory: RunDirectory) -> tuple[Dataset
             f"The data of this run, {settings.data!r}, no longer exists: if it has moved, say where: "
             f"`catdog train NEW_DATA --resume {directory.path}`."
         )
-    scanned, labels = None, LabelForm.of(settings)
+    scanned, decisions = None, _own_decisions(settings, directory)
+
+    def scan(leaks: bool) -> Dataset:
+        labels, exclude = LabelForm.of(settings), settings.exclude or None
+        return scan_dataset(settings.data, exclude=exclude, leaks=leaks, labels=labels, decisions=decisions)
+
     with contextlib.suppress(CatdogError):  # what the run needs of it is looked at below
-        scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False, labels=labels)
+        scanned = scan(leaks=False)
     if not directory.split.exists():
-        scanned = scan_dataset(settings.data, exclude=settings.exclude or None, labels=labels)
+        scanned = scan(leaks=True)
         return split_dataset(scanned, settings.val_fraction, settings.seed), DataChanges()
     listed = directory.read_split(data_root(data))
     if scanned is not None:
         listed.unlisted = scanned.unlisted
     return _what_is_left(listed, scanned)
+
+
+def _own_decisions(settings: TrainSettings, directory: RunDirectory) -> str | None:
+    """Return the file of the decisions that the run began with: its own copy, as soon as there is one."""
+    return str(directory.decisions) if directory.decisions.exists() else settings.decisions or None
+
+
+def describe_new_decisions(settings: TrainSettings, directory: RunDirectory) -> str | None:
+    """Return a sentence where --decisions says something else now than when the run began."""
+    if not settings.decisions or not directory.decisions.exists():
+        return None
+    try:
+        same = read_decisions(settings.decisions) == read_decisions(directory.decisions)
+    except DataError:  # gone, or half-written: what the run began with is what counts
+        return None
+    if same:
+        return None
+    return (
+        f"{settings.decisions!r} has changed since this run began, which keeps the labels that it began "
+        f"with: start a new run to train on the new ones."
+    )
 
 
 def _what_is_left(listed: Dataset, scanned: Dataset | None) -> tuple[Dataset, DataChanges]:

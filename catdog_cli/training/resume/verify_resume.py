@@ -94,7 +94,14 @@ def _shrink(
 ) -> tuple[TrainSettings, dict[str, int]]:
     """Return the settings of a short training on a part of the data, and how many pictures that has."""
     labels = LabelForm.of(settings)
-    scanned = scan_dataset(settings.data, exclude=settings.exclude or None, leaks=False, labels=labels)
+    decisions = absolute_data(settings.decisions) if settings.decisions else ""
+    scanned = scan_dataset(
+        settings.data,
+        exclude=settings.exclude or None,
+        leaks=False,
+        labels=labels,
+        decisions=decisions or None,
+    )
     for text in describe_scan(scanned):
         say(text)
     dataset = split_dataset(scanned, settings.val_fraction, settings.seed)
@@ -118,6 +125,7 @@ def _shrink(
             data=absolute_data(settings.data),
             weights=full_weights(settings.weights),
             exclude=str(exclude),
+            decisions=decisions,
             phases=phases,
             max_bad_fraction=1.0,  # a bad one among a few is a larger share than among all
             save_every="1",

@@ -1,0 +1,1 @@
+"""Answers over HTTP on this machine: one way of serving, whatever the page."""
