@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.label_lists import LabelForm
+from ..inference.known import UNKNOWN_RATE
 from ..inference.predictor import Predictor, describe_shrink
 from ..runs.argument_order import refuse_swapped
 from ..runtime.files import expand_home
@@ -38,6 +39,9 @@ def evaluate(
     head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
+    unknown_rate: float = UNKNOWN_RATE,
+    strangers: str | Path | None = None,
+    leave_class_out: bool = False,
     log: Log | None = None,
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
@@ -60,6 +64,9 @@ def evaluate(
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
+        unknown_rate: the share of the checkpoint's own kind of image that may be called unknown.
+        strangers: images of another kind, as for `predict`: measured is how well they are told.
+        leave_class_out: measure how well each class is told as a stranger by the others.
         log: gets a sentence on what is measured, on each warning and each image that cannot be read.
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
@@ -70,7 +77,7 @@ def evaluate(
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(checkpoint)], "evaluate({checkpoint!r}, {data!r})")
     paths = [str(checkpoint), *map(str, with_)]
-    predictor = _load(paths, device, precision, say, category_names, calibrated, tta, head)
+    predictor = _load(paths, device, precision, say, category_names, calibrated, tta, head, unknown_rate)
     with report_progress(on_progress, progress) as report:
         return evaluate_predictor(
             predictor,
@@ -82,6 +89,8 @@ def evaluate(
             say,
             report,
             LabelForm(label_delimiter, label_columns),
+            None if strangers is None else str(expand_home(strangers)),
+            leave_class_out,
         )
 
 
@@ -134,6 +143,7 @@ def _load(
     calibrated: bool = True,
     tta: bool = False,
     head: "nn.Module | None" = None,
+    unknown_rate: float = 0,  # comparing needs no strangers
 ) -> Predictor:
     return Predictor.load(
         *checkpoints,
@@ -143,6 +153,7 @@ def _load(
         calibrated=calibrated,
         category_names=category_names,
         mirror=tta,
+        unknown_rate=unknown_rate,
         on_shrink=lambda size: log(describe_shrink(size)),
     )
 

@@ -9,6 +9,7 @@ from ..images.read import read_image
 from ..runtime.files import REPORT_PLOTS
 from .eval_split import image_path
 from .report import write_report
+from .strangers_report import draw_strangers
 
 MOST_PHOTOS = 30  # on the sheet of mistakes
 HEADINGS = ("Confusion", "ROC curve", "Calibration", "Photographs of mistakes")  # in report.html
@@ -42,6 +43,8 @@ def write_files(
     items = [{**item, "image": _to_image(read_photo(item))} for item in mistakes[:MOST_PHOTOS]]
     plots.plot_mistakes(items, paths[3], len(mistakes), dpi)
     images = dict(zip(HEADINGS, paths, strict=True))
+    images |= draw_strangers(directory, document.get("strangers"), dpi)
+    paths = list(images.values())
     return [*write_report(directory, document, mistakes, calibration, images, title), *paths]
 
 

@@ -1,5 +1,6 @@
 """What a checkpoint says of one image: its classes with probabilities, and the labels among them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 
 from ..errors import SettingsError
+from ..models.tasks import MULTI_LABEL
 
 
 @dataclass(frozen=True)
@@ -132,3 +134,11 @@ def rank_classes(
         ClassProbability(class_names[i], names[i], value)
         for i, value in zip(places.tolist(), values.tolist(), strict=True)
     ]
+
+
+def fit_thresholds(thresholds: Sequence[float] | None, temperature: float, used: float) -> list[float] | None:
+    """Return the thresholds at the temperature that is used: the same logits stay above them."""
+    if thresholds is None or used == temperature:
+        return None if thresholds is None else list(thresholds)
+    logits = [temperature * (math.log(value) - math.log1p(-value)) for value in thresholds]
+    return list(map(float, MULTI_LABEL.probabilities(np.array(logits), used)))

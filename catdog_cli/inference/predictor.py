@@ -1,7 +1,6 @@
 """`Predictor`: a checkpoint that answers. One picture and a million go through the same code."""
 
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,15 +15,14 @@ from ..images.transforms import load_image, normalise, split_images
 from ..known.reference import pool
 from ..models.inference_form.inference_form import form_name
 from ..models.side_by_side import join_features
-from ..models.tasks import MULTI_LABEL, Task
+from ..models.tasks import Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
-from ..runtime.files import expand_home
 from ..runtime.memory import MicroBatch
 from ..settings_networks import InputSpecs, specs_of
-from .answer import Answer, ClassProbability, SureSet, rank_classes
+from .answer import Answer, ClassProbability, SureSet, fit_thresholds, rank_classes
 from .distributed import predict_in_shares
 from .known import (
     UNKNOWN_RATE,
@@ -35,7 +33,7 @@ from .known import (
     refuse_sets_of_labels,
     refuse_sets_of_mean,
 )
-from .urls import fetch_image, find_file, is_address, is_file_address
+from .urls import read_source
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
 # Few sizes, because each has its own kernels. oneDNN's fused convolutions give the same bits in all of them;
@@ -103,7 +101,7 @@ class Predictor:
         self.task: Task = model.task
         self.calibrated = calibrated
         self.temperature = model.temperature if calibrated else 1.0
-        self.thresholds = _fit_thresholds(model.thresholds, model.temperature, self.temperature)
+        self.thresholds = fit_thresholds(model.thresholds, model.temperature, self.temperature)
         self.label_delimiter: str = model.label_delimiter
         classifier = model.classifier
         on_cpu = self.device.type == "cpu"
@@ -199,12 +197,32 @@ class Predictor:
         """Whether answers say if a picture is of the kind that was trained on."""
         return self.reference is not None
 
+    @property
+    def known_by(self) -> tuple[int, str]:
+        """How many blocks come up to what pictures are known by, 0 for what the head gets, and its name."""
+        return (0, "") if self.reference is None else (self.reference.border, self.reference.block)
+
     def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
         for loaded, rows in self._run(sources, lambda rows: self._embed(self._unpack(rows)), None, False):
             each = iter(rows)
             for _, image in loaded:
                 yield None if isinstance(image, str) else next(each)
+
+    def logits_and_seen(self, sources: Iterable[Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor] | str]:
+        """Yield the logits (C,) of every source and what it is known by (D,), or why it cannot be read."""
+
+        def network(rows: torch.Tensor) -> torch.Tensor:
+            return torch.cat(self._logits_and_seen(self._unpack(rows)), 1)
+
+        for loaded, found in self._run(sources, network, None, False):
+            each = iter(found)
+            for _, image in loaded:
+                if isinstance(image, str):
+                    yield image
+                else:
+                    row = next(each)
+                    yield row[: len(self.class_names)], row[len(self.class_names) :]
 
     def _run(
         self,
@@ -281,13 +299,18 @@ class Predictor:
         Behind them stand distances (B, 2) to what was trained on, where `tells_unknown`: of the pictures as
         they are, not of their mirror images.
         """
+        logits, seen = self._logits_and_seen(pictures)
+        if self.meter is None:
+            return logits
+        return torch.cat([logits, self.meter(self._fill(seen))[: len(seen)]], 1)
+
+    def _logits_and_seen(self, pictures: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits (B, C) of pictures, and what they are known by (B, D)."""
         features, seen = self._look(pictures)
         logits = self._score(features)
         if self.mirror:
             logits = (logits + self._score(self._embed(pictures, mirrored=True))) / 2
-        if self.meter is None:
-            return logits
-        return torch.cat([logits, self.meter(self._fill(seen))[: len(seen)]], 1)
+        return logits, seen
 
     def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
         """Return the features (B, D), float32, of each network's pictures."""
@@ -358,29 +381,6 @@ class Predictor:
         if self.set_chooser is None:
             return None
         return self.set_chooser.describe(chosen, probabilities, self.class_names, self.names)
-
-
-def _fit_thresholds(
-    thresholds: Sequence[float] | None, temperature: float, used: float
-) -> list[float] | None:
-    """Return the thresholds at the temperature that is used: the same logits stay above them."""
-    if thresholds is None or used == temperature:
-        return None if thresholds is None else list(thresholds)
-    logits = [temperature * (math.log(value) - math.log1p(-value)) for value in thresholds]
-    return list(map(float, MULTI_LABEL.probabilities(np.array(logits), used)))
-
-
-def read_source(source: Any) -> Any:
-    """Return what can be read of a source: the bytes at an address, the path of a file, all else as it is.
-
-    Raises:
-        ImageError: the address does not answer with a picture.
-    """
-    if isinstance(source, str) and is_address(source):
-        return fetch_image(source)
-    if isinstance(source, str) and is_file_address(source):
-        return find_file(source)
-    return expand_home(source) if isinstance(source, (str, os.PathLike)) else source
 
 
 def describe_shrink(size: int) -> str:

@@ -1,9 +1,12 @@
 """Pictures at http(s) addresses, fetched only when the user gave such an address; and at file addresses."""
 
 import http.client
+import os
 import time
+from typing import Any
 
 from ..images.read import ImageError
+from ..runtime.files import expand_home
 from ..runtime.http import (
     OversizeError,
     find_reason,
@@ -14,7 +17,7 @@ from ..runtime.http import (
     read_blocks,
 )
 
-__all__ = ["fetch_image", "find_file", "is_address", "is_file_address"]
+__all__ = ["fetch_image", "find_file", "is_address", "is_file_address", "read_source"]
 
 MAX_IMAGE_BYTES = 50_000_000
 MAX_SECONDS = 20.0
@@ -53,3 +56,16 @@ def fetch_image(address: str, max_bytes: int = MAX_IMAGE_BYTES, max_seconds: flo
 
 def _refuse(address: str, problem: str) -> ImageError:
     return ImageError(f"Cannot fetch the picture {address!r}: {problem}; check the address.")
+
+
+def read_source(source: Any) -> Any:
+    """Return what can be read of a source: the bytes at an address, the path of a file, all else as it is.
+
+    Raises:
+        ImageError: the address does not answer with a picture.
+    """
+    if isinstance(source, str) and is_address(source):
+        return fetch_image(source)
+    if isinstance(source, str) and is_file_address(source):
+        return find_file(source)
+    return expand_home(source) if isinstance(source, (str, os.PathLike)) else source

@@ -16,12 +16,14 @@ from .labels import (
 )
 from .photos import plot_mistakes, plot_predictions
 from .quality import plot_calibration, plot_confusion, plot_roc
+from .strangers import plot_fooled, plot_strangers
 
 __all__ = [
     "check_suffix",
     "plot_calibration",
     "plot_confusion",
     "plot_curves",
+    "plot_fooled",
     "plot_label_calibration",
     "plot_label_mistakes",
     "plot_label_scores",
@@ -30,4 +32,5 @@ __all__ = [
     "plot_precision_recall",
     "plot_predictions",
     "plot_roc",
+    "plot_strangers",
 ]
