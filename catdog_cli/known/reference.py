@@ -1,11 +1,11 @@
 """What is kept of the training images' features, to say how far a new image lies from them.
 
 Two distances, which find different strangers, on features of length 1: the mean to the nearest neighbours
-(Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022; squared, it is twice the cosine
-distance), and Mahalanobis with a shrunk covariance (Mueller and Hein, Mahalanobis++, ICML 2025; with one
-mean for all classes, which finds as many as one for each and holds for several labels, too). Each becomes a
-p-value among the leave-one-out distances of the reference images themselves, and so does what the two amount
-to together.
+(Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022; squared, it is twice the
+cosine distance), and Mahalanobis with a shrunk covariance (Mueller and Hein, Mahalanobis++, ICML 2025; with
+one mean for all classes, which finds as many as one for each and holds for several labels, too). Each
+becomes a p-value among the leave-one-out distances of the reference images themselves, and so does what the
+two amount to together.
 
 Features of more than DIM numbers are first projected to DIM by random signs, which keep distances to a few
 per cent (Achlioptas, Database-friendly random projections, 2003) and, other than PCA, know nothing of the
@@ -324,6 +324,8 @@ def _check_tensors(kept: dict[str, Any], dim: int) -> None:
         if not isinstance(tensor, torch.Tensor) or tensor.dtype != dtype or tensor.layout != torch.strided:
             raise ValueError(f"{name} of what tells strangers is no tensor of {dtype}")
     number = len(kept["rows"]) if kept["rows"].ndim == 2 else 0
+    if tuple(kept["labels"].shape) not in ((number,), (0,)):
+        raise ValueError("the labels of what tells strangers are not those of its images")
     shapes = {
         "rows": (number, dim),
         "mean": (dim,),

@@ -47,7 +47,7 @@ def plot_strangers(histogram: dict[str, Any], rate: float, path: Path | str, dpi
     axes.set(ylabel="share of the pictures", ylim=(0, None))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    axes.legend(frameon=False, fontsize=9, loc="upper center")
+    axes.legend(frameon=False, fontsize=9, loc="upper right")
     note = f"left of the dashed line, at {100 * rate:g} %, a picture is called unknown"
     write_title(axes, "Are strangers told from your own kind?", note)
     save_figure(figure, path)
