@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .data.api import check_data, prepare_data, split_data
     from .errors import CatdogError
     from .evaluation.api import compare, evaluate
+    from .evaluation.calibrate import calibrate
     from .images.read import read_pixels as read_image
     from .inference.explain import explain
     from .inference.predict import predict
@@ -22,6 +23,7 @@ __all__ = [
     "CatdogError",
     "Predictor",
     "__version__",
+    "calibrate",
     "check_data",
     "compare",
     "evaluate",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {  # name: (module, its name there)
     "CatdogError": ("errors", "CatdogError"),
     "Predictor": ("inference.predictor", "Predictor"),
+    "calibrate": ("evaluation.calibrate", "calibrate"),
     "check_data": ("data.api", "check_data"),
     "compare": ("evaluation.api", "compare"),
     "evaluate": ("evaluation.api", "evaluate"),

@@ -82,7 +82,7 @@ def share_out(predictor: "Predictor", work: Callable[[], T]) -> T | None:
 
 def log_memory(size: int) -> None:
     """Say that prediction continues with fewer images at once."""
-    from ..inference.predictor import describe_shrink
+    from ..runtime.memory import describe_shrink
 
     echo(describe_shrink(size), err=True)
 

@@ -2,7 +2,11 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..known.conformal import SetScores
+    from ..known.reference import Reference
 
 
 def describe_checkpoint(target: str) -> dict[str, Any]:
@@ -40,12 +44,35 @@ def describe_checkpoint(target: str) -> dict[str, Any]:
         "task": model.task.name,
         "looks": model.looks,
         "thresholds": model.thresholds and dict(zip(model.class_names, model.thresholds, strict=True)),
+        "unknown": _describe_reference(model.reference),
+        "sets": _describe_sets(model.sets, len(model.class_names)),
         "best": _facts(merged, "best"),
         "progress": _progress(merged, settings),
         "settings": settings,
         "versions": _facts(merged, "versions"),
         "data_fingerprint": _facts(merged, "data_fingerprint"),
     }
+
+
+def _describe_reference(reference: "Reference | None") -> dict[str, Any] | None:
+    """Return what a checkpoint tells strangers by, None where it keeps nothing."""
+    if reference is None:
+        return None
+    return {
+        "num_pictures": len(reference),
+        "drawn_from": reference.num_images,
+        "split": reference.split,
+        "block": reference.block or None,
+        "num_features": reference.feature_dim,
+        "least_rate": reference.least_rate,
+    }
+
+
+def _describe_sets(sets: "SetScores | None", num_classes: int) -> dict[str, Any] | None:
+    """Return what sets of classes are chosen by, None where a checkpoint keeps nothing."""
+    if sets is None:
+        return None
+    return {"num_pictures": len(sets.labels), "most_sure": sets.most_sure(num_classes)}
 
 
 def _checkpoint_files(target: str) -> list[Path]:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.label_lists import LabelForm
-from ..inference.predictor import Predictor, describe_shrink
+from ..inference.known import UNKNOWN_RATE
+from ..inference.predictor import Predictor
 from ..runs.argument_order import refuse_swapped
 from ..runs.checkpoint import load_checkpoint
 from ..runtime.files import expand_home
+from ..runtime.memory import describe_shrink
 from ..runtime.progress import OnProgress, report_progress
 from ..settings_head import CUSTOM
 from .compare import compare_predictors
@@ -42,6 +44,9 @@ def evaluate(
     head: "nn.Module | None" = None,
     device: str = "auto",
     precision: str = "auto",
+    unknown_rate: float = UNKNOWN_RATE,
+    strangers: str | Path | None = None,
+    leave_class_out: bool = False,
     log: Log | None = None,
     on_progress: OnProgress | None = None,
     progress: bool | None = None,
@@ -66,6 +71,9 @@ def evaluate(
         head: a module like the one that was trained, where the checkpoint has a custom head.
         device: "auto", "cpu" or "gpu".
         precision: "auto", "fp32" or "bf16".
+        unknown_rate: the share of the checkpoint's own kind of image that may be called unknown.
+        strangers: images of another kind, as for `predict`: measured is how well they are told.
+        leave_class_out: measure how well each class is told as a stranger by the others.
         log: gets a sentence on what is measured, on each warning and each image that cannot be read.
         on_progress: called with (step, done, total).
         progress: show a bar; None: in a notebook alone.
@@ -76,7 +84,9 @@ def evaluate(
     say, data = log or _ignore, expand_home(data)
     refuse_swapped([data], [str(checkpoint)], "evaluate({checkpoint!r}, {data!r})")
     paths = [str(checkpoint), *map(str, with_)]
-    predictor = _load(paths, device, precision, say, category_names, calibrated, tta, looks, head)
+    predictor = _load(
+        paths, device, precision, say, category_names, calibrated, tta, looks, head, unknown_rate
+    )
     with report_progress(on_progress, progress) as report:
         return evaluate_predictor(
             predictor,
@@ -89,6 +99,8 @@ def evaluate(
             report,
             LabelForm(label_delimiter, label_columns),
             expand_home(decisions),
+            None if strangers is None else str(expand_home(strangers)),
+            leave_class_out,
         )
 
 
@@ -151,6 +163,7 @@ def _load(
     tta: bool | None = None,
     looks: str | None = None,
     head: "nn.Module | None" = None,
+    unknown_rate: float = 0,  # comparing needs no strangers
 ) -> Predictor:
     return Predictor.load(
         *checkpoints,
@@ -161,6 +174,7 @@ def _load(
         category_names=category_names,
         mirror=tta,
         looks=looks,
+        unknown_rate=unknown_rate,
         on_shrink=lambda size: log(describe_shrink(size)),
     )
 

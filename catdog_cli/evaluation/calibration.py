@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..known.conformal import SetScores
 from ..models.tasks import SINGLE_LABEL, Task
 from .brent import minimize
 from .metric_functions import brier_score, check_scores, reliability, report_auc
 from .multilabel.metrics import check_labels
+from .multilabel.thresholds import choose_thresholds
 
 LOWEST, HIGHEST = 0.05, 20.0
 
@@ -85,6 +87,18 @@ def describe_calibration(
         "before": _describe(task, task.probabilities(logits), labels),
         "after": after,
     }
+
+
+def describe_answers(logits: np.ndarray, labels: np.ndarray, task: Task) -> dict[str, Any]:
+    """Return what a checkpoint keeps of images that it was not trained on, with logits (N, C) and labels.
+
+    That is the temperature; of several labels the thresholds, of one class an image the scores of sets.
+    """
+    temperature = fit_temperature(logits, labels, task)
+    probabilities = task.probabilities(logits, temperature)
+    if task.several:
+        return {"temperature": temperature, "thresholds": choose_thresholds(probabilities, labels).tolist()}
+    return {"temperature": temperature, "sets": SetScores.measure(probabilities, labels).to_dict()}
 
 
 def describe_temperature(temperature: float) -> str:

@@ -26,6 +26,7 @@ class SplitLogits:
     labels: np.ndarray
     indices: list[int]
     unreadable: dict[str, str]
+    p_values: np.ndarray | None = None  # (N,) of being known, where the checkpoint tells
 
     def list_unreadable(self) -> list[dict[str, str]]:
         """Return the unreadable images as a document holds them."""
@@ -47,6 +48,7 @@ def collect_logits(
     paths, labels = dataset.splits[split].paths, dataset.splits[split].labels
     step, total = f"measuring {predictor.arch}", len(paths)
     logits: list[torch.Tensor] = []
+    p_values: list[float] = []
     indices: list[int] = []
     unreadable: dict[str, str] = {}
     on_progress(step, 0, total)
@@ -57,12 +59,14 @@ def collect_logits(
         else:
             indices.append(index)
             logits.append(answer.logits)
+            p_values += [] if answer.known is None else [answer.known.p_value]
         on_progress(step, index + 1, total)
     if not indices:
         first = next(iter(unreadable.values()), "there is none")
         raise DataError(f"None of the {total} pictures under {str(dataset.root)!r} can be read: {first}")
     _name_unreadable(unreadable, log)
-    return SplitLogits(torch.stack(logits).double().numpy(), labels[indices], indices, unreadable)
+    known = np.array(p_values) if len(p_values) == len(indices) else None
+    return SplitLogits(torch.stack(logits).double().numpy(), labels[indices], indices, unreadable, known)
 
 
 def _name_unreadable(unreadable: dict[str, str], log: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ..data.dataset import Dataset
 from ..data.label_lists import AS_SHOWN, LabelForm
 from ..images.looks import ONCE, describe_looks
-from ..inference.mean import describe_mean
+from ..inference.mean import MeanPredictor, describe_mean
 from ..inference.predictor import Predictor
 from ..runs.category_names import tell_apart
 from ..runs.directory import create_folder
@@ -24,6 +24,7 @@ from .multilabel.report import write_label_report
 from .multilabel.result import LabelEvaluation
 from .report import find_mistakes
 from .result import Evaluation
+from .strangers import leave_classes_out, measure_strangers
 
 MOST_TRAINED_ON = 0.05  # share of the pictures up to which intervals still say something
 
@@ -39,6 +40,8 @@ def evaluate_predictor(
     on_progress: OnProgress,
     labels: LabelForm = AS_SHOWN,
     decisions: str | Path | None = None,
+    strangers: str | None = None,
+    leave_class_out: bool = False,
 ) -> Evaluation | LabelEvaluation:
     """Measure a checkpoint that has been loaded, or the mean of several; see `evaluation.api.evaluate`.
 
@@ -58,6 +61,12 @@ def evaluate_predictor(
     measure = _measure_labels if predictor.task.several else _measure
     kind = LabelEvaluation if predictor.task.several else Evaluation
     measured, probabilities = measure(predictor, names, paths, found)
+    if strangers is not None:
+        measured["strangers"] = measure_strangers(predictor, strangers, found, log, on_progress)
+    if leave_class_out:
+        measured["left_out"] = leave_classes_out(predictor, dataset, split, on_progress)
+        measured["notes"]["left out"] = measured["left_out"]["note"]
+    _qualify_strangers(measured, predictor, dataset, checkpoints)
     _qualify(measured, predictor, dataset, checkpoints, num_trained_on)
     result: Evaluation | LabelEvaluation = kind(
         data=data,
@@ -141,6 +150,20 @@ def _qualify(
                 f"They were chosen on {chosen_on:,} of these pictures, which flatters precision, recall and "
                 f"F1; mAP needs none."
             )
+
+
+def _qualify_strangers(
+    metrics: dict[str, Any], predictor: Predictor, dataset: Dataset, checkpoints: Sequence[str]
+) -> None:
+    """Say where the images that set what is unknown are among those that were measured."""
+    reference = predictor.reference
+    if reference is None or "strangers" not in metrics or isinstance(predictor, MeanPredictor):
+        return
+    set_by = count_trained_on(dataset, checkpoints, reference.split)
+    if set_by:
+        metrics["notes"]["own called unknown"] = (
+            f"{set_by:,} of these pictures set where unknown begins, which makes this rate hold on them."
+        )
 
 
 def _write_report(

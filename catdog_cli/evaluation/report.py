@@ -16,6 +16,7 @@ from ..models.tasks import SINGLE_LABEL, Task
 from ..runtime.files import write_atomic
 from .report_gallery import Sections
 from .report_html import NO_SECTIONS, build_page
+from .strangers_report import list_strangers
 from .weak_classes import PAIRS, WORST, find_weakest, list_confused, list_worst, recall_interval
 
 Row = tuple[str, ...]  # of a table, as text
@@ -152,7 +153,7 @@ def list_numbers(metrics: dict[str, Any], calibration: dict[str, Any] | None = N
     rows += [(f"top-{k} accuracy", _show(value), "") for k, value in metrics["top_k"].items()]
     if calibration and before is not None:
         rows.append(("temperature", _show(calibration["temperature"]), ""))
-    return rows
+    return [*rows, *list_strangers(metrics)]
 
 
 def list_classes(metrics: dict[str, Any]) -> list[Row]:

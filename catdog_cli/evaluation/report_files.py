@@ -12,6 +12,7 @@ from .metric_functions import area_below, roc_curves
 from .report import write_report
 from .report_gallery import Explain, make_sections
 from .report_html import NO_SECTIONS
+from .strangers_report import draw_strangers
 
 MOST_PHOTOS = 30  # on the sheet of mistakes
 HEADINGS = ("Confusion", "ROC curve", "Calibration", "Photographs of mistakes")  # in report.html
@@ -50,6 +51,8 @@ def write_files(
     items = [{**item, "image": _to_image(read_photo(item))} for item in mistakes[:MOST_PHOTOS]]
     plots.plot_mistakes(items, files[3], len(mistakes), dpi)
     images = dict(zip(HEADINGS, files, strict=True))
+    images |= draw_strangers(directory, document.get("strangers"), dpi)
+    files = list(images.values())
     sections = make_sections(document, scores, paths, read_photo, explain) if paths else NO_SECTIONS
     return [*write_report(directory, document, mistakes, calibration, images, title, sections), *files]
 

@@ -66,6 +66,8 @@ class Evaluation:
     mistakes: list[dict[str, Any]] = field(repr=False)
     calibrated: bool
     tta: bool
+    strangers: dict[str, Any] | None = field(default=None, repr=False)  # see `measure_strangers`
+    left_out: dict[str, Any] | None = field(default=None, repr=False)  # see `leave_classes_out`
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `catdog evaluate --json` prints, as plain values."""

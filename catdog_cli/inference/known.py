@@ -1,5 +1,7 @@
 """What a predictor says beside its classes, at stated rates: is it of the known kind, which may it be."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
@@ -8,8 +10,12 @@ from ..known.conformal import METHODS, SetScores, choose_sets
 from ..known.reference import Reference
 from ..models.classifier import Classifier
 from ..models.inference_form.inference_form import InferenceForm
+from ..runs.checkpoint import LoadedModel
 from ..settings_schema import check_choice, check_range
 from .answer import Known, SureSet, rank_classes
+
+if TYPE_CHECKING:
+    from .predictor import Predictor
 
 UNKNOWN_RATE = 0.01
 
@@ -108,9 +114,34 @@ def refuse_sets_of_mean(sure: float | None) -> None:
         )
 
 
-def refuse_sets_of_labels(sure: float | None) -> None:
-    """Raise SettingsError where sets are asked for of images that may have several labels."""
-    if sure is not None:
+def make_chooser(model: LoadedModel, sure: float | None, method: str) -> SetChooser | None:
+    """Return what chooses sets of classes at the rate `sure`, None where nobody asked for them.
+
+    Raises:
+        SettingsError: images may have several labels, or as of `SetChooser`.
+        UnavailableError: as of `SetChooser`.
+    """
+    if sure is None:
+        return None
+    if model.task.several:
         raise SettingsError(
             f"sure is {sure:g}, but the checkpoint tells several labels a picture: leave it out."
         )
+    return SetChooser(model.sets, sure, method, model.temperature, len(model.class_names))
+
+
+def describe_sets(
+    predictor: "Predictor", logits: torch.Tensor, probabilities: torch.Tensor
+) -> list[SureSet | None]:
+    """Return the set of classes of each image, of logits and probabilities (N, C); None where not asked for.
+
+    Sets are chosen at the temperature at which they were calibrated, whatever probabilities are shown.
+    """
+    chooser = predictor.set_chooser
+    if chooser is None:
+        return [None] * len(logits)
+    chosen = chooser.choose(predictor.task.probabilities(logits.numpy(), chooser.temperature))
+    return [
+        chooser.describe(row, each, predictor.class_names, predictor.names)
+        for row, each in zip(chosen, probabilities, strict=True)
+    ]

@@ -25,15 +25,15 @@ from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
 from ..runtime.memory import MicroBatch
 from ..settings_networks import InputSpecs, specs_of
-from .answer import Answer, ClassProbability, SureSet, rank_classes
+from .answer import Answer, ClassProbability, rank_classes
 from .distributed import predict_in_shares
 from .known import (
     UNKNOWN_RATE,
-    SetChooser,
     build_forms,
     describe_known,
+    describe_sets,
+    make_chooser,
     pick_reference,
-    refuse_sets_of_labels,
     refuse_sets_of_mean,
 )
 from .thresholds import fit_thresholds
@@ -120,7 +120,7 @@ class Predictor:
         border = 0 if self.reference is None else self.reference.border
         self.front, self.backbones = build_forms(classifier, border, self.dtype, self.device)
         self.meter = None if self.reference is None else self.reference.meter(self.device)
-        self.set_chooser = self._make_chooser(model, sure, sets)
+        self.set_chooser = make_chooser(model, sure, sets)
         self.head = classifier.head.to(self.device).eval()
         self.num_prefix_tokens = [network.num_prefix_tokens for network in classifier.networks]
         self.mapper: ClassMapper | None = None  # made when something is explained
@@ -212,17 +212,15 @@ class Predictor:
         for loaded, found in self._run(sources, self._logits, fetch, raise_errors):
             yield from self._answers(loaded, found)
 
-    def _make_chooser(self, model: Any, sure: float | None, sets: str) -> SetChooser | None:
-        if self.task.several:
-            refuse_sets_of_labels(sure)
-        if sure is None:
-            return None
-        return SetChooser(model.sets, sure, sets, model.temperature, len(self.class_names))
-
     @property
     def tells_unknown(self) -> bool:
         """Whether answers say if a picture is of the kind that was trained on."""
         return self.reference is not None
+
+    @property
+    def known_by(self) -> tuple[int, str]:
+        """How many blocks come up to what pictures are known by, 0 for what the head gets, and its name."""
+        return (0, "") if self.reference is None else (self.reference.border, self.reference.block)
 
     def features(self, sources: Iterable[Any]) -> Iterator[torch.Tensor | None]:
         """Yield what the backbone makes of every source, in order: float32 (D,), None if it is unreadable."""
@@ -230,6 +228,21 @@ class Predictor:
             each = iter(rows)
             for _, image in loaded:
                 yield None if isinstance(image, str) else next(each)
+
+    def logits_and_seen(self, sources: Iterable[Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor] | str]:
+        """Yield the logits (C,) of every source and what it is known by (D,), or why it cannot be read."""
+
+        def network(rows: torch.Tensor) -> torch.Tensor:
+            return torch.cat(self._logits_and_seen(self._unpack(rows)), 1)
+
+        for loaded, found in self._run(sources, network, None, False):
+            each = iter(found)
+            for _, image in loaded:
+                if isinstance(image, str):
+                    yield image
+                else:
+                    row = next(each)
+                    yield row[: len(self.class_names)], row[len(self.class_names) :]
 
     def _run(
         self,
@@ -305,6 +318,13 @@ class Predictor:
         Behind them stand distances (B, 2) to what was trained on, where `tells_unknown`: of the first look
         alone.
         """
+        logits, seen = self._logits_and_seen(pictures)
+        if self.meter is None:
+            return logits
+        return torch.cat([logits, self.meter(self._fill(seen))[: len(seen)]], 1)
+
+    def _logits_and_seen(self, pictures: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits (B, C) of each look's pictures, and what the first look is known by (B, D)."""
         own = len(specs_of(self.input_spec))
         looks = [pictures[start : start + own] for start in range(0, len(pictures), own)]
         features, seen = self._look(looks[0])
@@ -312,10 +332,7 @@ class Predictor:
         if self.looks != ONCE:
             scores.append(self._score(self._embed(looks[0], mirrored=True)))
         scores += [self._score(self._embed(look, turned)) for look in looks[1:] for turned in (False, True)]
-        logits = scores[0] if len(scores) == 1 else sum(scores[1:], scores[0]) / len(scores)
-        if self.meter is None:
-            return logits
-        return torch.cat([logits, self.meter(self._fill(seen))[: len(seen)]], 1)
+        return scores[0] if len(scores) == 1 else sum(scores[1:], scores[0]) / len(scores), seen
 
     def _embed(self, pictures: Sequence[torch.Tensor], mirrored: bool = False) -> torch.Tensor:
         """Return the features (B, D), float32, of each network's pictures, the first look at them."""
@@ -362,7 +379,7 @@ class Predictor:
     def _answers(self, loaded: Loaded, found: torch.Tensor) -> Iterator[Answer]:
         logits, p_values = self._split(found)
         probabilities = self._probabilities(logits)
-        sets = self._choose_sets(logits)
+        sets = describe_sets(self, logits, probabilities)
         row = 0
         for source, image in loaded:
             if isinstance(image, str):
@@ -377,22 +394,6 @@ class Predictor:
                     self.names,
                     self.thresholds,
                     describe_known(p_values, row, self.unknown_rate),
-                    None if sets is None else self._describe_set(sets[row], probabilities[row]),
+                    sets[row],
                 )
                 row += 1
-
-    def _choose_sets(self, logits: torch.Tensor) -> np.ndarray | None:
-        """Return (N, C) booleans of logits (N, C), at the temperature at which sets were calibrated."""
-        if self.set_chooser is None:
-            return None
-        return self.set_chooser.choose(self.task.probabilities(logits.numpy(), self.set_chooser.temperature))
-
-    def _describe_set(self, chosen: np.ndarray, probabilities: torch.Tensor) -> SureSet | None:
-        if self.set_chooser is None:
-            return None
-        return self.set_chooser.describe(chosen, probabilities, self.class_names, self.names)
-
-
-def describe_shrink(size: int) -> str:
-    """Return what the user is told when memory has run out and prediction continues with less at once."""
-    return f"Out of memory: continuing with at most {size} pictures at once."

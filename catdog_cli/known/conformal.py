@@ -94,8 +94,8 @@ class SetScores:
     def thresholds(self, sure: float, method: str, num_classes: int) -> np.ndarray:
         """Return (C,): up to which score a class is in the set, so that each class is found at that rate.
 
-        By class (Mondrian), so that a rare one is found as often as others. Infinite where a class has too few
-        validation images: see `most_sure`.
+        By class (Mondrian), so that a rare one is found as often as others. Infinite where a class has too
+        few validation images: see `most_sure`.
         """
         found = np.full(num_classes, np.inf)
         for label in range(num_classes):

@@ -1,16 +1,19 @@
 """What is kept of the training images' features, to say how far a new image lies from them.
 
 Two distances, which find different strangers, on features of length 1: the mean to the nearest neighbours
-(Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022; squared, it is twice the cosine
-distance), and Mahalanobis with a shrunk covariance (Mueller and Hein, Mahalanobis++, ICML 2025; with one mean for
-all classes, which finds as many as one for each and holds for several labels, too). Each becomes a p-value among
-the leave-one-out distances of the reference images themselves, and so does what the two amount to together.
+(Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022; squared, it is twice the
+cosine distance), and Mahalanobis with a shrunk covariance (Mueller and Hein, Mahalanobis++, ICML 2025; with
+one mean for all classes, which finds as many as one for each and holds for several labels, too). Each
+becomes a p-value among the leave-one-out distances of the reference images themselves, and so does what the
+two amount to together.
 
-Features of more than DIM numbers are first projected to DIM by random signs, which keep distances to a few per
-cent (Achlioptas, Database-friendly random projections, 2003) and, other than PCA, know nothing of the images: by
-a basis fitted to them each would lie nearer to the others than a new one does, and the rate would not hold.
+Features of more than DIM numbers are first projected to DIM by random signs, which keep distances to a few
+per cent (Achlioptas, Database-friendly random projections, 2003) and, other than PCA, know nothing of the
+images: by a basis fitted to them each would lie nearer to the others than a new one does, and the rate would
+not hold.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +31,13 @@ FORMAT = 1
 ROWS_AT_ONCE = 2048
 PLAIN = ("block", "border", "feature_dim", "num_images", "split", "neighbours")
 KEPT = {"near": torch.float64, "far": torch.float64, "joint": torch.float64}
-TENSORS = {"rows": torch.float16, "mean": torch.float32, "precision": torch.float32, **KEPT}
+TENSORS = {
+    "rows": torch.float16,
+    "labels": torch.int32,
+    "mean": torch.float32,
+    "precision": torch.float32,
+    **KEPT,
+}
 LONGEST = 1_000_000  # features of an image, before they are projected
 
 
@@ -67,6 +76,7 @@ class Reference:
     split: str  # whose images they are: train, or val where the whole network was trained
     neighbours: int
     rows: torch.Tensor  # (n, d)
+    labels: torch.Tensor  # (n,) class indices; none where images have several labels
     mean: torch.Tensor  # (d,)
     precision: torch.Tensor  # (d, d)
     near: np.ndarray  # (n,) sorted leave-one-out distances to the nearest neighbours
@@ -85,6 +95,11 @@ class Reference:
         """Return what measures images on `device`."""
         return Meter(self, device)
 
+    def without(self, label: int) -> "Reference | None":
+        """Return the reference of all images but those of a class, None where too few are left."""
+        kept = self.labels != label
+        return _fit_rows(self, self.rows[kept], self.labels[kept])
+
     def p_values(self, distances: np.ndarray) -> np.ndarray:
         """Return p-values (N,) of what `Meter` measured (N, 2), small ones being of strangers."""
         near, far = distances[:, 0].astype(np.float64), distances[:, 1].astype(np.float64)
@@ -96,6 +111,7 @@ class Reference:
             "format": FORMAT,
             **{name: getattr(self, name) for name in PLAIN},
             "rows": self.rows.half(),
+            "labels": self.labels,
             "mean": self.mean,
             "precision": self.precision,
             **{name: torch.from_numpy(getattr(self, name)) for name in KEPT},
@@ -112,6 +128,7 @@ class Reference:
         return cls(
             **{name: kept[name] for name in PLAIN},
             rows=kept["rows"].float(),
+            labels=kept["labels"],
             mean=kept["mean"],
             precision=kept["precision"],
             **{name: kept[name].numpy() for name in KEPT},
@@ -142,6 +159,7 @@ class Meter:
 @torch.no_grad()
 def fit_reference(
     features: torch.Tensor,
+    labels: np.ndarray,
     block: str = "",
     border: int = 0,
     num_images: int | None = None,
@@ -150,29 +168,51 @@ def fit_reference(
     """Return the reference of images with features (n, D), None of fewer than three.
 
     Args:
+        labels: (n,) class indices, or (n, C) of several labels, which are not kept.
         block, border: whose output the features are; see `Reference`.
         num_images: from how many images these were drawn.
         split: whose images they are.
     """
     number, feature_dim = features.shape
-    if number < FEWEST_IMAGES:
-        return None
     rows = project(features, random_signs(feature_dim))
-    neighbours = min(NEIGHBOURS, number - 1)
-    near = _leave_one_out_neighbours(rows, neighbours)
-    mean, precision, far = _fit_mahalanobis(rows.double())
-    joint = join_p(own_p(near), own_p(far))
-    return Reference(
+    indices = labels if labels.ndim == 1 else np.empty(0)
+    empty = np.empty(0)
+    nothing = torch.empty(0)
+    start = Reference(
         block,
         border,
         feature_dim,
         num_images or number,
         split,
-        neighbours,
+        0,
         rows,
-        mean.float(),
-        precision.float(),
-        *map(np.sort, (near, far, joint)),
+        nothing,
+        nothing,
+        nothing,
+        *[empty] * 3,
+    )
+    return _fit_rows(start, rows, torch.from_numpy(indices.astype(np.int32)))
+
+
+def _fit_rows(like: Reference, rows: torch.Tensor, labels: torch.Tensor) -> Reference | None:
+    """Return the reference of projected features (n, d), of the network that `like` is of."""
+    if len(rows) < FEWEST_IMAGES:
+        return None
+    neighbours = min(NEIGHBOURS, len(rows) - 1)
+    near = _leave_one_out_neighbours(rows, neighbours)
+    mean, precision, far = _fit_mahalanobis(rows.double())
+    joint = join_p(own_p(near), own_p(far))
+    near, far, joint = map(np.sort, (near, far, joint))
+    return dataclasses.replace(
+        like,
+        neighbours=neighbours,
+        rows=rows,
+        labels=labels,
+        mean=mean.float(),
+        precision=precision.float(),
+        near=near,
+        far=far,
+        joint=joint,
     )
 
 
@@ -284,6 +324,8 @@ def _check_tensors(kept: dict[str, Any], dim: int) -> None:
         if not isinstance(tensor, torch.Tensor) or tensor.dtype != dtype or tensor.layout != torch.strided:
             raise ValueError(f"{name} of what tells strangers is no tensor of {dtype}")
     number = len(kept["rows"]) if kept["rows"].ndim == 2 else 0
+    if tuple(kept["labels"].shape) not in ((number,), (0,)):
+        raise ValueError("the labels of what tells strangers are not those of its images")
     shapes = {
         "rows": (number, dim),
         "mean": (dim,),

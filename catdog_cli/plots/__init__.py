@@ -17,6 +17,7 @@ from .labels import (
 from .overlays import plot_explanations
 from .photos import plot_mistakes, plot_predictions
 from .quality import plot_calibration, plot_confusion, plot_roc
+from .strangers import plot_fooled, plot_strangers
 
 __all__ = [
     "check_suffix",
@@ -24,6 +25,7 @@ __all__ = [
     "plot_confusion",
     "plot_curves",
     "plot_explanations",
+    "plot_fooled",
     "plot_label_calibration",
     "plot_label_mistakes",
     "plot_label_scores",
@@ -32,4 +34,5 @@ __all__ = [
     "plot_precision_recall",
     "plot_predictions",
     "plot_roc",
+    "plot_strangers",
 ]

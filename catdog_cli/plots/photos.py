@@ -35,7 +35,8 @@ def plot_predictions(items: list[dict[str, Any]], path: Path | str) -> None:
     Args:
         items: {"image": uint8 (H, W, 3), "title", "names": k class names, "probabilities": k fractions},
             best first; where an image may have several labels, "labels": those that it has, and the k
-            "thresholds" from which each is said; "heading": what stands above the bars instead of the first class.
+            "thresholds" from which each is said; "heading": what stands above the bars, if not
+            the first class.
         path: the picture to write.
 
     Raises:
@@ -137,7 +138,8 @@ def draw_sheet(
     columns = min(5, max(2, len(shown)))
     rows = ceil(len(shown) / columns)
     part = f", {len(shown)} of them shown" if len(shown) < total else ""
-    title = f"{total:,} {noun}{'s' * (total != 1)}{part}"
+    first, *rest = noun.split(" ")  # mistake, stranger taken for known
+    title = " ".join([f"{total:,} {first}{'s' * (total != 1)}", *rest]) + part
     figure = make_sheet(2.3 * columns + 0.2, 2.75 * rows + 0.6, title, dpi)
     for i, item in enumerate(shown):
         left, top = 0.2 + 2.3 * (i % columns), 0.85 + 2.75 * (i // columns)

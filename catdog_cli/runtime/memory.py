@@ -83,3 +83,8 @@ def free_memory() -> None:
     """Give back what torch keeps of a GPU's memory for later."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def describe_shrink(size: int) -> str:
+    """Return what the user is told when memory has run out and prediction continues with less at once."""
+    return f"Out of memory: continuing with at most {size} pictures at once."

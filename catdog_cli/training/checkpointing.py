@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..evaluation.calibrate import describe_answers
+from ..evaluation.calibration import describe_answers
 from ..models.classifier import Classifier
 from ..models.tasks import SINGLE_LABEL, Task
 from ..models.weights import Origin
@@ -171,14 +171,16 @@ class RunState:
         self.unknown = self.best_unknown = unknown
         self.learns_features = learns_features
 
-    def note_features(self, features: torch.Tensor, improved: bool, is_average: bool) -> None:
+    def note_features(
+        self, features: torch.Tensor, labels: torch.Tensor, improved: bool, is_average: bool
+    ) -> None:
         """Take what the head gets of the validation images (N, D), where the whole network is trained.
 
         Averaged weights are those of best.pt alone: last.pt has others, and nothing to tell strangers by.
         """
         if not self.learns_features or not processes().is_main:
             return
-        found = fit_trained(features)
+        found = fit_trained(features, labels)
         self.unknown = None if is_average else found
         if improved:
             self.best_unknown = found
@@ -269,7 +271,7 @@ class RunState:
         if not processes().is_main or best is None:
             return
         if self.learns_features:
-            self.best_unknown = fit_trained(features)
+            self.best_unknown = fit_trained(features, labels)
         calibration = describe_answers(logits.numpy(), labels.numpy(), task)
         self._save_best(best, calibration, self.directory.phase_best(self.progress.phase, best["phase_name"]))
 

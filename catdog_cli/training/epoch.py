@@ -127,7 +127,7 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
         state.note_best(row, improved, len(labels))
         if improved and state.unsaved_best:
             state.calibrate(logits, labels)
-        state.note_features(features, improved, is_average=run.average is not None)
+        state.note_features(features, labels, improved, is_average=run.average is not None)
     return metrics
 
 

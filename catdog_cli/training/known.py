@@ -1,13 +1,12 @@
 """What a run keeps to tell strangers by: the features of its training images, as far as nothing trains them.
 
-Of a network whose last blocks are tuned it is what the last frozen block makes of an image, pooled: tuned on one
-kind of image, a network loses what tells others apart. Where all of it is trained, it is what the head gets of the
-validation images, which were not learnt by heart.
+Of a network whose last blocks are tuned it is what the last frozen block makes of an image, pooled: tuned on
+one kind of image, a network loses what tells others apart. Where all of it is trained, it is what the head
+gets of the validation images, which were not learnt by heart.
 """
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from ..data.loaders import CorruptImage
@@ -61,17 +60,18 @@ def fit_frozen(
     if not processes().is_main:  # it alone writes
         return None
     number = len(chosen) - len(chosen.bad)
-    found = fit_reference(features, block, _numbered(classifier, border), number)
+    labels = chosen.labels[[place for place in places if place not in chosen.bad]].numpy()
+    found = fit_reference(features, labels, block, _numbered(classifier, border), number)
     return None if found is None else found.to_dict()
 
 
-def fit_trained(features: torch.Tensor) -> dict[str, Any] | None:
+def fit_trained(features: torch.Tensor, labels: torch.Tensor) -> dict[str, Any] | None:
     """Return what a checkpoint of a network that was trained as a whole keeps.
 
-    `features` are what the head gets of the validation images, (N, D).
+    `features` are what the head gets of the validation images, (N, D), with their labels.
     """
-    places = sample_images(np.zeros(len(features)), MOST_IMAGES, seed=0)
-    found = fit_reference(features[places], num_images=len(features), split="val")
+    places = sample_images(labels.numpy(), MOST_IMAGES, seed=0)
+    found = fit_reference(features[places], labels[places].numpy(), num_images=len(features), split="val")
     return None if found is None else found.to_dict()
 
 

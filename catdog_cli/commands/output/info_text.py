@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,10 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if facts["thresholds"] is not None:
         said = ", ".join(f"{name} {value:.3f}" for name, value in facts["thresholds"].items())
         yield "labels", f"several a picture, each said from its threshold on: {said}"
+    yield "unknown", _unknown(facts["unknown"])
+    if facts["sets"] is not None:
+        number, most = facts["sets"]["num_pictures"], int(1e4 * facts["sets"]["most_sure"]) / 1e4
+        yield "sets", f"chosen by {number:,} validation pictures; --sure {most:g} at most"
     if facts["best"] is not None:
         yield "best", _best(facts["best"])
     if facts["progress"] is not None:
@@ -160,6 +165,19 @@ def _input(spec: dict[str, Any] | list[dict[str, Any]]) -> str:
 
 
 PERCENTAGES = ("val_accuracy", "val_f1", "val_map", "val_subset_accuracy")
+
+
+def _unknown(facts: dict[str, Any] | None) -> str:
+    """Return what a checkpoint tells strangers by."""
+    if facts is None:
+        return "nothing kept to tell strangers by; `catdog calibrate` adds it"
+    of = f" of {facts['drawn_from']:,}" if facts["drawn_from"] != facts["num_pictures"] else ""
+    by = f"block {facts['block']}, pooled" if facts["block"] else "what the head gets"
+    rate = math.ceil(1e4 * facts["least_rate"]) / 1e4
+    return (
+        f"told by {facts['num_pictures']:,}{of} pictures ({facts['split']}): {by}, "
+        f"{facts['num_features']:,} numbers each; --unknown-rate {rate:g} at least"
+    )
 
 
 def _best(best: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from ...runtime.files import LABEL_PLOTS
 from ..report import Row, join_text, show_share, write_text
 from ..report_gallery import Explain
 from ..report_html import NO_SECTIONS, figure_rows, render_report
+from ..strangers_report import draw_strangers, list_strangers
 from .report_gallery import make_label_sections
 from .sureness import measure_sureness
 
@@ -120,7 +121,7 @@ def list_label_numbers(metrics: dict[str, Any], calibration: dict[str, Any] | No
             rows.append((name.replace("calibrated", "as trained"), _show(before[key]), ""))
     if calibration and before is not None:
         rows.append(("temperature", _show(calibration["temperature"]), ""))
-    return rows
+    return [*rows, *list_strangers(metrics)]
 
 
 def list_labels(metrics: dict[str, Any]) -> list[Row]:
@@ -204,6 +205,7 @@ def write_label_report(
     """
     mistakes, calibration = document["mistakes"], document["calibration"]
     images = _draw(directory, document, scores, read_photo, dpi)
+    images |= draw_strangers(directory, document.get("strangers"), dpi)
     summary = summarize_labels(document)
     numbers, notes = list_label_numbers(document, calibration), list_reasons(document)
     classes, wrong = list_labels(document), list_mistake_rows(mistakes[:MOST_LISTED])
