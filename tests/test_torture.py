@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from catdog_cli.runs.compare_runs import compare_runs, find_damage, find_differences
 from tests.conftest import PATIENCE_S, write_images
@@ -130,3 +131,11 @@ def test_half_a_file_is_found(changed, name):
     path.write_bytes(path.read_bytes()[:-20])
     assert [text.partition(":")[0] for text in find_damage(changed[1])] == [name]
     assert find_damage(changed[0]) == []
+
+
+def test_a_number_expanded_to_a_tensor_is_compared_as_its_bytes():
+    """What numpy or `expand` makes of one number may have a stride of 0, and is contiguous to torch."""
+    expanded = torch.tensor(3, dtype=torch.int32).expand(1)
+    assert expanded.stride() == (0,)
+    assert list(find_differences({"rng": expanded}, {"rng": torch.tensor([3], dtype=torch.int32)})) == []
+    assert list(find_differences({"rng": expanded}, {"rng": torch.tensor([4], dtype=torch.int32)})) != []

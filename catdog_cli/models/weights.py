@@ -1,6 +1,7 @@
 """Weights for a backbone: those of its source by name, or a state_dict file."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from .classifier import Classifier, Network, with_versions
 from .meta import meta_networks
 from .safe_load import read_state_dict
 from .zoo.registry import arch_names, source_of
+from .zoo.source import Source
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,19 @@ def load_backbone(classifier: Classifier, weights: Weights) -> None:
         _load_network(network, own)
 
 
+def check_weights(arch: str, weights: Weights) -> None:
+    """Say before anything is read that first weights cannot be had, where that is known at once.
+
+    Raises:
+        CatdogError: an arch has no ImageNet weights, or they are not here and their server is not reached.
+    """
+    for network, own in zip(split_arch(arch), weights_of(arch, weights), strict=True):
+        if own == "imagenet":
+            source = _source_with_weights(network)
+            with _downloading(source, network):
+                source.try_download(network)
+
+
 def _load_network(network: Network, weights: str) -> None:
     if weights == "none":
         return
@@ -76,16 +91,29 @@ def _load_network(network: Network, weights: str) -> None:
 
 
 def _imagenet_state_dict(arch: str) -> dict[str, torch.Tensor]:
-    source = source_of(arch)
-    if not source.has_weights(arch):
-        raise CatdogError(f"{arch} has no ImageNet weights: add --weights none.")
+    source = _source_with_weights(arch)
     path = source.weights_path(arch)
     try:
-        return source.load_weights(arch)
+        with _downloading(source, arch):
+            return source.load_weights(arch)
     except CheckpointError as error:
         raise CheckpointError(
             f"The downloaded weights {str(path)!r} are damaged: delete that file, and catdog gets it again."
         ) from error
+
+
+def _source_with_weights(arch: str) -> Source:
+    source = source_of(arch)
+    if not source.has_weights(arch):
+        raise CatdogError(f"{arch} has no ImageNet weights: add --weights none.")
+    return source
+
+
+@contextlib.contextmanager
+def _downloading(source: Source, arch: str) -> Iterator[None]:
+    """Turn what is raised where weights cannot be downloaded into a sentence with the ways out."""
+    try:
+        yield
     except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
         raise CatdogError(
             f"Cannot download the ImageNet weights of {arch} ({_short(error)}): connect to the internet, or "

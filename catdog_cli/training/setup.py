@@ -20,7 +20,7 @@ from ..models.classifier import Classifier, build_classifier
 from ..models.inference_form.compiled import compile_network
 from ..models.meta import check_image_size
 from ..models.tasks import SINGLE_LABEL, Task, task_of
-from ..models.weights import Origin, load_backbone, origin_of
+from ..models.weights import Origin, check_weights, load_backbone, origin_of
 from ..models.zoo.registry import check_arch, source_of
 from ..runs.category_names import read_category_names
 from ..runtime.devices import pick_device, pick_precision, repeat_exactly
@@ -276,7 +276,11 @@ def _norm_features(
 
 
 def check_settings(settings: TrainSettings) -> None:
-    """Raise SettingsError for combinations that cannot work, before anything is read."""
+    """Raise SettingsError for combinations that cannot work, before anything is read.
+
+    Raises:
+        CatdogError: as above, or first weights cannot be had: no such file, no network.
+    """
     check_arch(settings.arch)
     if settings.category_names:
         read_category_names(settings.category_names)
@@ -285,10 +289,12 @@ def check_settings(settings: TrainSettings) -> None:
     if settings.image_size:
         check_image_size(settings.arch, settings.image_size)
     for weights in weights_of(settings.arch, settings.weights):
-        _check_weights(weights)
+        _check_file(weights)
+    if processes().is_main:  # which alone gets the weights
+        check_weights(settings.arch, settings.weights)
 
 
-def _check_weights(weights: str) -> None:
+def _check_file(weights: str) -> None:
     if weights not in WORDS and not Path(weights).exists():
         is_path = Path(weights).suffix or Path(weights).parent.name  # no word like imagnet
         raise (UnavailableError if is_path else SettingsError)(

@@ -38,10 +38,8 @@ def download(repository: str, filenames: tuple[str, ...]) -> Path:
     Raises:
         HubError: the hub cannot be reached, within 1.5 s, or refuses, or has none of them.
     """
+    try_hub()
     constants = _hub().constants
-    if constants.HF_HUB_OFFLINE:
-        raise HubError("HF_HUB_OFFLINE is set")
-    _connect(constants.ENDPOINT)
     name, _, revision = repository.partition("@")
     for filename in filenames:
         url = f"{constants.ENDPOINT}/{name}/resolve/{revision or 'main'}/{filename}"
@@ -54,6 +52,14 @@ def download(repository: str, filenames: tuple[str, ...]) -> Path:
     raise HubError(f"{name} has no {' or '.join(filenames)}")
 
 
+def try_hub() -> None:
+    """Raise HubError unless the hub may be asked, and takes a connection within 1.5 s."""
+    constants = _hub().constants
+    if constants.HF_HUB_OFFLINE:
+        raise HubError("HF_HUB_OFFLINE is set")
+    try_address(constants.ENDPOINT)
+
+
 def download_address(url: str, path: Path) -> None:
     """Download a file that is not on the hub, to `path`.
 
@@ -62,7 +68,7 @@ def download_address(url: str, path: Path) -> None:
     """
     import torch
 
-    _connect(url)
+    try_address(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(url, str(path), progress=False)
@@ -70,12 +76,12 @@ def download_address(url: str, path: Path) -> None:
         raise HubError(find_reason(error)) from error
 
 
-def _connect(endpoint: str) -> None:
-    """Raise HubError unless the hub, or the proxy on the way to it, takes a connection within CONNECT_S.
+def try_address(url: str) -> None:
+    """Raise HubError unless the server, or the proxy on the way to it, takes a connection within CONNECT_S.
 
     In a thread: the system may look for an address for longer than any timeout says.
     """
-    host, port = _first_hop(endpoint)
+    host, port = _first_hop(url)
     found: list[OSError | None] = []
 
     def try_it() -> None:
@@ -94,16 +100,16 @@ def _connect(endpoint: str) -> None:
         raise HubError(f"{host}: {find_reason(found[0])}")
 
 
-def _first_hop(endpoint: str) -> tuple[str, int]:
-    """Return the host and port that a request to the hub goes to: those of a proxy where one is set."""
-    url = urllib.parse.urlsplit(endpoint)
-    host = url.hostname or "huggingface.co"
+def _first_hop(url: str) -> tuple[str, int]:
+    """Return the host and port that a request goes to: those of a proxy where one is set."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or "huggingface.co"
     proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
     if proxy and not urllib.request.proxy_bypass(host):
-        url = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        host = url.hostname or host
-    return host, url.port or (443 if url.scheme == "https" else 80)
+        parts = urllib.parse.urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        host = parts.hostname or host
+    return host, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _has_file(url: str) -> bool:

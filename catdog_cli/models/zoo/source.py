@@ -19,7 +19,7 @@ class Source(Protocol):
     """A library of networks, or a network of catdog's own.
 
     Methods expect an `arch` of `archs()`, those for weights one that has weights. None but `load_weights`
-    needs the internet.
+    and `try_download` needs the internet.
     """
 
     name: str  # of the library; stands in messages
@@ -84,6 +84,12 @@ class Source(Protocol):
     def weights_path(self, arch: str) -> Path:
         """Return the file that the ImageNet weights are downloaded to, whether it is there or not."""
         ...
+
+    def try_download(self, arch: str) -> None:
+        """Raise OSError at once where the ImageNet weights would have to be downloaded and cannot be.
+
+        Downloads nothing: whoever passes may still be refused the file.
+        """
 
     def load_weights(self, arch: str) -> "dict[str, torch.Tensor]":
         """Return the ImageNet weights by the names of `build`'s tensors; downloaded unless there already.

@@ -163,6 +163,17 @@ class TimmSource(Source):
         found = hub.find_cached(config.hf_hub_id, _filenames(config)) if config.hf_hub_id else None
         return found or _torch_cache(config)
 
+    def try_download(self, arch: str) -> None:
+        from . import hub
+
+        config = _config(arch)
+        if self.weights_path(arch).is_file():
+            return
+        if config.hf_hub_id:
+            hub.try_hub()
+        else:
+            hub.try_address(config.url)
+
     def load_weights(self, arch: str) -> "dict[str, torch.Tensor]":
         from ..safe_load import read_state_dict
         from . import hub

@@ -89,6 +89,12 @@ class TorchvisionSource(Source):
 
         return Path(torch.hub.get_dir()) / "checkpoints" / Path(_default_weights(arch).url).name
 
+    def try_download(self, arch: str) -> None:
+        from . import hub
+
+        if not self.weights_path(arch).is_file():
+            hub.try_address(_default_weights(arch).url)
+
     def load_weights(self, arch: str) -> "dict[str, torch.Tensor]":
         from ..safe_load import read_state_dict, rename_densenet
 

@@ -115,3 +115,8 @@ def test_the_first_hop_is_the_proxy_where_one_is_set(monkeypatch, endpoint, prox
         monkeypatch.setenv("https_proxy", proxy)
     monkeypatch.setenv("no_proxy", bypassed)
     assert hub._first_hop(endpoint) == hop
+
+
+def test_a_try_asks_whether_the_hub_is_reached_and_for_nothing_else(server, cache):
+    hub.try_hub()
+    assert not cache.exists()

@@ -4,7 +4,6 @@ import math
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from catdog_cli.models.inference_form.inference_form import InferenceForm
 from catdog_cli.models.inference_form.onednn import FusedConv, can_fuse
 from catdog_cli.models.meta import meta_networks
 from catdog_cli.models.safe_load import read_state_dict
-from catdog_cli.models.weights import Origin, load_backbone, origin_of
+from catdog_cli.models.weights import Origin, check_weights, load_backbone, origin_of
 from catdog_cli.models.zoo import timm_source
 from catdog_cli.models.zoo.packaged_weights import packaged_path, rename_in_order
 from catdog_cli.models.zoo.registry import arch_names, check_arch, default_weights, resolve_arch, source_of
@@ -274,10 +273,30 @@ def test_without_a_network_the_answer_comes_at_once_and_says_how_to_get_on(arch,
     message = (
         rf"Cannot download the ImageNet weights of {arch} \(.+ no network here\): .+{way}.+--weights none"
     )
-    began = time.monotonic()
-    with pytest.raises(CatdogError, match=message):
-        load_backbone(classifier, "imagenet")
-    assert time.monotonic() - began < 2
+    for ask in (lambda: check_weights(arch, "imagenet"), lambda: load_backbone(classifier, "imagenet")):
+        with pytest.raises(CatdogError, match=message):
+            ask()
+
+
+@pytest.mark.parametrize("arch", ["timm/resnet50.a1_in1k", "resnet50.a1_in1k", "resnet18"])
+def test_without_a_network_a_training_is_refused_before_its_data_is_read(arch, tmp_path, monkeypatch, capsys):
+    """The data is not even there."""
+    hub = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(socket, "getaddrinfo", _refuse)
+    output = tmp_path / "run"
+    assert run(["train", str(tmp_path / "pets"), "--arch", arch, "--cpu", "--output", str(output)]) == 1
+    assert f"Cannot download the ImageNet weights of {arch} (" in " ".join(capsys.readouterr().err.split())
+    assert not output.exists()
+
+
+def test_weights_that_are_here_are_asked_of_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", _refuse)
+    (tmp_path / "w").touch()
+    monkeypatch.setattr(TimmSource, "weights_path", lambda self, arch: tmp_path / "w")
+    check_weights("timm/resnet50.a1_in1k", "imagenet")
+    check_weights("timm/gcvit_tiny", ("none",))
 
 
 def test_weights_by_the_names_of_their_authors_become_timms(tmp_path):
@@ -370,6 +389,7 @@ def test_a_run_says_and_keeps_the_licence_of_its_weights(few, tmp_path, monkeypa
         return timm.create_model(arch).state_dict()
 
     monkeypatch.setattr(TimmSource, "load_weights", load)
+    monkeypatch.setattr(TimmSource, "try_download", lambda self, arch: None)
     output = tmp_path / "run"
     arguments = ["--arch", "test_efficientnet", "--epochs", "1", "--cpu", "--workers", "0"]
     assert run(["train", str(few), "--output", str(output), *arguments]) == 0
