@@ -14,7 +14,7 @@ from catdog_cli.runtime import startup
 
 ROOT = Path(__file__).resolve().parents[1]
 FUZZING = ROOT / "scripts" / "fuzzing"
-INPUTS = {"picture": 400, "checkpoint": 40, "weights": 25, "resume": 15}
+INPUTS = {"picture": 400, "checkpoint": 40, "weights": 25, "resume": 25}
 TEXTS = (
     *("manifest", "names", "options", "recipe", "sides", "list", "exclude", "prepared", "archive", "rows"),
     *("labels", "run", "data", "decisions"),
