@@ -8,6 +8,7 @@ from catdog_cli.errors import SettingsError
 from catdog_cli.recipes import load_recipe, recipe_names
 from catdog_cli.recipes.build import MOST_EPOCHS, PATIENCE, build_settings
 from catdog_cli.settings import HeadSpec
+from catdog_cli.settings_rules import check_combinations
 
 
 def test_the_shipped_ones_are_described_and_load():
@@ -40,6 +41,32 @@ def test_options_change_a_recipe_and_what_they_change_is_said():
     ]
     assert build_settings("pets", {"epochs": 5}, "partial", said.append).phases == before
     assert len(said) == 1  # nothing differs, so nothing is said
+
+
+def test_best_solves_the_head_and_fits_what_is_given():
+    """What the solver cannot do is trained instead; of several networks the head alone; both are said."""
+    said = []
+    settings = build_settings("pets", {}, "best", said.append)
+    head, fine = settings.phases
+    assert (head.optimizer, head.epochs, fine.skip_accuracy, settings.looks) == ("lbfgs", 1, 0.95, "whole")
+    assert build_settings("pets", {"looks": "once"}, "best", said.append).looks == "once"
+    assert said == []
+    for given in ({"hidden_layers": (8,)}, {"head": "cosine"}, {"cache": False}):
+        trained, unchanged = build_settings("pets", given, "best", said.append).phases
+        length = (5, 0) if "cache" in given else (MOST_EPOCHS, PATIENCE)
+        assert (trained.optimizer, trained.epochs, trained.patience) == ("adam", *length)
+        assert unchanged == fine
+        check_combinations(build_settings("pets", given, "best"))
+    assert (
+        said
+        == ["Changed in the recipe 'best': phase 'head' trains a head that cannot be solved in one go."] * 3
+    )
+    said.clear()
+    assert build_settings("pets", {"arch": "resnet18+resnet34"}, "best", said.append).phases == (head,)
+    assert said == [
+        "Changed in the recipe 'best': phase 'fine-tune' is left out, for of several networks only the head "
+        "trains."
+    ]
 
 
 def test_a_recipe_of_one_phase_has_no_second_one_to_change():

@@ -115,6 +115,7 @@ PHASE_ROWS = [
     ("ema", 1, "ema is 1, but must be a number from 0 to 0.999999"),
     ("patience", -1, "patience is -1"),
     ("min_delta", -1, "minimum change is -1"),
+    ("skip_accuracy", 95, "skip accuracy is 95, but must be a number from 0 to 1"),
     ("monitor", "auroc", "monitor is 'auroc', but must be one of: auto, accuracy, map, loss, f1, auc"),
 ]
 

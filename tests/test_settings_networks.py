@@ -76,7 +76,7 @@ def test_names_are_spelled_and_checked_one_by_one():
             {"fine_tune_epochs": 2},
             r"--arch A\+B trains one head on frozen networks: leave out --fine-tune-epo",
         ),
-        ({"recipe": "best"}, r"--arch A\+B trains one head on frozen networks"),
+        ({"recipe": "scratch", "weights": "imagenet"}, r"--arch A\+B trains one head on frozen networks"),
         (
             {"weights": "a.pth+b.pth+c.pth"},
             r"weights are 3, 'a.pth\+b.pth\+c.pth', but --arch names 2 networks",

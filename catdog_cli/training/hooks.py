@@ -5,7 +5,7 @@ The loop calls them at fixed places; none of them changes what is trained.
 
 import contextlib
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from ..features.extractor import ImageSet
 from ..runtime.distributed import processes
 from ..runtime.text import show_percent
 from ..settings import Phase
-from .checkpointing import FAR_ABOVE_CHANCE, RunState, has_failed
+from .checkpointing import FAR_ABOVE_CHANCE, Progress, RunState, has_failed
 from .corrupt_images import check_bad
 from .events import Advised, Event, FeaturesComputed, Listener, StoppedEarly, Warned
 from .phase_run import PhaseRun
@@ -96,10 +96,13 @@ def explain_lost_process(state: RunState) -> Iterator[None]:
         raise LostProcessError(f"{error} {saved}; to resume: {resume_command(state)}") from error
 
 
-def known_folds(solved: dict[str, Any]) -> dict[str, float]:
-    """Return what the history says of a solved head's held-out folds, nothing where there were none."""
-    accuracy = solved.get("fold_accuracy")
-    return {} if accuracy is None else {"fold_accuracy": accuracy}
+def phases_to_train(
+    phases: Sequence[Phase], progress: Progress, listener: Listener
+) -> Iterator[tuple[int, Phase]]:
+    """Yield the phases that are left, with their numbers; whether one is skipped is asked when it comes."""
+    for index in range(progress.phase, len(phases)):
+        if not is_skipped(phases[index], progress.history, listener):
+            yield index, phases[index]
 
 
 def is_skipped(phase: Phase, history: list[dict[str, Any]], listener: Listener) -> bool:

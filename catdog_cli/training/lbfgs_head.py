@@ -37,6 +37,8 @@ def solve_in_main(run: PhaseRun, sums: EpochSums) -> dict:
     """Solve the head in the main process; all get its sums here, and its weights at the end of the epoch."""
     facts, found = processes().from_main(lambda: (solve_head(run, sums), dict(vars(sums))))
     vars(sums).update(found)
+    if facts["fold_accuracy"] is not None:
+        run.folds["fold_accuracy"] = facts["fold_accuracy"]
     return facts
 
 

@@ -38,9 +38,8 @@ from .hooks import (
     advise_more_epochs,
     explain_lost_process,
     is_out_of_patience,
-    is_skipped,
-    known_folds,
     not_finite,
+    phases_to_train,
     refuse_without_best,
     save_on_lost_process,
     save_or_stop,
@@ -87,13 +86,10 @@ def fit(
         return processes().any(should_stop())
 
     with explain_lost_process(state):
-        for index in range(progress.phase, len(phases)):
+        for index, phase in phases_to_train(phases, progress, listener):
             if index > progress.phase:
                 progress.start_phase(index)
                 resume = None
-            phase = phases[index]
-            if is_skipped(phase, progress.history, listener):
-                continue
             run = start_phase(setup, state, stop_while_computing_features(state, listener, stop), resume)
 
             for epoch in range(progress.epoch, phase.epochs):
@@ -103,10 +99,8 @@ def fit(
                     epoch_began, sums = time.monotonic(), EpochSums(**progress.sums)
                     seen_before = sums.seen  # images of this epoch that a resumed run had trained on
 
-                    solved: dict[str, Any] = {}
                     if phase.optimizer == "lbfgs":
-                        solved = solve_in_main(run, sums)
-                        listener(HeadSolved(**solved))
+                        listener(HeadSolved(**solve_in_main(run, sums)))
                     else:
                         plan = plan_epoch(run, epoch)
                         with step_threads(run):
@@ -134,7 +128,6 @@ def fit(
                         "learning_rate": run.optimizer.param_groups[-1]["lr"],
                         **run.means(sums),
                         **metrics,
-                        **known_folds(solved),
                         "num_bad": sum(len(chosen.bad) for chosen in setup.sets.values()),
                         "pictures_per_s": (sums.seen - seen_before) / max(trained_s, 1e-9),
                         "seconds": time.monotonic() - epoch_began,

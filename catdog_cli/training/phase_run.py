@@ -50,11 +50,12 @@ class PhaseRun:
     average: WeightAverage | None = None
     micro_batch: MicroBatch = field(default_factory=MicroBatch)  # of training steps
     forward_batch: MicroBatch = field(default_factory=MicroBatch)  # of what needs no gradients
+    folds: dict[str, float] = field(default_factory=dict)  # how a solved head did on held-out images
     norm_elements: list[int] | None = None  # that a picture brings to each norm, once they are counted
 
     def means(self, sums: EpochSums) -> dict[str, float]:
         """Return the means over an epoch's pictures, called as the history calls them."""
-        return sums.mean(self.task.train_score)
+        return {**sums.mean(self.task.train_score), **self.folds}
 
     @functools.cached_property
     def training_norms(self) -> list["TrackingNorm"]:

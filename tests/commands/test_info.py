@@ -195,9 +195,12 @@ def test_a_run_directory_says_all(ask, tmp_path):
         "class_names": ["cats", "dogs"],
         "category_names": {},
         "input_spec": InputSpec(32, 36).to_dict(),
+        "looks": "once",
         "temperature": 1.25,
         "task": "single-label",
         "thresholds": None,
+        "unknown": None,
+        "sets": None,
         "best": BEST,
         "progress": {
             "phase": 1,

@@ -16,7 +16,7 @@ from catdog_cli.training.dry_run import estimate_run
 from catdog_cli.training.lbfgs_head import STRENGTHS, STRONGER, WEAKER
 
 from ..conftest import write_images
-from .runs import Events, resume, settings_for, train
+from .runs import Events, differences, resume, settings_for, train
 
 
 def problem(num_classes=3, count=120, dim=20, noise=1.0, seed=0):
@@ -109,7 +109,8 @@ def test_training_by_lbfgs_gives_sklearns_coefficients(many, tmp_path, resnet_fi
     from catdog_cli.training import run
 
     last, facts = solved(many, tmp_path / "run", resnet_file, weight_decay=0.1)
-    assert facts == {"l2": 0.1, "how": "as given", "num_features": 512}
+    assert facts == {"l2": 0.1, "how": "as given", "num_features": 512, "fold_accuracy": None}
+    assert "fold_accuracy" not in last["history"][0]
     spec = InputSpec.from_dict(last["input_spec"])
     classifier = build_classifier("resnet18", 2, HeadSpec())
     load_backbone(classifier, resnet_file)
@@ -139,6 +140,42 @@ def test_strength_is_picked_by_folds(many, tmp_path, resnet_file):
     given, _ = solved(many, tmp_path / "given", resnet_file, weight_decay=facts["l2"])
     assert torch.equal(last["state_dict"]["head.output.weight"], given["state_dict"]["head.output.weight"])
     assert last["history"][0]["val_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("wanted", [0.5, 1.0])
+def test_a_phase_is_skipped_where_the_solved_head_is_right_often_enough(many, tmp_path, resnet_file, wanted):
+    """Held-out folds of the training images say so; a resumed run that was extended decides likewise."""
+    labels = many / "labels.csv"  # one label of six is wrong: no head is right on all that is held out
+    paths = sorted(path for path in many.rglob("*.png"))
+    rows = [
+        (
+            path.relative_to(many),
+            ("cats", "dogs")[("dogs" in path.parts) != (number % 6 == 0)],
+            path.parts[-3],
+        )
+        for number, path in enumerate(paths)
+    ]
+    labels.write_text("path,class,split\n" + "".join(f"{path},{name},{side}\n" for path, name, side in rows))
+    phases = (
+        Phase("head", 1, optimizer="lbfgs"),
+        Phase("fine-tune", 1, 1e-4, unfreeze=2, batch_size=16, skip_accuracy=wanted),
+        Phase("more", 1, 1e-4, batch_size=16),
+    )
+    settings = settings_for(labels, *phases, arch="resnet18", weights=resnet_file, head=HeadSpec())
+    events = Events()
+    last = train(settings, tmp_path / "run", events)
+    (facts,) = events.of("solved")
+    assert 0.5 < facts["fold_accuracy"] < 1
+    assert last["history"][0]["fold_accuracy"] == facts["fold_accuracy"]
+    skipped = wanted == 0.5
+    assert [row["phase_name"] for row in last["history"]] == [
+        "head",
+        *([] if skipped else ["fine-tune"]),
+        "more",
+    ]
+    said = [facts["text"] for facts in events.of("advice")]
+    assert any("Phase 'fine-tune' is left out: on held-out folds" in text for text in said) == skipped
+    assert differences(resume(tmp_path / "run"), last) == []
 
 
 def pick(features, labels, num_classes):
@@ -181,7 +218,8 @@ def test_classes_of_one_picture_do_not_stop_the_folds():
 
 def test_where_nothing_can_be_held_out_no_folds_are_claimed():
     found = pick(torch.randn(4, 3), torch.arange(4), 4)
-    assert found == (solve.UNTRIED, "a guess: no class has two pictures, so none could be held out")
+    assert found[:2] == (solve.UNTRIED, "a guess: no class has two pictures, so none could be held out")
+    assert found.fold_accuracy is None
 
 
 def test_views_are_all_solved_over(many, tmp_path, resnet_file):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...settings import Phase
 
 
+LOOKS_SAID = {"once": "", "mirror": ", twice each (mirrored)", "whole": ", 4 looks each (mirrored, whole)"}
 SHOWN_SCORES = {"accuracy": "accuracy", "map": "mAP", "subset_accuracy": "subset accuracy"}
 
 
@@ -102,7 +103,7 @@ class TrainReport:
         licence = f" ({origin.source}{tag}, licence {origin.licence})" if origin.licence else ""
         self.log(
             f"{setup.settings.arch}, weights {describe_weights(setup.settings.weights)}{licence}, "
-            f"{describe_sizes(setup.spec)} px, "
+            f"{describe_sizes(setup.spec)} px{LOOKS_SAID[setup.settings.looks]}, "
             f"{setup.device.type}, {precision}; run directory {run_dir}"
         )
         for text in advise(dataset, setup.settings):
