@@ -76,7 +76,7 @@ def _same_bits(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the bytes of a tensor; one of a single number may have a stride of 0, which is contiguous, too."""
+    """Return the bytes of a tensor; that of one number may have a stride of 0 and count as contiguous."""
     flat = tensor.contiguous().as_strided((tensor.numel(),), (1,))
     return flat.view(torch.uint8)
 
