@@ -90,6 +90,7 @@ class Source(Protocol):
 
         Downloads nothing: whoever passes may still be refused the file.
         """
+        return
 
     def load_weights(self, arch: str) -> "dict[str, torch.Tensor]":
         """Return the ImageNet weights by the names of `build`'s tensors; downloaded unless there already.
