@@ -24,7 +24,7 @@ from .multilabel.report import write_label_report
 from .multilabel.result import LabelEvaluation
 from .report import find_mistakes
 from .result import Evaluation
-from .strangers import leave_classes_out, measure_strangers
+from .strangers import find_strangers, leave_classes_out, measure_strangers
 
 MOST_TRAINED_ON = 0.05  # share of the pictures up to which intervals still say something
 
@@ -49,6 +49,7 @@ def evaluate_predictor(
     """
     form, class_names = label_form(predictor, labels), predictor.class_names
     dataset, split = choose_images(data, list(checkpoints), class_names, split, log, exclude, form, decisions)
+    sources = [] if strangers is None else find_strangers(predictor, strangers)  # now, as the folder below
     if output is not None:
         create_folder(Path(output))  # now: a name that cannot be used should not cost a measurement
     log(_introduce(predictor, len(dataset), split))
@@ -62,7 +63,7 @@ def evaluate_predictor(
     kind = LabelEvaluation if predictor.task.several else Evaluation
     measured, probabilities = measure(predictor, names, paths, found)
     if strangers is not None:
-        measured["strangers"] = measure_strangers(predictor, strangers, found, log, on_progress)
+        measured["strangers"] = measure_strangers(predictor, strangers, sources, found, log, on_progress)
     if leave_class_out:
         measured["left_out"] = leave_classes_out(predictor, dataset, split, on_progress)
         measured["notes"]["left out"] = measured["left_out"]["note"]

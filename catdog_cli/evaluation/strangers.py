@@ -3,8 +3,10 @@
 Other kinds are far; the class that is left out of what the checkpoint knows is near, and hard.
 """
 
+import io
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,9 @@ import torch
 
 from ..data.dataset import Dataset
 from ..errors import DataError, UnavailableError
-from ..inference.inputs import expand_inputs, fetch_input, input_path
+from ..inference.inputs import Unusable, expand_inputs, fetch_input, input_path
 from ..inference.predictor import Predictor
+from ..inference.urls import is_address
 from ..known.reference import Reference
 from ..runtime.progress import OnProgress
 from .collect_logits import SplitLogits
@@ -22,31 +25,55 @@ from .intervals import wilson_interval
 BINS = 24
 
 
-def measure_strangers(
-    predictor: Predictor,
-    strangers: str,
-    known: SplitLogits,
-    log: Callable[[str], None],
-    on_progress: OnProgress,
-) -> dict[str, Any]:
-    """Return how well the images under `strangers` are told from those that were measured, as plain values.
+def find_strangers(predictor: Predictor, strangers: str) -> list[Any]:
+    """Return the sources under `strangers`, before anything is measured.
 
     Args:
         strangers: what `catdog predict` takes: a folder, a file, a pattern, a list.
-        known: the images that the checkpoint should know.
 
     Raises:
         UnavailableError: the checkpoint keeps nothing to tell strangers by.
-        DataError: not one stranger can be read.
+        DataError: there is no such file or folder, or no image in it.
     """
-    if known.p_values is None:
+    if not predictor.tells_unknown:
         raise UnavailableError(
             f"--strangers {strangers!r} was given, but the checkpoint keeps nothing to tell them by, or "
             f"--unknown-rate is 0: add it with `catdog calibrate CKPT DATA`."
         )
-    import io
-
     sources = list(expand_inputs([strangers], io.BytesIO()))
+    if not any(map(_may_be_read, sources)):
+        raise _no_stranger(strangers)
+    return sources
+
+
+def _may_be_read(source: Any) -> bool:
+    if isinstance(source, str):
+        return is_address(source) or Path(source).exists()
+    return not isinstance(source, Unusable)
+
+
+def _no_stranger(strangers: str) -> DataError:
+    return DataError(f"--strangers {strangers!r} has no picture that can be read: check the path.")
+
+
+def measure_strangers(
+    predictor: Predictor,
+    strangers: str,
+    sources: list[Any],
+    known: SplitLogits,
+    log: Callable[[str], None],
+    on_progress: OnProgress,
+) -> dict[str, Any]:
+    """Return how well strangers are told from the images that were measured, as plain values.
+
+    Args:
+        strangers: as it was given; `sources` are what it holds.
+        known: the images that the checkpoint should know.
+
+    Raises:
+        DataError: not one stranger can be read.
+    """
+    assert known.p_values is not None
     rows: list[dict[str, Any]] = []
     unreadable = 0
     answers = predictor.predict(sources, fetch=fetch_input)
@@ -60,7 +87,7 @@ def measure_strangers(
             rows.append({**found, "class": best.class_name, "probability": best.probability})
         on_progress("measuring strangers", done, len(sources))
     if not rows:
-        raise DataError(f"--strangers {strangers!r} has no picture that can be read: check the path.")
+        raise _no_stranger(strangers)
     p_values, rate = np.array([row["p_value"] for row in rows]), predictor.unknown_rate
     fooled = sorted((row for row in rows if row["p_value"] > rate), key=lambda row: -row["p_value"])
     return {
