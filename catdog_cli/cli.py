@@ -27,6 +27,8 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
     "data": "Get, check, review, split and prepare pictures.",
+    "runs": "List runs: what they were trained on, what they reached.",
+    "clean": "Free what finished runs no longer need.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
