@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .inference.predictor import Predictor
     from .review.api import review_data
     from .runs.api import load_checkpoint
+    from .serving.api import app, serve
     from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
@@ -23,6 +24,7 @@ __all__ = [
     "CatdogError",
     "Predictor",
     "__version__",
+    "app",
     "calibrate",
     "check_data",
     "compare",
@@ -35,6 +37,7 @@ __all__ = [
     "read_image",
     "resume",
     "review_data",
+    "serve",
     "split_data",
     "track_mlflow",
     "track_tensorboard",
@@ -44,6 +47,7 @@ __all__ = [
 _HOMES = {  # name: (module, its name there)
     "CatdogError": ("errors", "CatdogError"),
     "Predictor": ("inference.predictor", "Predictor"),
+    "app": ("serving.api", "app"),
     "calibrate": ("evaluation.calibrate", "calibrate"),
     "check_data": ("data.api", "check_data"),
     "compare": ("evaluation.api", "compare"),
@@ -56,6 +60,7 @@ _HOMES = {  # name: (module, its name there)
     "read_image": ("images.read", "read_pixels"),
     "resume": ("training.api", "resume"),
     "review_data": ("review.api", "review_data"),
+    "serve": ("serving.api", "serve"),
     "split_data": ("data.api", "split_data"),
     "track_mlflow": ("tracking.follow", "track_mlflow"),
     "track_tensorboard": ("tracking.follow", "track_tensorboard"),
