@@ -123,8 +123,9 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:
         raise _refuse_port(host, port, "there is no such port")
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        found = socket.socket(family, kind)
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With its protocol, or asyncio would not know it for TCP and answers would wait 40 ms for each other.
+        found = socket.socket(family, kind, protocol)
     except (OSError, OverflowError, UnicodeError) as error:
         raise _refuse_port(host, port, error) from error
     try:
