@@ -42,7 +42,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY | {"explanation"},
-    "serving": LOWEST | {"inference", "runs"},
+    "serving": LOWEST | {"images", "inference", "runs"},
     "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
     | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"}

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CatdogError
+from ..images.facts import read_area
+from ..images.formats.turns import HUGE_PIXELS
 from ..inference.prediction import Prediction
 from ..inference.streams import ImageBytes
 from ..runtime.cores import usable_cores
 from .access import Access
 from .batcher import Batcher
 from .http_server import Reply, make_application
-from .limits import Body, ClientLeftError, Held, Limits, RefusedError
+from .limits import Body, ClientLeftError, Held, Limits, RefusedError, check_headers
 from .metrics import KIND, Metrics
 from .models import Models
 from .multipart import read_form
@@ -34,6 +36,7 @@ TOP_K = 5
 FORM = "multipart/form-data"
 BINARY = "application/octet-stream"
 KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+INLINE_BYTES = 200_000  # whose headers are read at once; those of more, in a thread
 CLIENT_LEFT = 499  # as nginx logs it; nobody gets it
 
 
@@ -50,6 +53,14 @@ class RequestRecord:
     num_bytes: int = 0  # of its body
     model: str | None = None
     top: list[str] = field(default_factory=list)  # each picture's likeliest class, "unknown" or "error"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture of a request, and how many of its classes are wanted."""
+
+    image: ImageBytes
+    top_k: int
 
 
 OnRequest = Callable[[RequestRecord], None]
@@ -73,7 +84,11 @@ class Service:
         self.on_request, self.log = on_request, log
         self.held = Held(limits.held_bytes)
         self.batcher = Batcher(
-            usable_cores(), limits.queue, self._run, lambda name: models.get(name).batch_sizes, self._count
+            usable_cores(),
+            (limits.queue, limits.huge),
+            self._run,
+            lambda name: models.get(name).batch_sizes,
+            self._count,
         )
         self.metrics = Metrics(lambda: len(self.batcher.waiting))
         self.files = {**list_files(PAGE), **(list_files(page) if page is not None else {})}
@@ -158,6 +173,7 @@ class Service:
             RefusedError: nothing does, or not for this client.
         """
         path, method = request.url.path, request.method
+        check_headers(request.headers, self.limits)
         self.access.check_host(request.headers)
         methods = self.endpoints.get(path)
         if methods is None:
@@ -176,7 +192,8 @@ class Service:
         top_k = _read_top_k(request.query_params.get("top_k"))
         self.batcher.check_room()  # before the body is read for nothing
         sources = await self._read_pictures(request, body)
-        found = await self._ask(request, model.name, [(source, top_k) for source in sources])
+        asked = [Asked(source, top_k) for source in sources]
+        found = await self._ask(request, model.name, asked, await _find_huge(sources))
         record.model, record.top = model.name, list(map(_name_outcome, found))
         for prediction in found:
             self.metrics.count_picture(model.name, _kind_of_outcome(prediction))
@@ -206,14 +223,16 @@ class Service:
         parts = await asyncio.to_thread(read_form, given, content, self.limits.pictures)
         return [ImageBytes(name, part) for name, part in parts]
 
-    async def _ask(self, request: Any, model: str, sources: Sequence[Any]) -> list[Prediction]:
+    async def _ask(
+        self, request: Any, model: str, sources: Sequence[Asked], huge: Sequence[bool]
+    ) -> list[Prediction]:
         """Return what a model says of pictures, unless the client leaves.
 
         Raises:
             RefusedError: the queue is full, or it takes too long.
             ClientLeftError: nobody waits for the answer.
         """
-        asking = asyncio.ensure_future(self.batcher.ask(model, sources))
+        asking = asyncio.ensure_future(self.batcher.ask(model, sources, huge))
         leaving = asyncio.ensure_future(_wait_for_end(request))
         try:
             await asyncio.wait(
@@ -228,13 +247,13 @@ class Service:
             asking.cancel()
             leaving.cancel()
 
-    def _run(self, model: str, sources: list) -> list[Prediction]:
+    def _run(self, model: str, sources: list[Asked]) -> list[Prediction]:
         """Return what a model says of pictures, each with the number of classes that it asked for."""
-        images = [image for image, _ in sources]
-        found = self.models.get(model).predict(images, max(top_k for _, top_k in sources))
+        images = [each.image for each in sources]
+        found = self.models.get(model).predict(images, max(each.top_k for each in sources))
         return [
-            dataclasses.replace(each, predictions=each.predictions[:top_k], source=None)
-            for each, (_, top_k) in zip(found, sources, strict=True)
+            dataclasses.replace(each, predictions=each.predictions[: asked.top_k], source=None)
+            for each, asked in zip(found, sources, strict=True)
         ]
 
     def _count(self, size: int) -> None:
@@ -264,6 +283,16 @@ class Service:
     async def _file(self, request: Any, body: Body, record: RequestRecord) -> Reply:
         file = self.files[request.url.path]
         return await asyncio.to_thread(file.reply, request.headers.get("if-none-match"))
+
+
+async def _find_huge(images: Sequence[ImageBytes]) -> list[bool]:
+    """Return which pictures say that they are of a size that takes seconds."""
+
+    def look() -> list[bool]:
+        return [read_area(image.content) >= HUGE_PIXELS for image in images]
+
+    small = sum(len(image.content) for image in images) < INLINE_BYTES
+    return look() if small else await asyncio.to_thread(look)
 
 
 async def _wait_for_end(request: Any) -> None:

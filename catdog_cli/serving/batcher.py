@@ -2,6 +2,7 @@
 
 A picture goes at once where a thread is free. Those that come meanwhile wait, and go together as soon as one
 is: batches are as large as the service is busy. A predictor gives a picture the same answer in any company.
+Huge pictures, which take seconds, go alone and one after the other, so that no other picture waits for them.
 """
 
 import asyncio
@@ -9,12 +10,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 from .limits import ClientLeftError, RefusedError
 
 NEARLY = 0.75  # of a batch: what is worth its time
-S = TypeVar("S")
 
 
 @dataclass(eq=False)
@@ -23,6 +22,7 @@ class _Job:
 
     model: str
     source: object
+    is_huge: bool
     answer: asyncio.Future
 
 
@@ -32,7 +32,7 @@ class Batcher:
     def __init__(
         self,
         threads: int,
-        queue: int,
+        queue: tuple[int, int],
         run: Callable[[str, list], list],
         sizes: Callable[[str], Sequence[int]],
         on_batch: Callable[[int], None] = lambda size: None,
@@ -41,30 +41,39 @@ class Batcher:
 
         Args:
             threads: batches at a time.
-            queue: pictures that may wait.
+            queue: pictures that may wait, and huge ones among them.
             run: gives, in one of the threads, what a model says of pictures, in order.
             sizes: the sizes of batches that a model computes, rising; others take the time of the next.
             on_batch: told the size of each batch.
         """
-        self.queue, self.run, self.sizes, self.on_batch = queue, run, sizes, on_batch
+        self.queue, self.huge_queue = queue
+        self.run, self.sizes, self.on_batch = run, sizes, on_batch
         self.waiting: deque[_Job] = deque()
-        self.free = self.threads = threads
+        self.free = threads
+        self.has_huge = False  # in one of the threads
         self._pool = ThreadPoolExecutor(threads, "catdog-serve")
 
-    def check_room(self, count: int = 1) -> None:
-        """Raise RefusedError where no more pictures may wait."""
-        if len(self.waiting) + count > self.queue + self.free:
+    def check_room(self, count: int = 1, huge: int = 0) -> None:
+        """Raise RefusedError where no more pictures, or no more huge ones among them, may wait."""
+        waiting_huge = sum(job.is_huge for job in self.waiting) if huge else 0
+        if len(self.waiting) + count > self.queue + self.free or waiting_huge + huge > self.huge_queue:
             raise RefusedError(503, "Too many pictures are waiting: try again.", Retry_After="1")
 
-    async def ask(self, model: str, sources: Sequence[S]) -> list:
+    async def ask(self, model: str, sources: Sequence[object], huge: Sequence[bool]) -> list:
         """Return what a model says of pictures, in order; whoever is cancelled leaves the queue.
+
+        Args:
+            model: its name.
+            sources: what `run` gets.
+            huge: of each, whether it takes seconds.
 
         Raises:
             RefusedError: the queue is full.
         """
-        self.check_room(len(sources))
+        self.check_room(len(sources), sum(huge))
         loop = asyncio.get_running_loop()
-        jobs = [_Job(model, source, loop.create_future()) for source in sources]
+        pairs = zip(sources, huge, strict=True)
+        jobs = [_Job(model, source, is_huge, loop.create_future()) for source, is_huge in pairs]
         self.waiting.extend(jobs)
         self._start()
         try:
@@ -82,25 +91,24 @@ class Batcher:
 
     def _start(self) -> None:
         """Give every free thread a batch, as long as there is something to do."""
-        while self.free and self.waiting:
-            jobs = self._take()
+        while self.free and (jobs := self._take()):
             self.free -= 1
+            self.has_huge = self.has_huge or jobs[0].is_huge
             self.on_batch(len(jobs))
             work = asyncio.get_running_loop().run_in_executor(self._pool, self._work, jobs)
             work.add_done_callback(lambda done, jobs=jobs: self._finish(done, jobs))  # type: ignore[misc]
 
     def _take(self) -> list[_Job]:
         """Take the pictures of the next batch out of the queue: those of one model, the first in front."""
-        model = self.waiting[0].model
-        same = [job for job in self.waiting if job.model == model]
-        taken = same[: choose_size(len(same), self.free, self.sizes(model))]
-        if len(taken) == len(self.waiting):
-            self.waiting.clear()
-        elif taken == list(self.waiting)[: len(taken)]:
-            for _ in taken:
-                self.waiting.popleft()
-        else:
-            self.waiting = deque(job for job in self.waiting if job not in taken)
+        first = next((job for job in self.waiting if not (job.is_huge and self.has_huge)), None)
+        if first is None:
+            return []
+        taken = [first]
+        if not first.is_huge:
+            same = [job for job in self.waiting if job.model == first.model and not job.is_huge]
+            taken = same[: choose_size(len(same), self.free, self.sizes(first.model))]
+        left = set(map(id, taken))
+        self.waiting = deque(job for job in self.waiting if id(job) not in left)
         return taken
 
     def _work(self, jobs: list[_Job]) -> list[object]:
@@ -116,6 +124,7 @@ class Batcher:
 
     def _finish(self, done: asyncio.Future, jobs: list[_Job]) -> None:
         self.free += 1
+        self.has_huge = self.has_huge and not jobs[0].is_huge
         answers = [ClientLeftError()] * len(jobs) if done.cancelled() else done.result()
         for job, answer in zip(jobs, answers, strict=True):
             if job.answer.done():  # nobody waits for it any more

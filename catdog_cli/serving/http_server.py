@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import CatdogError, require
 
 BACKLOG = 512  # connections that the system takes before they are looked at
-HEADER_BYTES = 32_768  # of all headers of a request
+HEADER_BYTES = 32_768  # of all headers of a request, while they come; `limits` looks at what has come
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

@@ -16,7 +16,9 @@ class Limits:
     """What a service takes from its clients; what a connection may take is `http_server.Patience`."""
 
     queue: int = 256  # pictures that wait
+    huge: int = 8  # among them: of a size that takes seconds
     pictures: int = 32  # of one request
+    header_bytes: int = 32_768  # of all headers of a request
     body_bytes: int = 32_000_000  # of one request
     held_bytes: int = 256_000_000  # of all requests at a time
     stall_s: float = 10  # between two parts of a body
@@ -39,6 +41,12 @@ class RefusedError(Exception):
 
 class ClientLeftError(Exception):
     """The client has closed the connection: nobody reads an answer."""
+
+
+def check_headers(headers: Any, limits: Limits) -> None:
+    """Raise RefusedError where the headers of a request are longer than any client needs."""
+    if sum(len(name) + len(value) for name, value in headers.raw) > limits.header_bytes:
+        raise RefusedError(431, "The headers are too long.")
 
 
 @dataclass(eq=False)

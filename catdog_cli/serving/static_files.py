@@ -42,7 +42,7 @@ class StaticFile:
 
 def list_files(folder: Path) -> dict[str, StaticFile]:
     """Return the files of a folder by the path that they are asked for by; / is its index.html."""
-    found = {}
+    found: dict[str, StaticFile] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix in KINDS:
             digest = hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
