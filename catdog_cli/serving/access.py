@@ -34,7 +34,8 @@ class Access:
                 f"of its own."
             )
         for name in allowed:
-            if _host_name(name) != name.lower().strip("[]"):
+            plain = name.lower().strip("[]")
+            if _host_name(f"[{plain}]" if plain.count(":") > 1 else plain) != plain:
                 raise SettingsError(
                     f"--allow-host {quote(name)} must be a name or an address as it stands in a browser, "
                     f"without http:// and port."

@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import require
 from .limits import RefusedError
 
-HEADER_BYTES = 4096  # of one part
+HEADER_BYTES = 2048  # of one part
 
 
 @dataclass
