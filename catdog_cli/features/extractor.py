@@ -12,13 +12,12 @@ import torch
 from torch import nn
 
 from ..data.digests import content_keys
-from ..data.loaders import Batch, CorruptImage, Images, collate, map_in_order
+from ..data.loaders import Batch, CorruptImage, Images, collate, map_in_order, usable_cores
 from ..images.augment import WHOLE
 from ..images.transforms import normalise, pixel_versions, split_images
 from ..models.classifier import Classifier
 from ..models.inference_form.inference_form import InferenceForm, form_name
 from ..models.side_by_side import join_features
-from ..runtime.cores import usable_cores
 from ..runtime.devices import keep_busy, to_cpu
 from ..runtime.files import cache_root
 from ..runtime.memory import MicroBatch

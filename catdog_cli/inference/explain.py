@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from ..data.loaders import map_in_order
+from ..data.loaders import map_in_order, usable_cores
 from ..errors import SettingsError, quote
 from ..explanation.class_maps import ClassMapper, ClassMaps
 from ..explanation.deletion import blur_places
@@ -19,7 +19,6 @@ from ..explanation.overlay_folder import OVERLAY_PX, open_overlay_folder
 from ..explanation.placement import Box, Piece, enlarge, join_boxes, join_pieces, seen_box
 from ..images.looks import ONCE, load_looks
 from ..images.read import ImageError, read_image, read_size
-from ..runtime.cores import usable_cores
 from ..runtime.files import expand_home
 from ..runtime.progress import OnProgress, report_progress
 from ..runtime.text import name_some

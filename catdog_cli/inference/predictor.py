@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from ..data.loaders import map_in_order, split_batches
+from ..data.loaders import map_in_order, split_batches, usable_cores
 from ..explanation.class_maps import ClassMapper
 from ..explanation.explanation import Explanation
 from ..images.looks import ONCE, choose_looks, list_looks, load_looks
@@ -21,7 +21,6 @@ from ..models.side_by_side import join_features
 from ..models.tasks import Task
 from ..runs.category_names import load_category_names
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
-from ..runtime.cores import usable_cores
 from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.distributed import SOLO, Group
 from ..runtime.memory import MicroBatch
