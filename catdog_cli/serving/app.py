@@ -15,7 +15,7 @@ from ..images.facts import read_area
 from ..images.formats.turns import HUGE_PIXELS
 from ..inference.prediction import Prediction
 from ..inference.streams import ImageBytes
-from ..runtime.cores import usable_cores
+from ..runtime.parallel import usable_cores
 from .access import Access
 from .batcher import Batcher
 from .http_server import Reply, make_application
