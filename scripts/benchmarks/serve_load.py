@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from serving import Load, Server, ask_all, free_port, make_request, run_server, serve_command
 
 MARKS = (1_000, 10_000, 25_000, 50_000, 75_000, 100_000)
+PEERS = {"fastapi": "serve_peers.py", "litserve": "serve_litserve.py"}
 ROUND = 1_000  # requests of --endurance between two looks at the memory
 
 
@@ -133,9 +134,9 @@ def measure_catdog(options: argparse.Namespace, paths: list[Path]) -> list[str]:
 def measure_peer(options: argparse.Namespace, paths: list[Path], name: str) -> str:
     """Return the line about a peer."""
     port = free_port()
-    command = [options.peer_python, str(Path(__file__).with_name("serve_peers.py")), name]
+    command = [options.peer_python, str(Path(__file__).with_name(PEERS[name])), options.checkpoint, str(port)]
     loads, idles = [], []
-    with run_server([*command, options.checkpoint, str(port)], port) as server:
+    with run_server(command, port) as server:
         contents = [path.read_bytes() for path in paths]
         if name == "litserve":
             bodies = [json.dumps({"picture": base64.b64encode(each).decode()}).encode() for each in contents]
@@ -214,7 +215,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64, metavar="N", help="at a time; 64")
     parser.add_argument("--count", type=int, default=400, metavar="N", help="pictures; 400")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="3")
-    parser.add_argument("--peer", action="append", default=[], choices=("fastapi", "litserve"))
+    parser.add_argument("--peer", action="append", default=[], choices=PEERS)
     parser.add_argument(
         "--peer-python", default=sys.executable, metavar="FILE", help="a Python that has them"
     )
@@ -223,9 +224,12 @@ def main() -> None:
     paths = sorted(options.pictures.rglob("*.jpg"))[: options.count]
     if not paths:
         parser.error(f"{str(options.pictures)!r} holds no .jpg file: give a folder of photographs.")
-    lines = measure_catdog(options, paths) if options.rounds else []
-    lines[-1:-1] = [measure_peer(options, paths, name) for name in options.peer]
-    print("\n".join(lines), flush=True)
+    if options.rounds:
+        *table, note = measure_catdog(options, paths)
+        print("\n".join(table), flush=True)
+        for name in options.peer:
+            print(measure_peer(options, paths, name), flush=True)
+        print(note, flush=True)
     if options.endurance:
         with tempfile.TemporaryDirectory() as folder:
             print("\n" + "\n".join(measure_endurance(options, Path(folder))))

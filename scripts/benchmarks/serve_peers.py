@@ -1,11 +1,9 @@
-"""What people write by hand, for serve_load.py: a checkpoint's network behind FastAPI or LitServe.
+"""What people write by hand, for serve_load.py: a checkpoint's network behind FastAPI.
 
-Run by serve_load.py with the Python that has these packages: serve_peers.py fastapi|litserve CKPT PORT. Both
-give the network the same pixels as catdog does; LitServe, which takes JSON or forms, gets pictures in base64;
-it makes batches of at most 16 and waits 5 ms for company.
+Run by serve_load.py with a Python that has FastAPI: serve_peers.py CKPT PORT. The network gets pictures cut as
+catdog cuts them.
 """
 
-import base64
 import io
 import sys
 from pathlib import Path
@@ -71,33 +69,5 @@ def run_fastapi(network: Network, port: int) -> None:
     uvicorn.run(app, port=port, log_level="error", access_log=False)
 
 
-def run_litserve(network: Network, port: int) -> None:
-    """Serve with LitServe, which makes batches itself."""
-    import litserve
-
-    class Api(litserve.LitAPI):
-        def setup(self, device: str) -> None:
-            self.network = network
-
-        def decode_request(self, request: dict[str, str]) -> torch.Tensor:
-            return network.read(base64.b64decode(request["picture"]))
-
-        def batch(self, inputs: list) -> torch.Tensor:
-            return torch.stack(inputs)
-
-        def predict(self, batch: torch.Tensor) -> Rows:
-            return network.answer(batch)
-
-        def unbatch(self, output: Rows) -> Rows:
-            return output
-
-        def encode_response(self, output: dict[str, float]) -> dict[str, float]:
-            return output
-
-    api = Api(max_batch_size=16, batch_timeout=0.005)
-    litserve.LitServer(api, accelerator="cpu").run(port=port, log_level="error", generate_client_file=False)
-
-
 if __name__ == "__main__":
-    kind, path, number = sys.argv[1:]
-    (run_fastapi if kind == "fastapi" else run_litserve)(Network(path), int(number))
+    run_fastapi(Network(sys.argv[1]), int(sys.argv[2]))

@@ -25,10 +25,20 @@ class Server:
     port: int
 
     def memory_mb(self) -> float:
-        """Return what it holds of the machine's memory (VmRSS), in 10^6 bytes."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) * 1024 / 1e6
+        """Return what it and its children hold of the machine's memory (VmRSS), in 10^6 bytes."""
+        return sum(map(_memory_mb, _list_tree(self.process.pid)))
+
+
+def _memory_mb(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    line = next((line for line in status.splitlines() if line.startswith("VmRSS")), "VmRSS: 0")
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def _list_tree(process: int) -> list[int]:
+    """Return a process and all that it started, on Linux."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(each for child in children for each in _list_tree(int(child)))]
 
 
 def free_port() -> int:
