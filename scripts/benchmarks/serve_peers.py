@@ -1,7 +1,7 @@
 """What people write by hand, for serve_load.py: a checkpoint's network behind FastAPI.
 
-Run by serve_load.py with a Python that has FastAPI: serve_peers.py CKPT PORT. The network gets pictures cut as
-catdog cuts them.
+Run by serve_load.py with a Python that has FastAPI: serve_peers.py CKPT PORT. The network gets pictures cut
+as catdog cuts them.
 """
 
 import io
