@@ -18,6 +18,8 @@ DROP = """(() => {
   files.items.add(new File([bytes], %s, { type: %s }));
   document.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
 })()"""
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+READY = "document.readyState === 'complete' && document.getElementById('hint')?.offsetHeight"
 BARS = "[...document.querySelectorAll('#answer .percent')].map((each) => each.textContent).join()"
 NAMES = "[...document.querySelectorAll('#answer span:not(.percent)')].map((each) => each.textContent)"
 PROBLEM = "document.getElementById('problem').hidden ? '' : document.getElementById('problem').textContent"
@@ -25,7 +27,7 @@ PROBLEM = "document.getElementById('problem').hidden ? '' : document.getElementB
 
 @pytest.fixture(scope="module")
 def browser():
-    with open_browser(find_chromium()) as page:
+    with open_browser(find_chromium(), *FAKE_CAMERA) as page:
         yield page
 
 
@@ -42,7 +44,7 @@ def test_a_picture_gets_its_bars_and_others_a_sentence(browser, checkpoint, pict
         browser.console.clear()
         browser.resize(390, 844)
         browser.open(f"http://127.0.0.1:{served.port}/")
-        browser.wait("document.getElementById('hint')?.offsetHeight")
+        browser.wait(READY)
         drop(browser, pictures[0])
         shown = browser.wait(BARS)
         row = served.predict(pictures[0])[1][0]
@@ -60,7 +62,7 @@ def test_a_token_is_asked_for_once(browser, checkpoint, pictures):
     with running(catdog_cli.app(checkpoint, models={"second": checkpoint}, token="long enough")) as served:
         browser.console.clear()
         browser.open(f"http://127.0.0.1:{served.port}/")
-        browser.wait("document.getElementById('hint')?.offsetHeight")
+        browser.wait(READY)
         drop(browser, pictures[1])
         browser.wait("!document.getElementById('ask-token').hidden")
         browser.value("document.getElementById('token').value = 'long enough'")
@@ -83,10 +85,31 @@ def test_what_is_unknown_is_said(browser, checkpoint, pictures, monkeypatch):
     with running(catdog_cli.app(checkpoint, device="cpu")) as served:
         monkeypatch.setattr(served.service.batcher, "run", lambda *_: [found])
         browser.open(f"http://127.0.0.1:{served.port}/")
-        browser.wait("document.getElementById('hint')?.offsetHeight")
+        browser.wait(READY)
         drop(browser, pictures[2])
         assert "Unknown" in browser.wait("document.querySelector('#answer .unknown')?.textContent")
         assert browser.value(NAMES) == ["<i>Cat</i>"]
+
+
+def test_the_camera_is_asked_again_and_again(browser, checkpoint):
+    records = []
+    with running(catdog_cli.app(checkpoint, device="cpu", on_request=records.append)) as served:
+        browser.console.clear()
+        browser.open(f"http://127.0.0.1:{served.port}/")
+        browser.wait(READY)
+        browser.click("#camera")
+        assert browser.wait(BARS)
+        assert browser.value("document.getElementById('camera').getAttribute('aria-pressed')") == "true"
+        assert browser.value("document.getElementById('video').videoWidth") > 0
+        frames = len(records)
+        browser.wait("new Promise((done) => setTimeout(() => done(true), 1500))")
+        asked = [record for record in records if record.path == "/predict"]
+        assert len(records) > frames
+        assert {record.status for record in asked} == {200}
+        browser.click("#camera")
+        assert browser.value("document.getElementById('video').hidden")
+        assert browser.value("document.getElementById('video').srcObject") is None
+        assert complaints(browser) == []
 
 
 def test_the_description_is_shown_without_the_internet(browser, checkpoint):
