@@ -284,7 +284,12 @@ def test_many_bodies_at_a_time_are_not_held(guarded):
             413,
             "more than 3 pictures",
         ),
-        (make_form()[0], "multipart/form-data; boundary=x", 400, "no picture"),
+        (
+            make_form()[0],
+            "multipart/form-data; boundary=x",
+            400,
+            "no picture|damaged",
+        ),  # as of python-multipart
         (make_form(("a", b"x"))[0][:-9], "multipart/form-data; boundary=x", 400, "breaks off"),
         (make_form(("a", b"x"))[0], "multipart/form-data; boundary=y", 400, "damaged"),
         (make_form(("a", b"x"))[0], "multipart/form-data", 400, "damaged"),
@@ -296,7 +301,7 @@ def test_many_bodies_at_a_time_are_not_held(guarded):
 def test_forms_that_are_refused(guarded, body, kind, status, reason):
     found = guarded.ask("POST", "/predict", body, Content_Type=kind, **bearer())
     assert found[0] == status
-    assert reason in found[1]["error"]
+    assert re.search(reason, found[1]["error"])
 
 
 def test_new_files_are_loaded_when_asked(guarded, pictures):
