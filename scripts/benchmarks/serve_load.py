@@ -128,7 +128,8 @@ def measure_catdog(options: argparse.Namespace, paths: list[Path]) -> list[str]:
         "|" + " --- |" * 7,
         f"| `Predictor`, all at once | {rate:.1f} | {cost:.1f} | | | {one:.1f} ms | |",
         f"| `catdog serve`, {options.clients} clients | {served:.1f} ({served / rate:.2f} of it) "
-        f"| {served_cost:.1f} ({served_cost / cost:.2f} times) | {half:.0f} ms | {tail:.0f} ms ({tail / half:.2f} times p50) "
+        f"| {served_cost:.1f} ({served_cost / cost:.2f} times) "
+        f"| {half:.0f} ms | {tail:.0f} ms ({tail / half:.2f} times p50) "
         f"| {idle:.1f} ms ({idle / one:.2f} times) "
         f"| {memory:.0f} MB |",
         f"<!-- {right} answers under load, all equal to Predictor's to the bit; rates a round: "
