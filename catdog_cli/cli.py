@@ -6,16 +6,20 @@ import importlib
 import os
 import select
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from . import __version__
 from .commands.option_hints import explain_unknown
-from .commands.output.terminal import echo, echo_error, echo_lines, printable
+from .commands.output.terminal import echo, echo_error, echo_lines, log, printable
+from .commands.talk_options import list_causes, with_talk_options
 from .errors import CatdogError, InterruptedRunError
 from .runtime import startup
+from .runtime.talk import talk
 
 COMMANDS = {  # name: (module under commands, one line for the list)
     "train": "Train on a folder of labelled pictures, or resume a run.",
@@ -28,6 +32,8 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
     "data": "Get, check, review, split and prepare pictures.",
+    "runs": "List runs: what they were trained on, what they reached.",
+    "clean": "Free what finished runs no longer need.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
@@ -75,7 +81,9 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         attribute = name.replace("-", "_")
-        return getattr(importlib.import_module(f"catdog_cli.commands.{attribute}"), attribute)
+        return with_talk_options(
+            getattr(importlib.import_module(f"catdog_cli.commands.{attribute}"), attribute)
+        )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -91,9 +99,12 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="catdog")
-def root() -> None:
+@click.pass_context
+def root(ctx: click.Context) -> None:
     """Train image classifiers by transfer learning, and ask them.
 
     \b
@@ -102,6 +113,11 @@ def root() -> None:
       catdog train pictures --arch simple_cnn --weights none
       catdog predict photo.jpg checkpoints/simple_cnn-1
     """
+    if ctx.invoked_subcommand is None:
+        from .commands.welcome import describe_place
+
+        for line in describe_place(Path.cwd()):
+            echo(line)
 
 
 def main() -> None:
@@ -119,6 +135,19 @@ def _needs_torch(arguments: list[str]) -> bool:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; the one place where errors become sentences."""
+    with talk.own():
+        code = _run(arguments)
+        if talk.verbose or talk.file:
+            _say_end(code)
+        return code
+
+
+def _say_end(code: int) -> None:
+    text = f"Exit code {code} after {time.monotonic() - talk.started_s:.1f} s"
+    log(text) if talk.verbose else talk.record(text)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         _refuse_launcher(arguments)
         result = root.main(arguments, prog_name="catdog", standalone_mode=False)
@@ -135,6 +164,9 @@ def run(arguments: list[str]) -> int:
         return 130
     except CatdogError as error:
         echo_error(str(error))
+        if talk.verbose or talk.file:
+            for line in list_causes(error):
+                log(line) if talk.verbose else talk.record(line)
         return error.exit_code
     except KeyboardInterrupt:
         echo("Interrupted.", err=True)
