@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .inference.predictor import Predictor
     from .review.api import review_data
     from .runs.api import load_checkpoint
-    from .serving.api import app, serve
     from .runs.summaries import clean_runs, list_runs
+    from .serving.api import app, serve
     from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
