@@ -64,7 +64,7 @@ def rate(function: Callable[[Any], Any], items: list, images: int) -> float:
         return images / (time.perf_counter() - start)
 
 
-def compute(images: list[str], weights: str) -> dict[str, float]:
+def compute(images: list[str], weights: str, arch: str = "mobilenet_v2") -> dict[str, float]:
     """Measure in this process: pictures a second of decoding, and of the fast form in its best batch."""
     import torch
 
@@ -76,8 +76,8 @@ def compute(images: list[str], weights: str) -> dict[str, float]:
     from catdog_cli.runtime.devices import pick_precision
     from catdog_cli.settings import HeadSpec
 
-    spec, cpu = source_of("mobilenet_v2").input_spec("mobilenet_v2", weights), torch.device("cpu")
-    classifier = build_classifier("mobilenet_v2", 2, HeadSpec())
+    spec, cpu = source_of(arch).input_spec(arch, weights), torch.device("cpu")
+    classifier = build_classifier(arch, 2, HeadSpec())
     load_backbone(classifier, weights)
     dtype = pick_precision("auto", cpu)
     network = InferenceForm(classifier.prefix(len(classifier.blocks)), dtype, cpu)

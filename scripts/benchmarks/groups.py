@@ -9,12 +9,14 @@ import classes
 import floor
 import gpu
 import growth
+import networks
 import peers
 import precision
 import predict
 import start
 import training
 import tutorial
+import unknown
 from table import Found, Row
 
 
@@ -45,6 +47,13 @@ GROUPS = {
     ),
     "start": Group(start.measure, start.rows),
     "growth": Group(growth.measure, growth.rows, by_default=False),
+    "networks": Group(
+        networks.measure,
+        networks.rows,
+        by_default=False,
+        missing="weights of EfficientNet-Lite are not in the shared folder.",
+    ),
+    "strangers": Group(unknown.measure, unknown.rows, by_default=False),
     "classes": Group(classes.measure, classes.rows, by_default=False),
     **{name: _peer(name) for name in peers.SAID},
     "gpu": Group(gpu.measure, gpu.rows, by_default=False, missing="torch finds no CUDA GPU here."),

@@ -53,14 +53,14 @@ def take_some(data: Path, target: Path, num_train: int, num_val: int) -> Path:
 def train(
     options: Namespace, arguments: list, data: Path | None = None, **environment: str
 ) -> tuple[Child, float, list[dict]]:
-    """Run `catdog train` with mobilenet_v2 from a cold start, on the CPU unless `arguments` say otherwise.
+    """Run `catdog train` with mobilenet_v2, on the CPU, unless `arguments` say otherwise.
 
     Returns:
         What it took, the best accuracy (a fraction), and a dict an epoch from its history.
     """
     run_dir = options.work / "run"
     shutil.rmtree(run_dir, ignore_errors=True)
-    network = ["--arch", "mobilenet_v2", "--weights", options.weights]
+    network = [] if "--arch" in arguments else ["--arch", "mobilenet_v2", "--weights", options.weights]
     command = ["train", data or options.data, *network, "--output", run_dir, "--json", *arguments]
     if "--gpu" not in arguments:
         command.append("--cpu")

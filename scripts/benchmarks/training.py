@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from floor import floor_and_imports
+from measure import Child
 from prepare import list_pictures, train
 from table import Found, Row, ratio
 
@@ -24,6 +25,11 @@ def _empty_cache(options: Namespace) -> dict[str, str]:
     cache = options.work / "train-cache"
     shutil.rmtree(cache, ignore_errors=True)
     return {"CATDOG_CACHE": str(cache)}
+
+
+def train_cold(options: Namespace, arguments: list) -> tuple[Child, float, list[dict]]:
+    """Train as `prepare.train` does, with a feature cache of its own, which is empty."""
+    return train(options, arguments, **_empty_cache(options))
 
 
 def measure_train(options: Namespace) -> dict[str, float]:
