@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .errors import CatdogError
     from .evaluation.api import compare, evaluate
     from .evaluation.calibrate import calibrate
+    from .export.api import export
     from .images.read import read_pixels as read_image
     from .inference.explain import explain
     from .inference.predict import predict
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "export",
     "find_learning_rate",
     "load_checkpoint",
     "predict",
@@ -49,6 +51,7 @@ _HOMES = {  # name: (module, its name there)
     "compare": ("evaluation.api", "compare"),
     "evaluate": ("evaluation.api", "evaluate"),
     "explain": ("inference.explain", "explain"),
+    "export": ("export.api", "export"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
     "load_checkpoint": ("runs.api", "load_checkpoint"),
     "predict": ("inference.predict", "predict"),

@@ -23,6 +23,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "explain": "Show where pictures speak for their class, with proof.",
     "evaluate": "Measure a checkpoint on labelled pictures, with a report.",
     "calibrate": "Make a checkpoint's answers honest on labelled pictures.",
+    "export": "Write a checkpoint as one file that answers anywhere.",
     "compare": "Measure two checkpoints on the same pictures.",
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
@@ -30,7 +31,9 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
-NEEDS_TORCH = frozenset(("train", "predict", "explain", "evaluate", "calibrate", "compare", "lr-find"))
+NEEDS_TORCH = frozenset(
+    ("train", "predict", "explain", "evaluate", "calibrate", "compare", "export", "lr-find")
+)
 
 
 class ReaderLeftError(Exception):

@@ -42,10 +42,12 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY | {"explanation"},
+    "export": LIBRARY | {"explanation", "inference", "evaluation"},
     "serving": LOWEST,
     "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
-    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"},
+    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"}
+    | {"export"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -58,6 +60,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "evaluation",
         "inference",
         "review",
+        "export",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from ..data.loaders import map_in_order, usable_cores
 from ..errors import SettingsError, quote
 from ..explanation.class_maps import ClassMapper, ClassMaps
 from ..explanation.deletion import blur_places
 from ..explanation.explanation import ClassMap, Explanation
 from ..explanation.overlay_folder import OVERLAY_PX, open_overlay_folder
 from ..explanation.placement import Box, Piece, enlarge, join_boxes, join_pieces, seen_box
-from ..images.looks import ONCE, load_looks
+from ..images.looks import ONCE
 from ..images.read import ImageError, read_image, read_size
+from ..images.transforms import load_looks
 from ..runtime.files import expand_home
+from ..runtime.parallel import map_in_order, usable_cores
 from ..runtime.progress import OnProgress, report_progress
 from ..runtime.text import name_some
 from ..settings_networks import specs_of
@@ -28,7 +29,7 @@ from .batch import read_inputs
 from .inputs import describe_error, fetch_input
 from .mean import MeanPredictor
 from .prediction import Prediction
-from .predictor import Predictor
+from .torch_predictor import TorchPredictor as Predictor
 from .urls import read_source
 
 if TYPE_CHECKING:

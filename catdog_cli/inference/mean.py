@@ -14,16 +14,16 @@ from ..errors import SettingsError, quote
 from ..runtime.text import name_some
 from ..settings import LOOKS
 from ..settings_networks import InputSpecs, specs_of
-from .predictor import Predictor
+from .torch_predictor import TorchPredictor
 
 
-class MeanPredictor(Predictor):
+class MeanPredictor(TorchPredictor):
     """The mean of what several checkpoints of the same classes say: it answers as one `Predictor` does.
 
     Its `logits` are those of the mean probabilities, so that they need no temperature.
     """
 
-    def __init__(self, members: Sequence[Predictor], paths: Sequence[str | Path]):
+    def __init__(self, members: Sequence[TorchPredictor], paths: Sequence[str | Path]):
         """Make one of several predictors, which share device, precision and all other options.
 
         Raises:
@@ -95,7 +95,9 @@ class MeanPredictor(Predictor):
         return [list(itertools.islice(rest, len(each.loaded))) for each in self.members]
 
 
-def _refuse_other_classes(first: Predictor, path: str | Path, other: Predictor, its_path: str | Path) -> None:
+def _refuse_other_classes(
+    first: TorchPredictor, path: str | Path, other: TorchPredictor, its_path: str | Path
+) -> None:
     lacking = [name for name in first.class_names if name not in set(other.class_names)]
     more = [name for name in other.class_names if name not in set(first.class_names)]
     if first.task.name != other.task.name:

@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from catdog_cli.data.loaders import map_in_order, usable_cores
+from catdog_cli.runtime.parallel import map_in_order, usable_cores
 from catdog_cli.inference.explain import Explainer
 from catdog_cli.inference.predictor import Predictor
 
