@@ -1,5 +1,6 @@
 """The packages of ONNX: onnxruntime, which answers, and onnx with onnxscript, which write files."""
 
+from pathlib import Path
 from types import ModuleType
 
 from ..errors import require
@@ -12,6 +13,17 @@ def import_runtime() -> ModuleType:
         CatdogError: it is not installed.
     """
     return require("onnxruntime", "onnx")
+
+
+def read_notices() -> dict[str, str]:
+    """Return the texts that whoever passes onnxruntime on has to pass on, too, by file name.
+
+    Raises:
+        CatdogError: it is not installed.
+    """
+    folder = Path(str(import_runtime().__file__)).parent
+    found = [folder / name for name in ("LICENSE", "ThirdPartyNotices.txt")]
+    return {path.name: path.read_text(encoding="utf-8", errors="replace") for path in found if path.is_file()}
 
 
 def import_quantisation() -> ModuleType:

@@ -12,7 +12,7 @@ export class Engine {
     this.about = await answer.json();
     await prepareOffline(report);
     await this.#startWorker(report);
-    return { title: this.about.title, models: [], classes: this.about.classes, hasMaps: Boolean(this.about.maps) };
+    return { title: this.about.title, models: [], classes: this.about.classes, hasMaps: Boolean(this.about.maps), hasLicences: true };
   }
 
   /** Return the frame that a video shows, as `ask` takes it. */

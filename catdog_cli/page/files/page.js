@@ -56,7 +56,7 @@ function show(row, width, height) {
   find("verdict").textContent = verdict;
   find("verdict").classList.toggle("unknown", isUnknown);
   find("why-unknown").textContent = isUnknown
-    ? `It is unlike the pictures that were learned from: of their kind ${percent(row.known.p_value)} are as strange. Without that it would be:` : "";
+    ? `Unlike the pictures that were learned from, of which at most ${percent(row.known.p_value)} are as strange. The classes that come nearest:` : "";
   find("why-unknown").hidden = !isUnknown;
   const said = new Set(isUnknown ? [] : (row.labels ?? row.predictions.slice(0, 1)).map((each) => each.class));
   const top = row.predictions.slice(0, TOP);
@@ -66,7 +66,7 @@ function show(row, width, height) {
   top.forEach((each, place) => fillLine(lines[place], each, said.has(each.class)));
   for (const id of ["verdict", "answer"]) find(id).hidden = false;
   find("answer").classList.toggle("unknown", isUnknown);
-  find("show-map").hidden = !row.maps;
+  find("tools").hidden = !row.maps;
   const first = top.filter((each) => said.has(each.class)).map((each) => `${each.name} ${percent(each.probability)}`);
   say(first.join(", ") || verdict);
   showMap();
@@ -109,7 +109,7 @@ function fillLine(line, { class: className, name, probability }, isSaid) {
 
 function clearAnswer() {
   shown = null;
-  for (const id of ["verdict", "why-unknown", "answer", "show-map", "map", "legend"]) find(id).hidden = true;
+  for (const id of ["verdict", "why-unknown", "answer", "tools", "map", "legend"]) find(id).hidden = true;
   find("look").classList.remove("mapped");
 }
 
@@ -261,7 +261,8 @@ async function start() {
     find("model").replaceChildren(...models.map((name) => new Option(name, name, false, name === engine.model)));
     find("models").hidden = models.length < 2;
     find("offline").hidden = !document.documentElement.hasAttribute("data-offline");
-    find("programs").hidden = !(find("programs").href = engine.programs ?? "").length || !engine.programs;
+    find("programs").hidden = !engine.programs;
+    if (engine.programs) find("programs").href = engine.programs;
     find("licences").hidden = !info.hasLicences;
   } catch (error) {
     if (error.wantsToken) askToken();

@@ -86,6 +86,12 @@ class Page:
             time.sleep(0.02)
         return found
 
+    def choose(self, selector: str, *paths: Path) -> None:
+        """Give files to an <input type="file">, as a person does in its dialog."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
+
     def press(self, key: str) -> None:
         """Press a key and let it go."""
         code, number, text = KEYS.get(key, ("", ord(key.upper()[0]), key))
@@ -120,8 +126,8 @@ class Page:
 
 
 @contextlib.contextmanager
-def open_browser(program: str) -> Iterator[Page]:
-    """Yield a page of a Chromium that never outlives the block."""
+def open_browser(program: str, *flags: str) -> Iterator[Page]:
+    """Yield a page of a Chromium, started with further `flags`, that never outlives the block."""
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
 
     def connect() -> None:  # it reads from 3 and writes to 4
@@ -135,6 +141,7 @@ def open_browser(program: str) -> Iterator[Page]:
                 *(program, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"),
                 *("--no-first-run", "--disable-dev-shm-usage", "--disable-background-networking"),
                 *("--disable-component-update", "--disable-sync", f"--user-data-dir={profile}"),
+                *flags,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
