@@ -37,6 +37,7 @@ class Page:
     def __init__(self, read: int, write: int) -> None:
         self.read, self.write, self.number = read, write, 0
         self.buffer, self.session, self.console = b"", None, []
+        self.heard: list[dict[str, Any]] = []  # of what was enabled
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
@@ -52,6 +53,8 @@ class Page:
             answer = self._receive()
             if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
                 self.console.append(answer["params"])
+            elif "method" in answer:
+                self.heard.append(answer)
             if answer.get("id") == self.number:
                 assert "error" not in answer, answer
                 return answer["result"]
@@ -66,6 +69,10 @@ class Page:
             self.buffer += part
         message, _, self.buffer = self.buffer.partition(b"\0")
         return json.loads(message)
+
+    def heard_of(self, method: str) -> list[dict[str, Any]]:
+        """Return what the browser told of one kind of event, in order."""
+        return [each["params"] for each in self.heard if each["method"] == method]
 
     def open(self, url: str) -> None:
         """Go to an address."""

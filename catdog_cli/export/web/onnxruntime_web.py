@@ -75,23 +75,30 @@ def load_runtime(package: str | Path | None = None, report: Report | None = None
     """
     if package is not None:
         return _unpack(Path(expand_home(package)))
-    folder = cache_root() / FOLDER / VERSION
-    kept = {each.name: _read_kept(folder / each.name, each) for each in FILES}
-    found = {name: content for name, content in kept.items() if content is not None}
-    if len(found) < len(FILES):
-        found = _fetch(folder, report or (lambda step, done, total: None))
+    kept = read_cache()
+    return _fetch(report or (lambda step, done, total: None)) if kept is None else kept
+
+
+def read_cache() -> dict[str, bytes] | None:
+    """Return the files by name, None unless all of them are in the cache, and whole."""
+    found = {}
+    for each in FILES:
+        try:
+            content = (_folder() / each.name).read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(content).hexdigest() != each.sha256:
+            return None
+        found[each.name] = content
     return found
 
 
-def _read_kept(path: Path, wanted: Wanted) -> bytes | None:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    return content if hashlib.sha256(content).hexdigest() == wanted.sha256 else None
+def _folder() -> Path:
+    return cache_root() / FOLDER / VERSION
 
 
-def _fetch(folder: Path, report: Report) -> dict[str, bytes]:
+def _fetch(report: Report) -> dict[str, bytes]:
+    folder = _folder()
     remote = RemoteFile(
         f"{find_registry(os.environ)}/onnxruntime-web/-/{PACKAGE}",
         f"sha512:{PACKAGE_SHA512}",

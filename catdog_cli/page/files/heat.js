@@ -52,8 +52,13 @@ export function joinMaps(maps, place, width, height) {
 }
 
 function spanOf(start, length, total) {
-  const first = Math.min(Math.max(Math.round(start * total), 0), total - 1);
-  return [first, Math.min(Math.max(Math.round((start + length) * total), first + 1), total)];
+  const first = Math.min(Math.max(round(start * total), 0), total - 1);
+  return [first, Math.min(Math.max(round((start + length) * total), first + 1), total)];
+}
+
+function round(value) { // halves to the even number, as Python does
+  const low = Math.floor(value);
+  return value - low === 0.5 ? low + (low % 2) : Math.round(value);
 }
 
 function between(at, length, count) { // the places around a pixel, by their middles

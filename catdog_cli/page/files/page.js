@@ -18,7 +18,7 @@ let asked = 0; // pictures so far: an older answer never replaces a newer one
 let last = null; // the picture that was asked last, for another model or with a token
 let shown = null; // {row, width, height} of what is on the screen
 let mapped = null; // the class whose map is shown; "" of the likeliest
-let spoken = { text: "", at: 0 };
+let spoken = { text: "", at: -Infinity };
 
 // ---- words
 
@@ -157,7 +157,7 @@ async function showPicture(file) {
   clearAnswer();
   tell("");
   last = file;
-  spoken = { text: "", at: 0 }; // the same answer of another picture is news
+  spoken = { text: "", at: -Infinity }; // the same answer of another picture is news
   find("said").textContent = "";
   const image = find("picture");
   if (image.src) URL.revokeObjectURL(image.src);
