@@ -19,7 +19,7 @@ from ..runtime.onnx_packages import import_runtime
 from ..runtime.parallel import map_in_order, usable_cores
 from ..settings_networks import specs_of
 from .onnx_metadata import IMAGES, KEY, KNOWN, LOGITS, PROBABILITIES, Metadata, read_metadata
-from .predictor import Judged, Predictor
+from .predictor import Explains, Judged, Predictor
 from .urls import read_source
 
 if TYPE_CHECKING:
@@ -96,6 +96,18 @@ class OnnxPredictor(Predictor):
             self.session = self.file.start(device, 1)
         self.side = max(spec.resize for spec in specs_of(self.input_spec))  # px that reading has to leave
         self.wanted = [LOGITS] if self.reference is None else [LOGITS, KNOWN]
+
+    def explainer(self, class_name: str | None = None, check: bool = True) -> Explains:
+        """Return what explains images; see `Predictor.explainer`."""
+        from .onnx_explainer import OnnxExplainer
+
+        return OnnxExplainer(self, class_name, check)
+
+    @property
+    def runs_on(self) -> str:
+        """What computes, and in which precision: onnxruntime, cpu, float32."""
+        provider = self.session.get_providers()[0]
+        return f"onnxruntime, {'cpu' if provider == CPU else 'gpu'}, {self.metadata.weights}"
 
     def _check_outputs(self) -> None:
         """Raise CheckpointError unless the graph is the one that its metadata tell of."""
