@@ -1,7 +1,6 @@
 """The root command: finds subcommands by name without importing them, turns errors into exit codes."""
 
 import contextlib
-import difflib
 import importlib
 import os
 import select
@@ -83,6 +82,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
             close = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {close[0]!r}?" if close else "`catdog --help` lists all."
             ctx.fail(f"No such command {args[0]!r}: {hint}")
@@ -116,7 +117,8 @@ def main() -> None:
 
 def _needs_torch(arguments: list[str]) -> bool:
     is_help = {"-h", "--help"}.intersection(arguments)
-    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help
+    by_onnx = arguments[:1] == ["predict"] and any(each.lower().endswith(".onnx") for each in arguments)
+    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help and not by_onnx
 
 
 def run(arguments: list[str]) -> int:

@@ -37,7 +37,5 @@ def test_pixels_change_within_the_fifth_alone():
     changed = (larger[1] != views[0]).any(2)
     assert changed[:, :12].mean() > 0.95
     assert not changed[:, 12:].any()
-    assert np.array_equal(
-        smaller[1], views[1]
-    )  # it sees the middle half alone: nothing is important there
+    assert np.array_equal(smaller[1], views[1])  # it sees the middle half alone: nothing is important there
     assert all((each != views[0]).any() for each in larger[2:])
