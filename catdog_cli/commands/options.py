@@ -9,7 +9,8 @@ import click
 from ..errors import SettingsError, UnavailableError, quote
 from ..runtime.files import expand_home, read_text
 from ..settings import LOOKS, TrainSettings, list_options, option_name
-from ..settings_schema import GROUPS, MACHINE, RUN, Setting, check_kind
+from ..settings_schema import MACHINE, RUN, Setting, check_kind
+from .grouped_help import TRACKING, GroupedOption
 from .output.terminal import log
 
 TRAIN_ALONE = (
@@ -23,36 +24,12 @@ TRAIN_ALONE = (
     "tensorboard",
 )
 TRAIN_OPTIONS = list_options()
-TRACKING = "Tracking"
 _TEXT, _FLAG = (str, "a text"), (bool, "true or false")
 FILE_KINDS = {  # of what an option file may hold and no setting checks
     **dict.fromkeys(("recipe", "output", "mlflow", "mlflow_experiment", "mlflow_model"), _TEXT),
     **dict.fromkeys(("tensorboard", "gpu", "cpu"), _FLAG),
 }
 FILE_PATHS = ("output", "mlflow")
-HEADINGS = (*GROUPS, TRACKING, "Other options")  # of --help, in this order
-
-
-class GroupedOption(click.Option):
-    """An option that stands under a heading in `--help`."""
-
-    def __init__(self, *args: Any, group: str, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose `--help` lists its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        found: dict[str, list[tuple[str, str]]] = {}
-        for option in self.get_params(ctx):
-            record = option.get_help_record(ctx)
-            if record is not None and isinstance(option, click.Option):
-                found.setdefault(getattr(option, "group", HEADINGS[-1]), []).append(record)
-        for heading in sorted(found, key=HEADINGS.index):
-            with formatter.section(heading):
-                formatter.write_dl(found[heading])
 
 
 class UserPath(click.Path):

@@ -118,8 +118,8 @@ class RunDirectory:
             return cls(find_checkpoint(path, LAST).parent)
         if _exists(run.history):  # written after last.pt
             raise CheckpointError(
-                f"{str(run.path)!r} has lost its last.pt, without which it cannot be resumed: put it back, "
-                f"or start a new run with another --output."
+                f"{str(run.path)!r} has lost its last.pt, without which it cannot be resumed (`catdog clean` "
+                f"deletes it): put it back, or start a new run with another --output."
             )
         return run
 
