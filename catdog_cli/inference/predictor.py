@@ -6,7 +6,7 @@ One picture and a million go through the same code. Nothing here imports torch: 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
 import numpy as np
 
@@ -35,6 +35,15 @@ if TYPE_CHECKING:
     from ..explanation.explanation import ClassMap, Explanation
 
 ONNX_SUFFIX = ".onnx"
+
+
+class OnnxModel(NamedTuple):
+    """The content of an exported file; its path is for messages."""
+
+    path: str
+    content: bytes
+
+
 Several = list[Any] | tuple[Any, ...]  # sources
 Judged = tuple[list[tuple[Any, Any]], Any, np.ndarray | None]
 """Sources with None, or why one could not be read; logits (N, C) of the others and their p-values (N,)."""
@@ -291,8 +300,10 @@ class Predictor:
 
 
 def is_onnx(model: Any) -> bool:
-    """Say whether a model is a file that ends in .onnx."""
-    return isinstance(model, (str, os.PathLike)) and str(model).lower().endswith(ONNX_SUFFIX)
+    """Say whether a model is a file that ends in .onnx, or the content of one."""
+    if isinstance(model, (str, os.PathLike)):
+        return str(model).lower().endswith(ONNX_SUFFIX)
+    return isinstance(model, OnnxModel)
 
 
 def _kind_of(model: Any) -> type[Predictor]:
