@@ -18,7 +18,7 @@ CUBIC = -0.5  # the coefficient that Pillow and torch's antialiased resizing hav
 
 
 class Canvas(NamedTuple):
-    """The images as floats, (N, 3, H, W), 0 to 255, with their number and sides, int64 (1,): names of values."""
+    """Names of values: the images as floats, (N, 3, H, W), 0 to 255; their number and sides, int64 (1,)."""
 
     pixels: str
     number: str
@@ -80,8 +80,8 @@ def cut_view(graph: GraphBuilder, canvas: Canvas, spec: InputSpec, kind: str) ->
 def _settle(graph: GraphBuilder, pixels: str, size: int) -> str:
     """Return pixels with a shape that is told: a runtime then leaves what is before as it is.
 
-    ONNX Runtime would move the turning of (H, W, 3) into (3, H, W) behind the resizing where a network is int8,
-    and cannot resize so.
+    Where a network is int8, ONNX Runtime would move the turning of (H, W, 3) into (3, H, W) behind the
+    resizing, and cannot resize so.
     """
     return graph.op("Reshape", pixels, graph.integers(-1, 3, size, size), name="view")
 
