@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .inference.predictor import Predictor
     from .review.api import review_data
     from .runs.api import load_checkpoint
+    from .runs.summaries import clean_runs, list_runs
     from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
@@ -26,11 +27,13 @@ __all__ = [
     "__version__",
     "calibrate",
     "check_data",
+    "clean_runs",
     "compare",
     "evaluate",
     "explain",
     "export",
     "find_learning_rate",
+    "list_runs",
     "load_checkpoint",
     "predict",
     "prepare_data",
@@ -48,11 +51,13 @@ _HOMES = {  # name: (module, its name there)
     "Predictor": ("inference.predictor", "Predictor"),
     "calibrate": ("evaluation.calibrate", "calibrate"),
     "check_data": ("data.api", "check_data"),
+    "clean_runs": ("runs.summaries", "clean_runs"),
     "compare": ("evaluation.api", "compare"),
     "evaluate": ("evaluation.api", "evaluate"),
     "explain": ("inference.explain", "explain"),
     "export": ("export.api", "export"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
+    "list_runs": ("runs.summaries", "list_runs"),
     "load_checkpoint": ("runs.api", "load_checkpoint"),
     "predict": ("inference.predict", "predict"),
     "prepare_data": ("data.api", "prepare_data"),

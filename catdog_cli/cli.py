@@ -1,11 +1,11 @@
 """The root command: finds subcommands by name without importing them, turns errors into exit codes."""
 
 import contextlib
-import difflib
 import importlib
 import os
 import select
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,9 +13,11 @@ import click
 
 from . import __version__
 from .commands.option_hints import explain_unknown
-from .commands.output.terminal import echo, echo_error, echo_lines, printable
+from .commands.output.terminal import echo, echo_error, echo_lines, log, printable
+from .commands.talk_options import list_causes, with_talk_options
 from .errors import CatdogError, InterruptedRunError
 from .runtime import startup
+from .runtime.talk import talk
 
 COMMANDS = {  # name: (module under commands, one line for the list)
     "train": "Train on a folder of labelled pictures, or resume a run.",
@@ -28,6 +30,8 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
     "data": "Get, check, review, split and prepare pictures.",
+    "runs": "List runs: what they were trained on, what they reached.",
+    "clean": "Free what finished runs no longer need.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
@@ -77,12 +81,16 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         attribute = name.replace("-", "_")
-        return getattr(importlib.import_module(f"catdog_cli.commands.{attribute}"), attribute)
+        return with_talk_options(
+            getattr(importlib.import_module(f"catdog_cli.commands.{attribute}"), attribute)
+        )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
             close = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {close[0]!r}?" if close else "`catdog --help` lists all."
             ctx.fail(f"No such command {args[0]!r}: {hint}")
@@ -116,11 +124,25 @@ def main() -> None:
 
 def _needs_torch(arguments: list[str]) -> bool:
     is_help = {"-h", "--help"}.intersection(arguments)
-    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help
+    by_onnx = arguments[:1] == ["predict"] and any(each.lower().endswith(".onnx") for each in arguments)
+    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help and not by_onnx
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; the one place where errors become sentences."""
+    with talk.own():
+        code = _run(arguments)
+        if talk.verbose or talk.file:
+            _say_end(code)
+        return code
+
+
+def _say_end(code: int) -> None:
+    text = f"Exit code {code} after {time.monotonic() - talk.started_s:.1f} s"
+    log(text) if talk.verbose else talk.record(text)
+
+
+def _run(arguments: list[str]) -> int:
     try:
         _refuse_launcher(arguments)
         result = root.main(arguments, prog_name="catdog", standalone_mode=False)
@@ -137,6 +159,9 @@ def run(arguments: list[str]) -> int:
         return 130
     except CatdogError as error:
         echo_error(str(error))
+        if talk.verbose or talk.file:
+            for line in list_causes(error):
+                log(line) if talk.verbose else talk.record(line)
         return error.exit_code
     except KeyboardInterrupt:
         echo("Interrupted.", err=True)

@@ -5,12 +5,26 @@ import click
 from ..evaluation.eval_split import SPLITS
 from . import options
 from .distributed import log_memory, several, share_out
+from .grouped_help import GroupedCommand
 from .output.eval_tables import StepBar, print_evaluation
 from .output.terminal import echo_json, log
 from .predict import log_missing_names, log_never_unknown, pick_unknown_rate
 
+FIRST = (
+    "--split",
+    "--output",
+    "--with",
+    "--exclude",
+    "--decisions",
+    "--strangers",
+    "--leave-class-out",
+    "--unknown-rate",
+    "--all-classes",
+    "--json",
+)
 
-@click.command()
+
+@click.command(cls=GroupedCommand, first=FIRST)
 @click.argument("data", type=options.PATH)
 @click.argument("checkpoint", type=options.PATH)
 @options.with_option

@@ -7,6 +7,7 @@ import click
 from ..errors import SettingsError
 from ..settings_rules import check_phase_number
 from . import options
+from .grouped_help import GroupedCommand
 from .output.terminal import echo, echo_json
 from .output.train_progress import TrainReport
 
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
     from ..training.lr_finder import RateTest
 
 
-@click.command("lr-find", cls=options.GroupedCommand)
+@click.command(
+    "lr-find",
+    cls=GroupedCommand,
+    first=("--phase", "--plot", "--arch", "--weights", "--recipe", "--fine-tune-epochs"),
+)
 @click.argument("data", type=options.PATH)
 @options.trial_options
 @click.option("--phase", type=click.IntRange(min=1), default=1, help="Which phase's rate.  [default: 1]")

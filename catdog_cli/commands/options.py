@@ -1,23 +1,16 @@
 """Options that commands share, made from what the settings say of themselves; and reading an option file."""
 
-import difflib
 import functools
-import tomllib
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ..errors import SettingsError, UnavailableError, quote
-from ..recipes.build import (
-    build_settings,
-    parse_dropout,
-    parse_layers,
-    parse_unfreeze,
-)
 from ..runtime.files import expand_home, read_text
 from ..settings import LOOKS, TrainSettings, list_options, option_name
-from ..settings_schema import GROUPS, MACHINE, RUN, Setting, check_kind
+from ..settings_schema import MACHINE, RUN, Setting, check_kind
+from .grouped_help import TRACKING, GroupedOption
 from .output.terminal import log
 
 TRAIN_ALONE = (
@@ -31,36 +24,12 @@ TRAIN_ALONE = (
     "tensorboard",
 )
 TRAIN_OPTIONS = list_options()
-TRACKING = "Tracking"
 _TEXT, _FLAG = (str, "a text"), (bool, "true or false")
 FILE_KINDS = {  # of what an option file may hold and no setting checks
     **dict.fromkeys(("recipe", "output", "mlflow", "mlflow_experiment", "mlflow_model"), _TEXT),
     **dict.fromkeys(("tensorboard", "gpu", "cpu"), _FLAG),
 }
 FILE_PATHS = ("output", "mlflow")
-HEADINGS = (*GROUPS, TRACKING, "Other options")  # of --help, in this order
-
-
-class GroupedOption(click.Option):
-    """An option that stands under a heading in `--help`."""
-
-    def __init__(self, *args: Any, group: str, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.group = group
-
-
-class GroupedCommand(click.Command):
-    """A command whose `--help` lists its options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        found: dict[str, list[tuple[str, str]]] = {}
-        for option in self.get_params(ctx):
-            record = option.get_help_record(ctx)
-            if record is not None and isinstance(option, click.Option):
-                found.setdefault(getattr(option, "group", HEADINGS[-1]), []).append(record)
-        for heading in sorted(found, key=HEADINGS.index):
-            with formatter.section(heading):
-                formatter.write_dl(found[heading])
 
 
 class UserPath(click.Path):
@@ -80,6 +49,8 @@ class Layers(click.ParamType):
     name = "N,N"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        from ..recipes.build import parse_layers
+
         try:
             return parse_layers(value)
         except SettingsError as error:
@@ -92,6 +63,8 @@ class Dropout(click.ParamType):
     name = "P|P,P"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float | tuple[float, ...]:
+        from ..recipes.build import parse_dropout
+
         try:
             return parse_dropout(value)
         except SettingsError as error:
@@ -104,6 +77,8 @@ class Unfreeze(click.ParamType):
     name = "all|N"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        from ..recipes.build import parse_unfreeze
+
         try:
             return parse_unfreeze(value)
         except SettingsError as error:
@@ -243,6 +218,8 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     """
     if path is None:
         return {}
+    import tomllib
+
     try:
         values = tomllib.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, too large
@@ -263,6 +240,8 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
 
 
 def _suggest(name: str, known: set[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name[:50], sorted(known), 1)
     return f"did you mean {close[0].replace('_', '-')!r}?" if close else "`catdog train --help` lists all."
 
@@ -273,6 +252,8 @@ def trial_settings(data: str, config: str | None, recipe: str | None, given: dic
     Raises:
         SettingsError: as of `read_config` and `build_settings`.
     """
+    from ..recipes.build import build_settings
+
     read = read_config(config, {*given, *TRAIN_ALONE})
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
     return build_settings(data, merged, recipe or merged.get("recipe"), log)

@@ -9,13 +9,28 @@ from ..errors import SettingsError
 from ..runtime.distributed import Group
 from . import options
 from .distributed import log_memory, several, share_out
+from .grouped_help import GroupedCommand
 from .output.terminal import echo, printable
 
 if TYPE_CHECKING:
     from ..inference.predictor import Predictor
 
 
-@click.command()
+FIRST = (
+    "--top-k",
+    "--plot",
+    "--output",
+    "--summary",
+    "--sort-into",
+    "--explain",
+    "--unknown-rate",
+    "--sure",
+    "--with",
+    "--json",
+)
+
+
+@click.command(cls=GroupedCommand, first=FIRST)
 @click.argument("arguments", nargs=-1, type=options.PATH, metavar="IMAGE... CKPT")
 @click.option(
     "--top-k", type=click.IntRange(1), help="Classes to show.  [default: 5; of several labels, all]"
@@ -155,8 +170,8 @@ def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
         raise click.UsageError("Nothing was given: name pictures, then the checkpoint.")
     *inputs, checkpoint = arguments
     suffix = Path(checkpoint).suffix.lower()
-    from ..data.tables import TABLE_SUFFIXES
     from ..images.suffixes import IMAGE_SUFFIXES
+    from ..runtime.files import TABLE_SUFFIXES
 
     if suffix in (*IMAGE_SUFFIXES, ".txt", *TABLE_SUFFIXES) or checkpoint == "-":
         raise click.UsageError(

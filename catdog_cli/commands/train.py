@@ -11,14 +11,26 @@ from ..recipes.build import build_settings
 from ..runtime.distributed import processes
 from . import options
 from .distributed import several
+from .grouped_help import GroupedCommand
 from .output.terminal import echo_json, log
 from .output.train_progress import TrainReport
 from .stop_signals import StopSignals
 
 TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
+FIRST = (
+    "--arch",
+    "--weights",
+    "--recipe",
+    "--epochs",
+    "--learning-rate",
+    "--fine-tune-epochs",
+    "--output",
+    "--resume",
+    "--dry-run",
+)
 
 
-@click.command(cls=options.GroupedCommand)
+@click.command(cls=GroupedCommand, first=FIRST)
 @click.argument("data", required=False, type=options.PATH)
 @options.train_options
 @options.device_options
@@ -43,18 +55,14 @@ TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 def train(
     data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given: Any
 ) -> None:
-    """Train on DATA: a folder with train/ and val/, each with a folder per class, or just those folders.
-
-    DATA may also be a CSV file with the columns path,class (and split), whose paths count from its folder; a
-    folder of pictures beside such a file; or a .zip or .tar of these, or its http(s) address. Where pictures
-    have several labels: the columns path,labels (cat;dog), or path and a column of 1 and 0 for each label.
+    """Train on DATA: a folder with a folder of pictures per class (below train/ and val/, or not), a table
+    path,class or path,labels, an archive, or the address of one.
 
     \b
     Examples:
       catdog train pets
       catdog train pets --arch resnet18 --fine-tune-epochs 3
-      catdog train pets --arch simple_cnn --weights none --epochs 20
-      catdog train photos.csv --label-delimiter '|'
+      catdog train pets --recipe best
       catdog train --resume checkpoints/mobilenet_v2-1 --epochs 10
     """
     as_json = given.pop("as_json")

@@ -8,6 +8,7 @@ import click
 
 from ..errors import SettingsError
 from . import options
+from .grouped_help import GroupedCommand
 from .output.terminal import counted, echo, echo_json
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 SHOWN = 10  # differences
 
 
-@click.command("verify-resume", cls=options.GroupedCommand)
+@click.command(
+    "verify-resume",
+    cls=GroupedCommand,
+    first=("--pictures", "--kills", "--arch", "--weights", "--recipe", "--config"),
+)
 @click.argument("data", type=options.PATH)
 @options.trial_options
 @click.option("--pictures", type=click.IntRange(min=4), help="To train on.  [default: 4 batches]")

@@ -1,6 +1,7 @@
 """A graph of ONNX in the making: nodes and constants, each under a name of its own."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,20 @@ class GraphBuilder:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._names = set(reserved)
+        self._part = ""
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Let the names of all that is added in the block begin with `name`/."""
+        before, self._part = self._part, f"{name}/"
+        try:
+            yield
+        finally:
+            self._part = before
 
     def name(self, wanted: str) -> str:
         """Return a name that nothing else has yet."""
+        wanted = f"{self._part}{wanted}"
         number, found = 1, wanted
         while found in self._names:
             number += 1
@@ -54,11 +66,11 @@ class GraphBuilder:
         """Give a value the name of one of the graph's outputs, which was reserved."""
         self.nodes.append(self.onnx.helper.make_node("Identity", [value], [output], name=f"to_{output}"))
 
-    def insert(self, graph: Any, inputs: Sequence[str], prefix: str) -> list[str]:
+    def insert(self, graph: Any, inputs: Sequence[str]) -> list[str]:
         """Add a whole graph (GraphProto) that takes `inputs`; return the names of its outputs."""
         own = dict(zip((each.name for each in graph.input), inputs, strict=True))
         for tensor in graph.initializer:
-            own[tensor.name] = self.name(f"{prefix}/{tensor.name}")
+            own[tensor.name] = self.name(tensor.name)
             kept = type(tensor)()
             kept.CopyFrom(tensor)
             kept.name = own[tensor.name]
@@ -67,11 +79,11 @@ class GraphBuilder:
             added = type(node)()
             added.CopyFrom(node)
             for place, value in enumerate(node.output):
-                own[value] = self.name(f"{prefix}/{value}") if value else ""
+                own[value] = self.name(value) if value else ""
                 added.output[place] = own[value]
             for place, value in enumerate(node.input):
                 added.input[place] = own[value] if value else ""
-            added.name = self.name(f"{prefix}/{node.name or node.op_type}")
+            added.name = self.name(node.name or node.op_type)
             self.nodes.append(added)
         return [own[each.name] for each in graph.output]
 

@@ -35,6 +35,7 @@ from .network import MapHead, NetworkOutputs, add_head, add_maps, add_network, f
 from .views import cut_view, normalise_view, open_canvas
 
 MOST_MAPS = 100
+NETWORK, HEAD = "network", "head"  # parts of the graph: what the names of their nodes begin with
 FLOAT, UINT8, DOUBLE = 1, 2, 11  # of onnx.TensorProto
 
 
@@ -62,10 +63,12 @@ def write_graph(model: LoadedModel, looks: str) -> Written:
     inputs = _add_inputs(graph, model, looks, turns)
     border = 0 if model.reference is None else model.reference.border
     pairs = zip(model.classifier.networks, specs_of(model.input_spec), inputs, strict=True)
-    outputs = [add_network(graph, network, border, spec.size, value) for network, spec, value in pairs]
+    with graph.part(NETWORK):
+        outputs = [add_network(graph, network, border, spec.size, value) for network, spec, value in pairs]
     rows = [each.features for each in outputs]
     features = rows[0] if count == 1 else graph.op("Concat", *rows, axis=1, name="features")
-    logits = add_head(graph, model.classifier, features)
+    with graph.part(HEAD):
+        logits = add_head(graph, model.classifier, features)
     num_looks = turns * (2 if looks == UNCUT else 1)
     classes = len(model.class_names)
     if num_looks > 1:

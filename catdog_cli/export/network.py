@@ -126,7 +126,7 @@ def add_module(graph: GraphBuilder, module: nn.Module, value: str, example: torc
     except UnknownOperationError:
         del graph.nodes[nodes:], graph.constants[constants:]
     proto = _export(module, example, name)
-    (found,) = graph.insert(proto.graph, [value], "network")
+    (found,) = graph.insert(proto.graph, [value])
     return found
 
 

@@ -316,7 +316,8 @@ def _convert(
     named: dict[fx.Node, Any],
     shapes: dict[fx.Node, torch.Size],
 ) -> str:
-    args, options = (fx.node.map_arg(given, named.__getitem__) for given in (node.args, node.kwargs))
+    args: Any = fx.node.map_arg(node.args, named.__getitem__)
+    options: Any = fx.node.map_arg(node.kwargs, named.__getitem__)
     shape = next((shapes[each] for each in node.all_input_nodes if each in shapes), torch.Size())
     if node.op == "call_module":
         module = body.get_submodule(str(node.target))
@@ -327,7 +328,7 @@ def _convert(
             raise UnknownOperationError(type(module).__name__)
         return convert(graph, module, *args, shape)
     if node.target in POOLED:
-        return _global_pool(graph, *args, *options.values(), shape)
+        return _global_pool(graph, args[0], options.get("output_size", args[-1]), shape)
     if node.target not in FUNCTIONS:
         raise UnknownOperationError(str(node.target))
     try:

@@ -18,9 +18,10 @@ CUBIC = -0.5  # the coefficient that Pillow and torch's antialiased resizing hav
 
 
 class Canvas(NamedTuple):
-    """The images as floats, (N, 3, H, W), 0 to 255; names of values, the sides being int64 (1,)."""
+    """Names of values: the images as floats, (N, 3, H, W), 0 to 255; their number and sides, int64 (1,)."""
 
     pixels: str
+    number: str
     height: str
     width: str
     shorter: str
@@ -29,7 +30,9 @@ class Canvas(NamedTuple):
 def open_canvas(graph: GraphBuilder, images: str) -> Canvas:
     """Return uint8 images (N, H, W, 3) as floats, the ends of very long ones cut off."""
     shape = graph.op("Shape", images)
-    height, width = (graph.op("Slice", shape, *_range(graph, place)) for place in (1, 2))
+    number, height, width = (
+        graph.op("Slice", shape, graph.integers(place), graph.integers(place + 1)) for place in range(3)
+    )
     shorter = graph.op("Min", height, width, name="shorter")
     # 4: what bicubic weights reach beyond the crop; see images.augment
     keep = graph.op("Add", graph.op("Mul", shorter, graph.integers(LONGEST_SIDES)), graph.integers(4))
@@ -44,11 +47,7 @@ def open_canvas(graph: GraphBuilder, images: str) -> Canvas:
         graph.integers(2, 3),
     )
     sides = [graph.op("Sub", *pair) for pair in zip(kept, cuts, strict=True)]
-    return Canvas(pixels, sides[0], sides[1], shorter)
-
-
-def _range(graph: GraphBuilder, place: int) -> tuple[str, str]:
-    return graph.integers(place), graph.integers(place + 1)
+    return Canvas(pixels, number, sides[0], sides[1], shorter)
 
 
 def _cut(graph: GraphBuilder, side: str, keep: str) -> str:
@@ -65,17 +64,26 @@ def cut_view(graph: GraphBuilder, canvas: Canvas, spec: InputSpec, kind: str) ->
     """
     if kind == WHOLE:
         size = graph.integers(spec.size)
-        return _resize(graph, canvas.pixels, size, size, spec.interpolation)
+        return _settle(graph, _resize(graph, canvas, size, size, spec.interpolation), spec.size)
     wanted = graph.integers(spec.resize)
     height, width = (
         graph.op("Div", graph.op("Mul", side, wanted), canvas.shorter)
         for side in (canvas.height, canvas.width)
     )
-    pixels = _resize(graph, canvas.pixels, height, width, spec.interpolation)
+    pixels = _resize(graph, canvas, height, width, spec.interpolation)
     starts = [_centre(graph, side, spec.size) for side in (height, width)]
     start = graph.op("Concat", *starts, axis=0)
     end = graph.op("Add", start, graph.integers(spec.size))
-    return graph.op("Slice", pixels, start, end, graph.integers(2, 3), name="view")
+    return _settle(graph, graph.op("Slice", pixels, start, end, graph.integers(2, 3)), spec.size)
+
+
+def _settle(graph: GraphBuilder, pixels: str, size: int) -> str:
+    """Return pixels with a shape that is told: a runtime then leaves what is before as it is.
+
+    Where a network is int8, ONNX Runtime would move the turning of (H, W, 3) into (3, H, W) behind the
+    resizing, and cannot resize so.
+    """
+    return graph.op("Reshape", pixels, graph.integers(-1, 3, size, size), name="view")
 
 
 def _centre(graph: GraphBuilder, side: str, size: int) -> str:
@@ -86,15 +94,15 @@ def _centre(graph: GraphBuilder, side: str, size: int) -> str:
     return graph.op("Add", half, odd, name="start")
 
 
-def _resize(graph: GraphBuilder, pixels: str, height: str, width: str, interpolation: str) -> str:
-    for axis, side in ((3, width), (2, height)):
+def _resize(graph: GraphBuilder, canvas: Canvas, height: str, width: str, interpolation: str) -> str:
+    pixels = canvas.pixels
+    for sides in ((canvas.height, width), (height, width)):
         resized = graph.op(
             "Resize",
             pixels,
             "",
             "",
-            side,
-            axes=[axis],
+            graph.op("Concat", canvas.number, graph.integers(3), *sides, axis=0),
             mode=MODES[interpolation],
             antialias=1,
             exclude_outside=1,

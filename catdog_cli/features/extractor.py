@@ -13,7 +13,7 @@ from torch import nn
 
 from ..data.digests import content_keys
 from ..data.loaders import Batch, CorruptImage, Images, collate
-from ..images.augment import WHOLE
+from ..images.looks import WHOLE
 from ..images.transforms import normalise, pixel_versions, split_images
 from ..models.classifier import Classifier
 from ..models.inference_form.inference_form import InferenceForm, form_name

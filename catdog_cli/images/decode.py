@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..runtime.native_stderr import Quiet, listen_alone
-from .formats import FormatError, bmp, heif, png, tga, tiff, webp
+from .formats import FormatError, heif, png, tga, webp
 from .formats.color_modes import to_rgb
 from .formats.exif import EXIF_ORIENTATION, read_orientation
 from .formats.jpeg import START
@@ -17,7 +17,6 @@ from .formats.jpeg_reader import read_jpeg
 from .formats.pillow import open_pillow
 from .formats.scaling import SIXTEEN_BITS, Pixels, Scale
 from .formats.size_limits import check_heavy, check_size
-from .formats.tiff_reader import read_tiff
 from .formats.turns import choose_reduction, in_turn
 from .suffixes import FORMAT_NAMES, SNIFF_BYTES, image_suffix, sniff_image
 
@@ -83,6 +82,9 @@ def _decode(
             reduce_by = choose_reduction(picture.width, picture.height, shorter_side)
             return png.read_png(picture, reduce_by), picture.orientation
     if kind == "TIFF":
+        from .formats import tiff
+        from .formats.tiff_reader import read_tiff
+
         tags = tiff.read_header(data)
         with in_turn(tags.width * tags.height):
             reduce_by = choose_reduction(tags.width, tags.height, shorter_side)
@@ -93,6 +95,8 @@ def _decode(
 
 
 def _decode_bmp(data: bytearray, shorter_side: int | None, remarks: list[str] | None) -> tuple[Pixels, int]:
+    from .formats import bmp
+
     header = bmp.read_header(data)
     inner = bmp.find_embedded(data, header)
     if inner is not None:

@@ -124,7 +124,7 @@ def _has_same_scale(source: ImageSource, image: "torch.Tensor", side: int, large
     times that.
     """
     shortest = min(image.shape[1:])
-    if _is_tensor(source) or isinstance(source, (np.ndarray, Image.Image)):  # which are never reduced
+    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):  # others are never reduced
         return True
     return shortest < 4 * side and (shortest < 2 * larger or _is_jpeg(source))
 

@@ -14,7 +14,13 @@ from ..errors import SettingsError, quote
 from ..runtime.text import name_some
 from ..settings import LOOKS
 from ..settings_networks import InputSpecs, specs_of
+from .predictor import Explains, Predictor
 from .torch_predictor import TorchPredictor
+
+
+def mean_of(members: Sequence[Predictor], paths: Sequence[str | Path]) -> "MeanPredictor":
+    """Return the mean of checkpoints; see `MeanPredictor`."""
+    return MeanPredictor([each for each in members if isinstance(each, TorchPredictor)], paths)
 
 
 class MeanPredictor(TorchPredictor):
@@ -72,6 +78,17 @@ class MeanPredictor(TorchPredictor):
             found.append(self.task.activate(logits / member.temperature)[:, columns])
             distances.append(measured)
         return torch.cat([self.task.logits_of(torch.stack(found).mean(0)), *distances], 1)
+
+    def explainer(self, class_name: str | None = None, check: bool = True) -> Explains:
+        """Refuse: there is no map.
+
+        Raises:
+            SettingsError: always.
+        """
+        raise SettingsError(
+            "The mean of several checkpoints has no map, for what is averaged are probabilities: explain "
+            "each checkpoint by itself."
+        )
 
     @property
     def tells_unknown(self) -> bool:

@@ -157,7 +157,7 @@ def _read(kept: dict[str, Any]) -> Metadata:
         raise ValueError(f"there are {len(specs)} input specs")
     check_choice("looks", kept["looks"], LOOKS)
     check_choice("weights", kept["weights"], WEIGHTS)
-    check_choice("task", kept["task"], TASKS)
+    check_choice("task", kept["task"], tuple(TASKS))
     task = TASKS[kept["task"]]
     names = kept["category_names"]
     check_kind("category_names", names, dict, "names by class")

@@ -8,18 +8,18 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import CatdogError, CheckpointError, SettingsError, UnavailableError, quote
+from ..errors import CheckpointError, SettingsError, UnavailableError, quote
 from ..images.read import ImageError, read_pixels
 from ..runtime.files import expand_home
 from ..runtime.onnx_packages import import_runtime
 from ..runtime.parallel import map_in_order, usable_cores
 from ..settings_networks import specs_of
 from .onnx_metadata import IMAGES, KEY, KNOWN, LOGITS, PROBABILITIES, Metadata, read_metadata
-from .predictor import Judged, Predictor
+from .predictor import Explains, Judged, OnnxModel, Predictor
 from .urls import read_source
 
 if TYPE_CHECKING:
@@ -31,35 +31,6 @@ CPU, GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
 AHEAD = 16  # images that each thread has been given at once
 
 
-class OnnxModel(NamedTuple):
-    """An exported file, read but not yet made ready to run."""
-
-    path: str
-    content: bytes
-
-    def start(self, device: str, threads: int) -> Any:
-        """Return onnxruntime's session.
-
-        Raises:
-            CheckpointError: it is not an ONNX file that can be run.
-            UnavailableError: there is no GPU that onnxruntime can use.
-        """
-        runtime = import_runtime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = QUIET
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        try:
-            return runtime.InferenceSession(self.content, options, providers=_providers(runtime, device))
-        except CatdogError:
-            raise
-        except Exception as error:  # of all kinds, none of which is told in the documentation
-            raise CheckpointError(
-                f"{self.path!r} cannot be run as an ONNX file ({_reason(error)}): export the checkpoint "
-                f"again."
-            ) from error
-
-
 class OnnxPredictor(Predictor):
     """An exported network, run by onnxruntime; torch is not needed."""
 
@@ -68,8 +39,8 @@ class OnnxPredictor(Predictor):
     def _open(self, model: Any, head: "nn.Module | None") -> Metadata:
         if head is not None:
             raise SettingsError("A head was given for an ONNX file, which has its own: leave out head=.")
-        self.file = read_file(model)
-        self.session = self.file.start("cpu", 1)
+        self.file = model if isinstance(model, OnnxModel) else read_file(model)
+        self.session = start(self.file, "cpu", 1)
         found = self.session.get_modelmeta().custom_metadata_map.get(KEY)
         if found is None:
             raise CheckpointError(
@@ -93,9 +64,21 @@ class OnnxPredictor(Predictor):
                 f"precision is bf16, but {self.file.path!r} has its own ({model.weights}): leave it out."
             )
         if device == "gpu":
-            self.session = self.file.start(device, 1)
+            self.session = start(self.file, device, 1)
         self.side = max(spec.resize for spec in specs_of(self.input_spec))  # px that reading has to leave
         self.wanted = [LOGITS] if self.reference is None else [LOGITS, KNOWN]
+
+    def explainer(self, class_name: str | None = None, check: bool = True) -> Explains:
+        """Return what explains images; see `Predictor.explainer`."""
+        from .onnx_explainer import OnnxExplainer
+
+        return OnnxExplainer(self, class_name, check)
+
+    @property
+    def runs_on(self) -> str:
+        """What computes, and in which precision: onnxruntime, cpu, float32."""
+        provider = self.session.get_providers()[0]
+        return f"onnxruntime, {'cpu' if provider == CPU else 'gpu'}, {self.metadata.weights}"
 
     def _check_outputs(self) -> None:
         """Raise CheckpointError unless the graph is the one that its metadata tell of."""
@@ -153,6 +136,27 @@ class OnnxPredictor(Predictor):
             ImageError: it cannot be read.
         """
         return read_pixels(source, self.side)
+
+
+def start(file: OnnxModel, device: str, threads: int) -> Any:
+    """Return onnxruntime's session of a file.
+
+    Raises:
+        CheckpointError: it is not an ONNX file that can be run.
+        UnavailableError: there is no GPU that onnxruntime can use.
+    """
+    runtime = import_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = QUIET
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    providers = _providers(runtime, device)
+    try:
+        return runtime.InferenceSession(file.content, options, providers=providers)
+    except Exception as error:  # of all kinds, none of which is told in the documentation
+        raise CheckpointError(
+            f"{file.path!r} cannot be run as an ONNX file ({_reason(error)}): export the checkpoint again."
+        ) from error
 
 
 def read_file(path: str | os.PathLike[str]) -> OnnxModel:

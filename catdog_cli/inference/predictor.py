@@ -6,15 +6,17 @@ One picture and a million go through the same code. Nothing here imports torch: 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
 import numpy as np
 
-from ..errors import SettingsError
+from ..errors import SettingsError, quote
 from ..images.looks import choose_looks, list_looks
 from ..models.tasks import Task
 from ..runs.category_names import load_category_names
 from ..runtime.distributed import SOLO, Group
+from ..runtime.text import name_some
+from ..settings_networks import AnySpec
 from .answer import Answer, ClassProbability, rank_classes
 from .distributed import predict_in_shares
 from .known import (
@@ -30,12 +32,28 @@ from .thresholds import fit_thresholds
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..explanation.explanation import Explanation
+    from ..explanation.explanation import ClassMap, Explanation
 
 ONNX_SUFFIX = ".onnx"
+
+
+class OnnxModel(NamedTuple):
+    """The content of an exported file; its path is for messages."""
+
+    path: str
+    content: bytes
+
+
 Several = list[Any] | tuple[Any, ...]  # sources
 Judged = tuple[list[tuple[Any, Any]], Any, np.ndarray | None]
 """Sources with None, or why one could not be read; logits (N, C) of the others and their p-values (N,)."""
+
+
+class Explains(Protocol):
+    """Says what the answers for images rest on."""
+
+    def explain(self, source: Any) -> "tuple[ClassMap, ...]":
+        """Return the maps of what can be read: of one class, or of each label that it has."""
 
 
 class Predictor:
@@ -95,10 +113,11 @@ class Predictor:
         """
         model = self._open(model, head)
         self.group = group
-        self.class_names, self.input_spec = model.class_names, model.input_spec
+        self.class_names: list[str] = model.class_names
+        self.input_spec: AnySpec = model.input_spec
         kept = model.category_names if category_names is None else {}
         self.category_names = kept or load_category_names(category_names, self.class_names)
-        self.names = [self.category_names.get(name, name) for name in self.class_names]
+        self.names: list[str] = [self.category_names.get(name, name) for name in self.class_names]
         self.arch: str = model.arch
         self.looks = choose_looks(model.looks, looks, mirror)
         self.loaded = list_looks(self.input_spec, self.looks)
@@ -126,6 +145,19 @@ class Predictor:
         """Yield what there is to say of the sources, part by part, in order."""
         raise NotImplementedError
 
+    def explainer(self, class_name: str | None = None, check: bool = True) -> Explains:
+        """Return what explains images one by one, in any thread; the arguments are those of `explain`.
+
+        Raises:
+            SettingsError: there is no such class, or no map.
+        """
+        raise NotImplementedError
+
+    @property
+    def runs_on(self) -> str:
+        """What computes, and in which precision, in words."""
+        raise NotImplementedError
+
     @classmethod
     def load(
         cls, path: str | Path, *others: str | Path, head: "nn.Module | None" = None, **options: Any
@@ -149,10 +181,9 @@ class Predictor:
                 "A mean of several files needs checkpoints, and one of these is an ONNX file: give the "
                 "checkpoints that they were made from."
             )
-        from .mean import MeanPredictor
+        from .mean import mean_of
 
-        rest = [cls.load(each, **options) for each in others]
-        return MeanPredictor([first, *rest], [path, *others])
+        return mean_of([first, *(cls.load(each, **options) for each in others)], [path, *others])
 
     @overload
     def __call__(self, source: Several, top_k: int = 5) -> list[list[ClassProbability]]: ...
@@ -185,11 +216,28 @@ class Predictor:
 
         Raises:
             ImageError: it cannot be read.
-            SettingsError: there is no such class, or this is the mean of several checkpoints.
+            SettingsError: as of `explainer`.
         """
         from .explain import iterate_explanations
 
         return next(iterate_explanations(self, [source], class_name, check, raise_errors=True))
+
+    def find_class(self, name: str) -> int:
+        """Return the index of the class with a folder or display name.
+
+        Raises:
+            SettingsError: there is none, or several are shown by that name.
+        """
+        if name in self.class_names:
+            return self.class_names.index(name)
+        found = [index for index, each in enumerate(self.names) if each == name]
+        if len(found) != 1:
+            problem = "several are shown by that name" if found else "the checkpoint does not know it"
+            raise SettingsError(
+                f"Cannot explain the class {quote(name)}: {problem}; give one of "
+                f"{name_some(self.class_names)}."
+            )
+        return found[0]
 
     def rank(self, probabilities: Any, top_k: int = 5) -> list[ClassProbability]:
         """Return the `top_k` likeliest classes of probabilities (C,), never more than there are."""
@@ -252,8 +300,10 @@ class Predictor:
 
 
 def is_onnx(model: Any) -> bool:
-    """Say whether a model is a file that ends in .onnx."""
-    return isinstance(model, (str, os.PathLike)) and str(model).lower().endswith(ONNX_SUFFIX)
+    """Say whether a model is a file that ends in .onnx, or the content of one."""
+    if isinstance(model, (str, os.PathLike)):
+        return str(model).lower().endswith(ONNX_SUFFIX)
+    return isinstance(model, OnnxModel)
 
 
 def _kind_of(model: Any) -> type[Predictor]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import SettingsError
 from ..explanation.class_maps import ClassMapper
 from ..images.looks import ONCE
 from ..images.read import ImageError
@@ -21,7 +22,7 @@ from ..runtime.devices import keep_busy, pick_device, pick_precision, to_cpu
 from ..runtime.memory import MicroBatch
 from ..runtime.parallel import map_in_order, split_batches, usable_cores
 from ..settings_networks import InputSpecs, specs_of
-from .predictor import Judged, Predictor
+from .predictor import Explains, Judged, Predictor
 from .urls import read_source
 
 # Pictures that go through the network at once: as many as there are, filled with black up to one of these.
@@ -63,6 +64,17 @@ class TorchPredictor(Predictor):
     ) -> Iterator[Judged]:
         for loaded, found in self._run(sources, self._logits, fetch, raise_errors):
             yield loaded, *self._split(found)
+
+    def explainer(self, class_name: str | None = None, check: bool = True) -> Explains:
+        """Return what explains images; see `Predictor.explainer`."""
+        from .torch_explainer import Explainer
+
+        return Explainer(self, class_name, check)
+
+    @property
+    def runs_on(self) -> str:
+        """What computes, and in which precision: cpu, float32."""
+        return f"{self.device.type}, {str(self.dtype).removeprefix('torch.')}"
 
     @property
     def known_by(self) -> tuple[int, str]:
@@ -222,6 +234,20 @@ class TorchPredictor(Predictor):
 
     def _probabilities(self, logits: Any) -> Any:
         return torch.from_numpy(super()._probabilities(logits))
+
+
+def require_checkpoint(predictor: Predictor, purpose: str) -> TorchPredictor:
+    """Return a predictor that is a checkpoint's.
+
+    Raises:
+        SettingsError: an exported file was given; `purpose` begins the sentence.
+    """
+    if isinstance(predictor, TorchPredictor):
+        return predictor
+    raise SettingsError(
+        f"{purpose} needs a checkpoint, for an ONNX file holds no more than its answers: give the checkpoint "
+        f"that it was made from."
+    )
 
 
 def build_forms(

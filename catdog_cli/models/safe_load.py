@@ -44,8 +44,10 @@ def rename_densenet(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     return {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in state_dict.items()}
 
 
-def load_plain(path: Path) -> Any:
+def load_plain(path: Path, mapped: bool = False) -> Any:
     """`torch.load` with weights_only=True on the CPU; every failure is one sentence.
+
+    `mapped` leaves the tensors on the disk until they are used, where the format allows that.
 
     Raises:
         CheckpointError: the file is missing, a folder, truncated, not torch's (the sentence says what it is,
@@ -62,7 +64,9 @@ def load_plain(path: Path) -> Any:
         _refuse_bomb(path)
         with warnings.catch_warnings():  # about details of the format: what matters is an error
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path)
+            )
         _refuse_hooks(content)
         return content
     except CatdogError:

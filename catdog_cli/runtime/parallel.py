@@ -4,8 +4,10 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,6 +40,8 @@ def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -
     if threads <= 1:
         yield from map(function, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads, "catdog", initializer=_give_torch_one_core)
     try:

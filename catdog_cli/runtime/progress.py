@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from .talk import talk
 from .text import printable
 
 OnProgress = Callable[[str, int, int], None]  # (step, done, total): what is done, and how much of it
@@ -50,7 +51,7 @@ def report_progress(on_progress: OnProgress | None, show: bool | None) -> Iterat
 
 
 def _choose_canvas(show: bool | None) -> _Canvas | None:
-    if show is False:
+    if show is False or talk.quiet:
         return None
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if getattr(shell, "kernel", None) is not None:  # IPython in a terminal has none

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ...runtime.talk import talk
 from .terminal import make_console, printable, wrap_words_to
 
 WIDEST, NARROWEST = 40, 6  # columns of the bar itself
@@ -44,7 +45,7 @@ class TaskBar:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=talk.quiet or not self.console.is_terminal,
         )
         self.task: TaskID | None = None
 
@@ -83,8 +84,11 @@ class TaskBar:
         self._progress.stop()
 
     def log(self, text: str, wrap: bool = True) -> None:
-        """Print a line above the bar."""
-        line = printable(text)
+        """Print a line above the bar, as far as --quiet lets it."""
+        talk.record(printable(text))
+        if not talk.shows(text):
+            return
+        line = talk.mark(printable(text))
         if self.is_shown and wrap:
             line = wrap_words_to(line, self.console.width)
         self.console.print(line)

@@ -14,6 +14,7 @@ from ...settings_head import CUSTOM
 from ...settings_networks import describe_weights
 from .table import list_facts, list_rows
 from .terminal import counted
+from .units import show_size
 
 ARCH_COLUMNS = ("network", "parameters", "features", "input px", "layers", "blocks", "")
 NAME_COLUMNS = ("network", "input px", "weights", "licence")
@@ -76,7 +77,7 @@ def format_checkpoint(facts: dict[str, Any]) -> Iterator[str]:
 
 def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for file in facts["files"]:
-        yield "file", f"{file['path']}, {_size(file['bytes'])}"
+        yield "file", f"{file['path']}, {show_size(file['bytes'])}"
     yield "format", facts["format_version"]
     source = f" of {facts['source']}" if facts["source"] else ""
     yield "network", f"{facts['arch']}{source}, {facts['parameters']:,} parameters"
@@ -127,8 +128,9 @@ def _head(head: dict[str, Any]) -> str:
 
 def format_cache(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a table of the cache's stores, the one used last first."""
-    unpacked = f", {_size(facts['unpacked_bytes'])} of archives" if facts["unpacked_bytes"] else ""
-    yield f"{facts['root']}: {_size(facts['bytes'])} in {counted(len(facts['stores']), 'store')}{unpacked}"
+    unpacked = f", {show_size(facts['unpacked_bytes'])} of archives" if facts["unpacked_bytes"] else ""
+    stores = counted(len(facts["stores"]), "store")
+    yield f"{facts['root']}: {show_size(facts['bytes'])} in {stores}{unpacked}"
     if facts["stores"]:
         yield from list_rows(CACHE_COLUMNS, [_store_row(store) for store in facts["stores"]])
     if facts["bytes"]:
@@ -137,20 +139,13 @@ def format_cache(facts: dict[str, Any]) -> Iterator[str]:
 
 def _store_row(store: dict[str, Any]) -> tuple:
     used = datetime.datetime.fromtimestamp(store["used"]).isoformat(" ", "minutes")
-    return used, _size(store["bytes"]), store["rows"], Path(store["path"]).name
+    return used, show_size(store["bytes"]), store["rows"], Path(store["path"]).name
 
 
 def format_cleared(facts: dict[str, Any]) -> Iterator[str]:
     """Yield how much was freed."""
-    left = f"; {_size(facts['left_bytes'])} could not be deleted" if facts["left_bytes"] else ""
-    yield f"{facts['root']}: freed {_size(facts['freed_bytes'])}{left}"
-
-
-def _size(count: int) -> str:
-    if count < 1000:
-        return f"{count} bytes"
-    power = min(len(str(count)) - 1, 11) // 3
-    return f"{count / 1000**power:.1f} {('kB', 'MB', 'GB')[power - 1]}"
+    left = f"; {show_size(facts['left_bytes'])} could not be deleted" if facts["left_bytes"] else ""
+    yield f"{facts['root']}: freed {show_size(facts['freed_bytes'])}{left}"
 
 
 def _input(spec: dict[str, Any] | list[dict[str, Any]]) -> str:

@@ -6,13 +6,13 @@ a screen, or hold a line break, or bytes that are no text; a screen may know no 
 
 import json
 import os
-import shutil
 import sys
 import textwrap
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from ...runtime.talk import talk
 from ...runtime.text import printable as printable
 
 if TYPE_CHECKING:
@@ -27,10 +27,15 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
 
 
 def echo(text: str, err: bool = False, wrap: bool | None = None) -> None:
-    """Print one line: results to stdout, talk to stderr.
+    """Print one line: results to stdout, talk to stderr, as far as --quiet lets it.
 
     On a terminal, talk (or what is to `wrap`) is broken between words where it is too long.
     """
+    if err:
+        talk.record(printable(text))
+        if not talk.shows(text):
+            return
+        text = talk.mark(text)
     stream = sys.stderr if err else sys.stdout
     line = _encodable(printable(text), stream)
     click.echo(wrap_words(line, stream) if (err if wrap is None else wrap) else line, err=err)
@@ -50,12 +55,14 @@ def echo_lines(text: str, err: bool = False) -> None:
 def echo_error(text: str) -> None:
     """Print an error of one or more lines to stderr, in red where that is a terminal with colours."""
     first, *rest = f"{ERROR} {text}".split("\n")
+    talk.record(printable(first))
     line = wrap_words(_encodable(printable(first), sys.stderr), sys.stderr)
     if has_colors(sys.stderr):
         line = click.style(ERROR, fg="red", bold=True) + line.removeprefix(ERROR)
     click.echo(line, err=True)
     for line in rest:
-        echo(line, err=True)
+        talk.record(printable(line))
+        click.echo(wrap_words(_encodable(printable(line), sys.stderr), sys.stderr), err=True)
 
 
 def echo_json(document: Any, start: str = "", end: str = "\n") -> None:
@@ -106,6 +113,8 @@ def _width(stream: IO[str]) -> int | None:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):  # one that has no descriptor
         columns = 0
+    import shutil
+
     return max(20, columns or shutil.get_terminal_size().columns)
 
 

@@ -7,6 +7,7 @@ from ...runtime.text import show_percent
 from ...settings_networks import JOIN, describe_sizes, describe_weights
 from .bars import Pace, TaskBar
 from .terminal import counted, echo
+from .units import show_duration, show_size
 
 if TYPE_CHECKING:
     from ...settings import Phase
@@ -235,15 +236,15 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
         lines.append(
             f"Phase {number} {phase['name']!r}: {length}, trains "
             f"{phase['trainable_parameters']:,} of {phase['total_parameters']:,} parameters, "
-            f"{'at most' if phase['patience'] else 'about'} {_duration(phase['seconds'])}"
+            f"{'at most' if phase['patience'] else 'about'} {show_duration(phase['seconds'])}"
         )
         if phase["features_kept_bytes"]:
-            lines.append(f"  keeps {_size(phase['features_kept_bytes'])} of features in the cache")
+            lines.append(f"  keeps {show_size(phase['features_kept_bytes'])} of features in the cache")
     lines += _mlflow_lines(facts.get("mlflow"))
     lines.append(f"Memory about {facts['memory_bytes'] / 1e9:.1f} GB")
     bound = "at most" if any(phase["patience"] for phase in facts["phases"]) else "about"
     lines.append(
-        f"Time {bound} {_duration(facts['seconds'])}, measured on a few batches; nothing was written"
+        f"Time {bound} {show_duration(facts['seconds'])}, measured on a few batches; nothing was written"
     )
     return lines
 
@@ -265,16 +266,6 @@ def _mlflow_lines(found: dict[str, Any] | None) -> list[str]:
         "experiment": "answers and has the experiment",
     }
     return [f"MLflow at {found['uri']!r} {answer[found['found']]} {found['experiment']!r}"]
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e6:,.0f} MB" if num_bytes >= 1e6 else f"{max(1, num_bytes / 1e3):.0f} kB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def count_classes(dataset: Any, split: str) -> dict[str, int]:
