@@ -27,6 +27,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "calibrate": "Make a checkpoint's answers honest on labelled pictures.",
     "export": "Write a checkpoint as one file that answers anywhere.",
     "compare": "Measure two checkpoints on the same pictures.",
+    "serve": "Answer over HTTP, with a page for pictures and the camera.",
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
     "data": "Get, check, review, split and prepare pictures.",
