@@ -1,4 +1,4 @@
-"""The page of a tiny network as `catdog export --to web` writes it: the same answers, offline, and nothing sent."""
+"""The page that `catdog export --to web` writes: the same answers, offline, and nothing sent."""
 
 import json
 import shutil
@@ -12,7 +12,9 @@ from tests.conftest import draw_image
 from .folder_server import serving
 from .test_modules import PICTURES
 
-BOUND = 1e-5  # of a probability: the same graph, and pixels that differ by one level where they are transparent
+BOUND = (
+    1e-5  # of a probability: the same graph, and pixels that differ by one level where they are transparent
+)
 READY = "document.getElementById('where')?.textContent && document.getElementById('loading').hidden"
 ASK = """(async () => {
   const { Engine } = await import("./engine.js");
@@ -23,7 +25,9 @@ ASK = """(async () => {
   const [file] = document.querySelector("#file").files;
   return await globalThis.engine.ask(file).catch((error) => error.message);
 })()"""
-HOLD_FILES = "document.querySelector('#file').addEventListener('change', (e) => e.stopImmediatePropagation(), true)"
+HOLD_FILES = (
+    "document.querySelector('#file').addEventListener('change', (e) => e.stopImmediatePropagation(), true)"
+)
 
 
 def ask(page, path):
@@ -60,7 +64,9 @@ def test_the_page_says_what_predict_says(opened, network, tmp_path):
         wanted = dict(zip(predictor.class_names, answer.probabilities, strict=True))
         for each in found["predictions"]:
             assert each["probability"] == pytest.approx(wanted[each["class"]], abs=BOUND), name
-        assert [each["class"] for each in found["predictions"]] == [each.class_name for each in answer.top_k(9)]
+        assert [each["class"] for each in found["predictions"]] == [
+            each.class_name for each in answer.top_k(9)
+        ]
         if answer.known is not None:
             assert found["known"]["is_known"] == answer.known.is_known
             assert found["known"]["p_value"] == pytest.approx(answer.known.p_value, abs=0.1)
@@ -73,7 +79,10 @@ def test_what_it_shows_is_what_was_answered(opened, network, tmp_path):
     page.choose("#file", path)
     page.wait("document.getElementById('answer').offsetHeight")
     best = Predictor(network)(path)[0]
-    assert page.value("document.querySelector('.line .percent').textContent") == f"{100 * best.probability:.2f} %"
+    assert (
+        page.value("document.querySelector('.line .percent').textContent")
+        == f"{100 * best.probability:.2f} %"
+    )
     assert page.value("document.getElementById('title').textContent") == "Cats or dogs"
     assert page.console == [] or all(each.get("entry", {}).get("level") == "info" for each in page.console)
 
@@ -108,7 +117,9 @@ def test_everything_is_asked_for_once_and_nothing_elsewhere(folder, browser):
         browser.heard = []
         browser.open(server.url)
         browser.wait(READY)
-        hosts = {each["request"]["url"].split("/")[2] for each in browser.heard_of("Network.requestWillBeSent")}
+        hosts = {
+            each["request"]["url"].split("/")[2] for each in browser.heard_of("Network.requestWillBeSent")
+        }
         browser.call("Network.disable")
         large = [path for path in server.asked if path.endswith((".wasm", ".onnx"))]
         assert sorted(large) == ["/model.onnx", "/ort/ort-wasm-simd-threaded.wasm"]
@@ -127,7 +138,9 @@ def test_a_new_version_is_offered_and_taken(folder, browser, network, runtime, t
         write_page(place, network.read_bytes(), metadata, runtime)
         browser.open(server.url)
         browser.wait(f"{READY} && document.getElementById('update').offsetHeight")
-        assert browser.value("document.getElementById('title').textContent") == "Cats or dogs"  # all of one version
+        assert (
+            browser.value("document.getElementById('title').textContent") == "Cats or dogs"
+        )  # all of one version
         browser.value("void (globalThis.before = true)")
         browser.click("#take-update")
         browser.wait(f"!globalThis.before && {READY}")
@@ -188,7 +201,9 @@ def test_a_browser_that_changes_pixels_is_refused(folder, browser, tmp_path):
     with serving(place) as server:
         browser.open(server.url)
         browser.wait("document.getElementById('problem')?.offsetHeight")
-        assert "changes what pages read of pictures" in browser.value("document.getElementById('problem').textContent")
+        assert "changes what pages read of pictures" in browser.value(
+            "document.getElementById('problem').textContent"
+        )
         forget(browser, server)
         browser.console.clear()
 

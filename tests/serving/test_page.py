@@ -6,7 +6,7 @@ import json
 import pytest
 
 import catdog_cli
-from tests.review.browser import find_chromium, open_browser
+from tests.browser import find_chromium, open_browser
 
 from .served import running
 
@@ -18,8 +18,9 @@ DROP = """(() => {
   files.items.add(new File([bytes], %s, { type: %s }));
   document.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
 })()"""
-BARS = "[...document.querySelectorAll('#answer .percent')].map((each) => each.textContent).join()"
-NAMES = "[...document.querySelectorAll('#answer span:not(.percent)')].map((each) => each.textContent)"
+BARS = "document.getElementById('answer').hidden ? '' : [...document.querySelectorAll('#answer .percent')].map((each) => each.textContent).join()"
+NAMES = "[...document.querySelectorAll('#answer .name')].map((each) => each.textContent)"
+READY = "document.getElementById('where')?.textContent && document.getElementById('loading').hidden"
 PROBLEM = "document.getElementById('problem').hidden ? '' : document.getElementById('problem').textContent"
 
 
@@ -42,7 +43,7 @@ def test_a_picture_gets_its_bars_and_others_a_sentence(browser, checkpoint, pict
         browser.console.clear()
         browser.resize(390, 844)
         browser.open(f"http://127.0.0.1:{served.port}/")
-        browser.wait("document.getElementById('hint')?.offsetHeight")
+        browser.wait(READY)
         drop(browser, pictures[0])
         shown = browser.wait(BARS)
         row = served.predict(pictures[0])[1][0]
@@ -60,7 +61,7 @@ def test_a_token_is_asked_for_once(browser, checkpoint, pictures):
     with running(catdog_cli.app(checkpoint, models={"second": checkpoint}, token="long enough")) as served:
         browser.console.clear()
         browser.open(f"http://127.0.0.1:{served.port}/")
-        browser.wait("document.getElementById('hint')?.offsetHeight")
+        browser.wait(READY)
         drop(browser, pictures[1])
         browser.wait("!document.getElementById('ask-token').hidden")
         browser.value("document.getElementById('token').value = 'long enough'")
@@ -83,9 +84,9 @@ def test_what_is_unknown_is_said(browser, checkpoint, pictures, monkeypatch):
     with running(catdog_cli.app(checkpoint, device="cpu")) as served:
         monkeypatch.setattr(served.service.batcher, "run", lambda *_: [found])
         browser.open(f"http://127.0.0.1:{served.port}/")
-        browser.wait("document.getElementById('hint')?.offsetHeight")
+        browser.wait(READY)
         drop(browser, pictures[2])
-        assert "Unknown" in browser.wait("document.querySelector('#answer .unknown')?.textContent")
+        assert "Unknown" in browser.wait("document.querySelector('#verdict.unknown')?.textContent")
         assert browser.value(NAMES) == ["<i>Cat</i>"]
 
 

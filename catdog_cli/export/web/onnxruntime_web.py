@@ -1,7 +1,7 @@
 """ONNX Runtime for browsers: three files out of its npm package, fetched once into catdog's cache.
 
-The version and what its files must be stand here, so that a page never runs anything else. Of the package's 33 MB
-a page needs 14: the build for one thread of WebAssembly, which computes the same as the one for Python.
+The version and what its files must be stand here, so that a page never runs anything else. Of the package's
+33 MB a page needs 14, unpacked: the build for WebAssembly, which computes what the one for Python does.
 """
 
 import hashlib

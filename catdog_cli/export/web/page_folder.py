@@ -12,13 +12,12 @@ from ...errors import CatdogError
 from ...images.looks import LONGEST_SIDES
 from ...inference.known import UNKNOWN_RATE
 from ...inference.onnx_metadata import Metadata
-from ...page import FILES
+from ...page import FILES, OF_SERVICE, SERVICE_WORKER
 from ...runtime.files import read_text, write_atomic
 from ...runtime.onnx_packages import read_notices
 from ...settings_networks import specs_of
 
 ABOUT, WORKER, INDEX, NETWORK = "model.json", "sw.js", "index.html", "model.onnx"
-OF_SERVICE = {"remote.js", "service_worker.js"}  # not in a folder, or under another name
 ENGINE = '// Who answers: this page itself.\n\nexport { Engine } from "./local.js";\n'
 MOST_NAMED = 3  # classes in a title
 LONGEST_TITLE = 40  # letters
@@ -101,7 +100,7 @@ def list_files(
     static = {
         path.relative_to(FILES).as_posix(): path.read_bytes()
         for path in sorted(FILES.rglob("*"))
-        if path.is_file() and path.name not in OF_SERVICE
+        if path.is_file() and path.name not in {*OF_SERVICE, SERVICE_WORKER}
     }
     title = make_title(metadata)
     files = {
@@ -171,7 +170,7 @@ def describe_app(title: str, metadata: Metadata) -> dict[str, Any]:
     return {
         "name": title,
         "short_name": title if len(title) <= 12 else "catdog",
-        "description": f"Says which of {len(metadata.class_names):,} classes a picture shows, on this device.",
+        "description": f"Says which of {len(metadata.class_names):,} classes a picture shows.",
         "id": "./",
         "start_url": "./",
         "scope": "./",
@@ -179,7 +178,10 @@ def describe_app(title: str, metadata: Metadata) -> dict[str, Any]:
         "background_color": PAPER,
         "theme_color": PAPER,
         "icons": [
-            *({"src": f"icons/icon-{side}.png", "sizes": f"{side}x{side}", "type": "image/png"} for side in (192, 512)),
+            *(
+                {"src": f"icons/icon-{side}.png", "sizes": f"{side}x{side}", "type": "image/png"}
+                for side in (192, 512)
+            ),
             {"src": "icons/maskable-512.png", "sizes": "512x512", "type": "image/png", "purpose": "maskable"},
         ],
     }
@@ -192,7 +194,7 @@ def make_service_worker(files: Mapping[str, bytes]) -> bytes:
     version = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
     lines = ",\n  ".join(json.dumps(row) for row in rows)
     head = f'const VERSION = "{version}";\nconst FILES = [\n  {lines},\n];\n\n'
-    return head.encode() + (FILES / "service_worker.js").read_bytes()
+    return head.encode() + (FILES / SERVICE_WORKER).read_bytes()
 
 
 def _digest(content: bytes) -> str:

@@ -255,7 +255,6 @@ async function start() {
   find("loading").hidden = false;
   try {
     info = await engine.start(report);
-    find("where").textContent = engine.note;
     if (info.title) document.title = find("title").textContent = info.title;
     const { models } = info;
     find("model").replaceChildren(...models.map((name) => new Option(name, name, false, name === engine.model)));
@@ -331,4 +330,5 @@ window.addEventListener("beforeinstallprompt", (event) => {
   find("install").onclick = () => event.prompt();
 });
 window.addEventListener("appinstalled", () => { find("install").hidden = true; });
+find("where").textContent = engine.note;
 ready.catch(() => {});
