@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import CatdogError, DataError, UnavailableError
+from ..errors import CatdogError, DataError, SettingsError, UnavailableError
 from ..images.looks import choose_looks
 from ..inference.torch_predictor import TorchPredictor
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
@@ -22,6 +22,7 @@ from .accuracy import measure_cost
 from .formats import FORMATS, Format
 from .job import Job
 from .parity import Parity, compare_answers
+from .web.page_folder import check_folder
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,6 +79,7 @@ def export(
     output: str | Path | None = None,
     data: str | Path | None = None,
     max_loss: float = MAX_LOSS,
+    ort: str | Path | None = None,
     tta: bool | None = None,
     looks: str | None = None,
     head: "nn.Module | None" = None,
@@ -92,11 +94,14 @@ def export(
 
     Args:
         checkpoint: a checkpoint file or a run directory.
-        to: "onnx"; "onnx-fp16", half as large; or "onnx-int8", a quarter, and faster on most processors.
-        output: the file; None: beside the checkpoint.
+        to: "onnx"; "onnx-fp16", half as large; "onnx-int8", a quarter, and faster on most processors; or
+            "web", a folder with a page that answers in any browser, offline too.
+        output: the file, or the folder; None: beside the checkpoint.
         data: labelled images to compare on, what `train` takes; None: those that the checkpoint's run kept
             apart. Without either they are drawn.
         max_loss: the most points of accuracy that int8 may cost.
+        ort: the npm package of onnxruntime-web, a .tgz file, for "web"; None: out of catdog's cache, else
+            fetched from npm's registry.
         tta: average each image with its mirror image; None: as the checkpoint was trained to.
         looks: "once", "mirror", which is what `tta` means, or "whole": see `Predictor`.
         head: a module like the one that was trained, where the checkpoint has a custom head.
@@ -111,6 +116,8 @@ def export(
     """
     check_choice("to", to, tuple(FORMATS))
     check_range("max loss", max_loss, 0, 100)
+    if ort is not None and to != "web":
+        raise SettingsError(f"ort does nothing for {to}: leave --ort out, or export --to web.")
     started = time.monotonic()
     import_onnx()  # whose lack should not cost minutes first
     import_runtime()
@@ -127,6 +134,7 @@ def export(
             max_loss,
             log or _ignore,
             report,
+            ort,
         )
         report("writing the graph", 0, 1)
         content = kind.make(job)
@@ -136,6 +144,7 @@ def export(
     result = ExportResult(place, to, path, len(content), kind.report(place), parity, seconds)
     _refuse_failure(result, job)
     kind.write(job, content)
+    result = dataclasses.replace(result, num_bytes=_measure(place))
     text = json.dumps(result.to_dict(), indent=1) + "\n"
     write_atomic(result.report, text.encode(), CatdogError, "choose another --output")
     return result
@@ -145,8 +154,12 @@ def _choose_place(checkpoint: Path, kind: Format, output: str | Path | None) -> 
     """Return where the file goes.
 
     Raises:
-        UnavailableError: the name has another suffix, or something else is there.
+        CatdogError: the name has another suffix, or something else is there.
     """
+    if kind.is_folder:
+        place = checkpoint.with_suffix(kind.suffix) if output is None else Path(expand_home(output))
+        check_folder(place)
+        return place
     if output is None:
         place = checkpoint.with_suffix(kind.suffix)
     else:
@@ -161,6 +174,12 @@ def _choose_place(checkpoint: Path, kind: Format, output: str | Path | None) -> 
             f"{str(place)!r} is there already, and catdog did not export it: give another --output."
         )
     return place
+
+
+def _measure(place: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+    return sum(path.stat().st_size for path in files)
 
 
 def _prove(job: Job, kind: Format, content: bytes) -> Parity:

@@ -12,6 +12,7 @@ from .job import Job
 from .model import make_onnx, to_bytes
 from .parity import Answers
 from .quantise import find_training_images, quantise
+from .web.page_folder import write_page
 
 
 def answer_onnx(job: Job, content: bytes) -> Answers:
@@ -28,8 +29,21 @@ def write_file(job: Job, content: bytes) -> None:
     write_atomic(job.output, content, CatdogError, "choose another --output", parents=True)
 
 
+def write_folder(job: Job, content: bytes) -> None:
+    """Write the page of an ONNX file as a folder.
+
+    Raises:
+        CatdogError: the folder holds something else, or cannot be written.
+    """
+    write_page(job.output, content, job.runtime, job.model.origin.licence)
+
+
 def _beside(output: Path) -> Path:
     return output.with_suffix(".parity.json")
+
+
+def _beside_folder(output: Path) -> Path:  # not in it: it names pictures, and a page is published
+    return output.with_name(output.name + ".parity.json")
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,7 @@ class Format:
         answers: returns who answers with the content, for the comparison with the checkpoint.
         write: puts the content where the job says.
         report: returns where the comparison goes, of the place of the output.
+        is_folder: whether it is a folder, of any name.
     """
 
     suffix: str
@@ -51,10 +66,16 @@ class Format:
     answers: Callable[[Job, bytes], Answers] = answer_onnx
     write: Callable[[Job, bytes], None] = write_file
     report: Callable[[Path], Path] = _beside
+    is_folder: bool = False
 
 
 def _make_float(job: Job) -> bytes:
     return to_bytes(make_onnx(job))
+
+
+def _make_page(job: Job) -> bytes:
+    assert job.runtime  # what may have to be fetched comes first: the graph takes its time
+    return _make_float(job)
 
 
 def _make_half(job: Job) -> bytes:
@@ -72,4 +93,5 @@ FORMATS = {
     "onnx": Format(".onnx", _make_float, 0.03),
     "onnx-fp16": Format(".fp16.onnx", _make_half, 0.05),
     "onnx-int8": Format(".int8.onnx", _make_int8, None),
+    "web": Format(".page", _make_page, 0.03, write=write_folder, report=_beside_folder, is_folder=True),
 }

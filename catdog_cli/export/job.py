@@ -8,6 +8,7 @@ from pathlib import Path
 from ..runs.checkpoint import LoadedModel
 from ..runtime.progress import OnProgress
 from .pictures import Images, find_or_draw
+from .web.onnxruntime_web import load_runtime
 
 Log = Callable[[str], None]
 
@@ -22,6 +23,7 @@ class Job:
         data: labelled images to compare on; None: those of the checkpoint's run.
         max_loss: the most points of accuracy that int8 may cost.
         log: gets what the user should know.
+        ort: onnxruntime-web's npm package, where a page is wanted; None: out of the cache, or fetched.
     """
 
     model: LoadedModel
@@ -32,8 +34,14 @@ class Job:
     max_loss: float
     log: Log
     on_progress: OnProgress
+    ort: str | Path | None = None
 
     @functools.cached_property
     def images(self) -> Images:
         """What the checkpoint and the file are compared on; drawn images where there are no others."""
         return find_or_draw(self.model, self.checkpoint, self.data, self.log)
+
+    @functools.cached_property
+    def runtime(self) -> dict[str, bytes]:
+        """The files of onnxruntime-web, which a page needs, by name."""
+        return load_runtime(self.ort, self.on_progress)

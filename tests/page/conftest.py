@@ -5,7 +5,6 @@ import pytest
 from catdog_cli.export.api import export
 from catdog_cli.export.web.onnxruntime_web import PACKAGE, read_cache
 from catdog_cli.export.web.page_folder import write_page
-from catdog_cli.inference.predictor import Predictor
 from tests.browser import find_chromium, open_browser
 from tests.commands.trained import train_tiny
 
@@ -40,5 +39,5 @@ def network(few, tmp_path_factory):
 def folder(network, runtime, tmp_path_factory):
     """Return the page of the tiny network."""
     place = tmp_path_factory.mktemp("page")
-    write_page(place, network.read_bytes(), Predictor(network).metadata, runtime)
+    write_page(place, network.read_bytes(), runtime)
     return place

@@ -18,7 +18,10 @@ DROP = """(() => {
   files.items.add(new File([bytes], %s, { type: %s }));
   document.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
 })()"""
-BARS = "document.getElementById('answer').hidden ? '' : [...document.querySelectorAll('#answer .percent')].map((each) => each.textContent).join()"
+BARS = (
+    "document.getElementById('answer').hidden ? '' : "
+    "[...document.querySelectorAll('#answer .percent')].map((each) => each.textContent).join()"
+)
 NAMES = "[...document.querySelectorAll('#answer .name')].map((each) => each.textContent)"
 READY = "document.getElementById('where')?.textContent && document.getElementById('loading').hidden"
 PROBLEM = "document.getElementById('problem').hidden ? '' : document.getElementById('problem').textContent"

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from ... import __version__
 from ...errors import CatdogError
 from ...images.looks import LONGEST_SIDES
 from ...inference.known import UNKNOWN_RATE
-from ...inference.onnx_metadata import Metadata
+from ...inference.onnx_metadata import KEY, Metadata, read_metadata
 from ...page import FILES, OF_SERVICE, SERVICE_WORKER
 from ...runtime.files import read_text, write_atomic
-from ...runtime.onnx_packages import read_notices
+from ...runtime.onnx_packages import import_onnx, read_notices
 from ...settings_networks import specs_of
 
 ABOUT, WORKER, INDEX, NETWORK = "model.json", "sw.js", "index.html", "model.onnx"
@@ -25,15 +25,12 @@ RULE = "-" * 80
 PAPER = "#fbfbfa"  # of page.css
 
 
-def write_page(
-    folder: Path, network: bytes, metadata: Metadata, runtime: Mapping[str, bytes], licence: str = ""
-) -> list[str]:
+def write_page(folder: Path, network: bytes, runtime: Mapping[str, bytes], licence: str = "") -> list[str]:
     """Write a page into a folder; return its files.
 
     Args:
         folder: new, empty, or one with an earlier page, whose files are replaced; others are left alone.
-        network: an ONNX file.
-        metadata: what it says of itself.
+        network: an ONNX file that `catdog export` makes.
         runtime: what `load_runtime` returned.
         licence: of the weights that the network was trained from, where it is known.
 
@@ -41,11 +38,17 @@ def write_page(
         CatdogError: the folder holds something else, or cannot be written.
     """
     before = check_folder(folder)
-    files = list_files(network, metadata, runtime, licence)
+    files = list_files(network, _read_metadata(network), runtime, licence)
     for name, content in files.items():
         write_atomic(folder / name, content, CatdogError, "choose another folder", parents=True)
     _remove(folder, before - set(files))
     return list(files)
+
+
+def _read_metadata(network: bytes) -> Metadata:
+    model = import_onnx().load_model_from_string(network)
+    (text,) = (each.value for each in model.metadata_props if each.key == KEY)
+    return read_metadata(text, NETWORK)
 
 
 def check_folder(folder: Path) -> set[str]:
@@ -121,7 +124,7 @@ def describe_network(metadata: Metadata, network: bytes) -> dict[str, Any]:
     """Return what a page has to know of its network, as plain values."""
     specs = specs_of(metadata.input_spec)
     names = _names_of(metadata)
-    limits = metadata.thresholds or [None] * len(names)
+    limits: Sequence[float | None] = metadata.thresholds or [None] * len(names)
     maps = [] if metadata.maps is None else metadata.maps.outputs
     return {
         "catdog": __version__,
