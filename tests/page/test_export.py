@@ -9,7 +9,7 @@ from catdog_cli.export.web.page_folder import write_page
 from catdog_cli.inference.predictor import Predictor
 from tests.conftest import draw_image
 
-from .folder_server import serving
+from .folder_server import FolderServer, serving
 from .test_modules import PICTURES
 
 BOUND = (
@@ -42,7 +42,7 @@ def forget(page, server):
     page.call("Storage.clearDataForOrigin", origin=server.url.rstrip("/"), storageTypes="all")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(folder, browser):
     with serving(folder) as server:
         browser.console.clear()
@@ -95,8 +95,18 @@ def test_an_unreadable_picture_is_a_sentence_and_the_next_one_is_answered(opened
     assert ask(page, tmp_path / "cat.png")["status"] == "ok"
 
 
-def test_it_works_with_the_server_gone(opened, tmp_path):
-    page, server = opened
+def test_the_camera_is_answered(opened):
+    page, _ = opened
+    page.click("#camera")
+    page.wait("document.getElementById('answer').offsetHeight")
+    assert page.value("document.getElementById('verdict').textContent")
+    page.click("#camera")
+
+
+def test_it_works_with_the_server_gone(folder, browser, tmp_path):
+    server, page = FolderServer(folder), browser
+    page.open(server.url)
+    page.wait(READY)
     assert page.value("document.getElementById('offline').offsetHeight")
     before = set(server.asked)
     server.stop()
@@ -109,6 +119,7 @@ def test_it_works_with_the_server_gone(opened, tmp_path):
     assert set(server.asked) == before
     page.open(server.url + "index.html?from=home")  # as other links may come
     page.wait(READY)
+    forget(page, server)
 
 
 def test_everything_is_asked_for_once_and_nothing_elsewhere(folder, browser):
@@ -175,14 +186,6 @@ def test_a_model_that_is_not_the_one_of_the_folder_is_said(folder, browser, tmp_
         assert "model.onnx has 10 bytes of" in said
         forget(browser, server)
         browser.console.clear()
-
-
-def test_the_camera_is_answered(opened):
-    page, _ = opened
-    page.click("#camera")
-    page.wait("document.getElementById('answer').offsetHeight")
-    assert page.value("document.getElementById('verdict').textContent")
-    page.click("#camera")
 
 
 def test_a_browser_that_changes_pixels_is_refused(folder, browser, tmp_path):
