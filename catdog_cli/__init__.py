@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .errors import CatdogError
     from .evaluation.api import compare, evaluate
     from .evaluation.calibrate import calibrate
+    from .export.api import export
     from .images.read import read_pixels as read_image
     from .inference.explain import explain
     from .inference.predict import predict
@@ -32,6 +33,7 @@ __all__ = [
     "compare",
     "evaluate",
     "explain",
+    "export",
     "find_learning_rate",
     "list_runs",
     "load_checkpoint",
@@ -57,6 +59,7 @@ _HOMES = {  # name: (module, its name there)
     "compare": ("evaluation.api", "compare"),
     "evaluate": ("evaluation.api", "evaluate"),
     "explain": ("inference.explain", "explain"),
+    "export": ("export.api", "export"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
     "list_runs": ("runs.summaries", "list_runs"),
     "load_checkpoint": ("runs.api", "load_checkpoint"),

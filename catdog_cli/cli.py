@@ -1,7 +1,6 @@
 """The root command: finds subcommands by name without importing them, turns errors into exit codes."""
 
 import contextlib
-import difflib
 import importlib
 import os
 import select
@@ -27,6 +26,7 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "explain": "Show where pictures speak for their class, with proof.",
     "evaluate": "Measure a checkpoint on labelled pictures, with a report.",
     "calibrate": "Make a checkpoint's answers honest on labelled pictures.",
+    "export": "Write a checkpoint as one file that answers anywhere.",
     "compare": "Measure two checkpoints on the same pictures.",
     "serve": "Answer over HTTP, with a page for pictures and the camera.",
     "lr-find": "Find a learning rate by a range test.",
@@ -37,7 +37,9 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
 IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
-NEEDS_TORCH = frozenset(("train", "predict", "explain", "evaluate", "calibrate", "compare", "lr-find"))
+NEEDS_TORCH = frozenset(
+    ("train", "predict", "explain", "evaluate", "calibrate", "compare", "export", "lr-find")
+)
 
 
 class ReaderLeftError(Exception):
@@ -89,6 +91,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
             close = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {close[0]!r}?" if close else "`catdog --help` lists all."
             ctx.fail(f"No such command {args[0]!r}: {hint}")
@@ -130,7 +134,8 @@ def main() -> None:
 
 def _needs_torch(arguments: list[str]) -> bool:
     is_help = {"-h", "--help"}.intersection(arguments)
-    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help
+    by_onnx = arguments[:1] == ["predict"] and any(each.lower().endswith(".onnx") for each in arguments)
+    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help and not by_onnx
 
 
 def run(arguments: list[str]) -> int:

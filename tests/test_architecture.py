@@ -42,11 +42,13 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY | {"explanation"},
-    "serving": LOWEST | {"images", "inference", "runs"},
+    "export": LIBRARY | {"explanation", "inference", "evaluation", "page"},
+    "page": set(),
+    "serving": LOWEST | {"images", "inference", "runs", "page"},
     "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
     | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"}
-    | {"serving"},
+    | {"export", "serving"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -59,6 +61,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "evaluation",
         "inference",
         "review",
+        "export",
         "serving",
     },  # the public names, imported when first used
 }

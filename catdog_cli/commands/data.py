@@ -121,8 +121,9 @@ def check(
     features = None
     if checkpoint is not None:
         from ..inference.predictor import Predictor
+        from ..inference.torch_predictor import require_checkpoint
 
-        features = Predictor.load(checkpoint).features
+        features = require_checkpoint(Predictor.load(checkpoint), "--checkpoint").features
     found = check_data(root, features=features, progress=True, **_given(labels))
     _print(found.to_dict(), as_json, *describe_check(found))  # first: a file that fails costs no answer
     if page is not None:

@@ -1,20 +1,12 @@
 """Options that commands share, made from what the settings say of themselves; and reading an option file."""
 
-import difflib
 import functools
-import tomllib
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ..errors import SettingsError, UnavailableError, quote
-from ..recipes.build import (
-    build_settings,
-    parse_dropout,
-    parse_layers,
-    parse_unfreeze,
-)
 from ..runtime.files import expand_home, read_text
 from ..settings import LOOKS, TrainSettings, list_options, option_name
 from ..settings_schema import MACHINE, RUN, Setting, check_kind
@@ -57,6 +49,8 @@ class Layers(click.ParamType):
     name = "N,N"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        from ..recipes.build import parse_layers
+
         try:
             return parse_layers(value)
         except SettingsError as error:
@@ -69,6 +63,8 @@ class Dropout(click.ParamType):
     name = "P|P,P"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float | tuple[float, ...]:
+        from ..recipes.build import parse_dropout
+
         try:
             return parse_dropout(value)
         except SettingsError as error:
@@ -81,6 +77,8 @@ class Unfreeze(click.ParamType):
     name = "all|N"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        from ..recipes.build import parse_unfreeze
+
         try:
             return parse_unfreeze(value)
         except SettingsError as error:
@@ -220,6 +218,8 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
     """
     if path is None:
         return {}
+    import tomllib
+
     try:
         values = tomllib.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, too large
@@ -240,6 +240,8 @@ def read_config(path: str | None, known: set[str]) -> dict[str, Any]:
 
 
 def _suggest(name: str, known: set[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name[:50], sorted(known), 1)
     return f"did you mean {close[0].replace('_', '-')!r}?" if close else "`catdog train --help` lists all."
 
@@ -250,6 +252,8 @@ def trial_settings(data: str, config: str | None, recipe: str | None, given: dic
     Raises:
         SettingsError: as of `read_config` and `build_settings`.
     """
+    from ..recipes.build import build_settings
+
     read = read_config(config, {*given, *TRAIN_ALONE})
     merged = {**read, **{name: value for name, value in given.items() if value is not None}}
     return build_settings(data, merged, recipe or merged.get("recipe"), log)

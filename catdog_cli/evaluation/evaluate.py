@@ -97,9 +97,8 @@ def label_form(predictor: Predictor, labels: LabelForm) -> LabelForm:
 
 
 def _introduce(predictor: Predictor, number: int, split: str) -> str:
-    where = f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}"
     looks = describe_looks(predictor.looks)
-    return f"Measuring {predictor.arch} on {number:,} pictures ({split}){looks}; {where}"
+    return f"Measuring {predictor.arch} on {number:,} pictures ({split}){looks}; {predictor.runs_on}"
 
 
 def _measure(

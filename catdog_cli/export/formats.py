@@ -1,0 +1,97 @@
+"""The kinds of files that a checkpoint can be exported to: a new one is a row of FORMATS."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import CatdogError
+from ..inference.predictor import OnnxModel, Predictor
+from ..runtime.files import write_atomic
+from .halve import halve_weights
+from .job import Job
+from .model import make_onnx, to_bytes
+from .parity import Answers
+from .quantise import find_training_images, quantise
+from .web.page_folder import write_page
+
+
+def answer_onnx(job: Job, content: bytes) -> Answers:
+    """Return what answers with the content of an ONNX file."""
+    return Predictor(OnnxModel(str(job.output), content))
+
+
+def write_file(job: Job, content: bytes) -> None:
+    """Write the content as one file, whole or not at all.
+
+    Raises:
+        CatdogError: the disk is full, read-only, or the folder is gone.
+    """
+    write_atomic(job.output, content, CatdogError, "choose another --output", parents=True)
+
+
+def write_folder(job: Job, content: bytes) -> None:
+    """Write the page of an ONNX file as a folder.
+
+    Raises:
+        CatdogError: the folder holds something else, or cannot be written.
+    """
+    write_page(job.output, content, job.runtime, job.model.origin.licence)
+
+
+def _beside(output: Path) -> Path:
+    return output.with_suffix(".parity.json")
+
+
+def _beside_folder(output: Path) -> Path:  # not in it: it names pictures, and a page is published
+    return output.with_name(output.name + ".parity.json")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes:
+        suffix: what it ends in; by itself it goes beside the checkpoint, with this instead of .pt.
+        make: returns the content.
+        bound: what a probability may differ by; None: any amount, and accuracy decides.
+        answers: returns who answers with the content, for the comparison with the checkpoint.
+        write: puts the content where the job says.
+        report: returns where the comparison goes, of the place of the output.
+        is_folder: whether it is a folder, of any name.
+    """
+
+    suffix: str
+    make: Callable[[Job], bytes]
+    bound: float | None
+    answers: Callable[[Job, bytes], Answers] = answer_onnx
+    write: Callable[[Job, bytes], None] = write_file
+    report: Callable[[Path], Path] = _beside
+    is_folder: bool = False
+
+
+def _make_float(job: Job) -> bytes:
+    return to_bytes(make_onnx(job))
+
+
+def _make_page(job: Job) -> bytes:
+    assert job.runtime  # what may have to be fetched comes first: the graph takes its time
+    return _make_float(job)
+
+
+def _make_half(job: Job) -> bytes:
+    model = make_onnx(job, "float16")
+    halve_weights(model)
+    return to_bytes(model)
+
+
+def _make_int8(job: Job) -> bytes:
+    images = find_training_images(job)
+    return to_bytes(quantise(make_onnx(job, "int8"), images, job))
+
+
+FORMATS = {
+    "onnx": Format(".onnx", _make_float, 0.03),
+    "onnx-fp16": Format(".fp16.onnx", _make_half, 0.05),
+    "onnx-int8": Format(".int8.onnx", _make_int8, None),
+    "web": Format(".page", _make_page, 0.03, write=write_folder, report=_beside_folder, is_folder=True),
+}
