@@ -8,7 +8,7 @@ from . import options
 from .output.eval_tables import StepBar
 from .output.terminal import echo, echo_json, echo_lines, log
 
-FORMATS = ("onnx", "onnx-fp16", "onnx-int8")
+FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "pte")
 
 
 @click.command()
