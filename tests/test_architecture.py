@@ -40,12 +40,14 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "runs": LOWEST | {"images", "data", "models", "known"},
     "evaluation": LIBRARY | {"plots", "inference", "explanation"},
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
-    "tracking": LIBRARY | {"evaluation", "training"},  # its events
+    "tuning": LIBRARY | {"evaluation", "training", "plots", "recipes"},
+    "tracking": LIBRARY | {"evaluation", "training", "tuning"},  # their events
     "inference": LIBRARY | {"explanation"},
     "serving": LOWEST,
     "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
-    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"},
+    | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"}
+    | {"tuning"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -58,6 +60,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "evaluation",
         "inference",
         "review",
+        "tuning",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print
