@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
+    from .tuning.api import tune
+    from .tuning.cross_validation import cross_validate
 
 __all__ = [
     "CatdogError",
@@ -26,6 +28,7 @@ __all__ = [
     "calibrate",
     "check_data",
     "compare",
+    "cross_validate",
     "evaluate",
     "explain",
     "find_learning_rate",
@@ -39,6 +42,7 @@ __all__ = [
     "track_mlflow",
     "track_tensorboard",
     "train",
+    "tune",
 ]
 
 _HOMES = {  # name: (module, its name there)
@@ -47,6 +51,7 @@ _HOMES = {  # name: (module, its name there)
     "calibrate": ("evaluation.calibrate", "calibrate"),
     "check_data": ("data.api", "check_data"),
     "compare": ("evaluation.api", "compare"),
+    "cross_validate": ("tuning.cross_validation", "cross_validate"),
     "evaluate": ("evaluation.api", "evaluate"),
     "explain": ("inference.explain", "explain"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
@@ -60,6 +65,7 @@ _HOMES = {  # name: (module, its name there)
     "track_mlflow": ("tracking.follow", "track_mlflow"),
     "track_tensorboard": ("tracking.follow", "track_tensorboard"),
     "train": ("training.api", "train"),
+    "tune": ("tuning.api", "tune"),
 }
 
 

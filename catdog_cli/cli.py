@@ -24,13 +24,20 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "evaluate": "Measure a checkpoint on labelled pictures, with a report.",
     "calibrate": "Make a checkpoint's answers honest on labelled pictures.",
     "compare": "Measure two checkpoints on the same pictures.",
+    "tune": "Search for the best settings within a time, and train with them.",
+    "cross-validate": "Measure a recipe by folds that are held out in turn.",
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
     "data": "Get, check, review, split and prepare pictures.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
-IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
-NEEDS_TORCH = frozenset(("train", "predict", "explain", "evaluate", "calibrate", "compare", "lr-find"))
+IN_SHARES = frozenset(("train", "predict", "evaluate", "tune"))  # work as several processes of one launcher
+NEEDS_TORCH = frozenset(
+    (
+        *("train", "predict", "explain", "evaluate", "calibrate", "compare", "lr-find"),
+        *("tune", "cross-validate"),
+    )
+)
 
 
 class ReaderLeftError(Exception):

@@ -1,4 +1,4 @@
-"""`catdog_cli.cross_validate`: how good a recipe is, by trainings that each leave a fold of the images out."""
+"""`catdog_cli.cross_validate`: how good a recipe is, by trainings that each leave a fold out."""
 
 import dataclasses
 import multiprocessing
@@ -56,8 +56,8 @@ def cross_validate(
     """Train a recipe on all folds but one, measure it on that one, and do so for each of them.
 
     The images are those of train/, or all where there are no such sides; val/ and test/ are left alone.
-    Images that look the same are on one side, and so are those of a group. Where a recipe lets validation images
-    choose an epoch, these are drawn from the training part: the fold held out chooses nothing.
+    Images that look the same are on one side, and so are those of a group. Where a recipe lets validation
+    images choose an epoch, these are drawn from the training part: the fold held out chooses nothing.
 
     Args:
         data: as for `train`.
@@ -188,7 +188,7 @@ def _train_all(
     should_stop: Callable[[], bool],
     head: "nn.Module | None",
 ) -> Iterator[tuple[Cut, FoldOutcome]]:
-    """Yield each fold's outcome: the first ones from here, the others from several processes if that helps."""
+    """Yield each fold's outcome: the first from here, the others from several processes if that helps."""
     trainer = FoldTrainer(open_base(settings, dataset, listener, head), groups, listener)
     waiting = list(work)
     while waiting:

@@ -1,0 +1,44 @@
+"""The time that a search has: said by the user, spent by stages, never exceeded."""
+
+import re
+import time
+from dataclasses import dataclass, field
+
+from ..errors import SettingsError, quote
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LEAST_S = 5.0
+FINISH_S = 7.0  # the last report, the page and leaving, where the machine does nothing else
+CARE = 1.25  # times what something took before is what it may take next
+
+
+def parse_budget(text: str) -> float:
+    """Return the seconds of a time such as 90s, 10m, 1h30m or 2h.
+
+    Raises:
+        SettingsError: it is no time, or too short for anything.
+    """
+    parts = re.findall(r"(\d{1,6}(?:\.\d{1,6})?)\s*([smhd])", text) if isinstance(text, str) else []
+    if not parts or "".join(number + unit for number, unit in parts) != re.sub(r"\s", "", text):
+        raise SettingsError(f"budget is {quote(text)}, but must be a time such as 90s, 10m, 1h30m or 2h.")
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if not LEAST_S <= seconds <= 365 * UNITS["d"]:
+        raise SettingsError(f"budget is {quote(text)}, but must be from {LEAST_S:g}s to 365d.")
+    return seconds
+
+
+@dataclass
+class Clock:
+    """How much of a budget is used; `before_s` by sessions that were stopped, or by starting this one."""
+
+    budget_s: float
+    before_s: float = 0.0
+    began_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def used_s(self) -> float:
+        return self.before_s + time.monotonic() - self.began_s
+
+    @property
+    def left_s(self) -> float:
+        return self.budget_s - self.used_s

@@ -1,0 +1,161 @@
+"""Scores of held-out answers, higher being better; when a trial is given up; and what a search flatters itself by."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import SettingsError
+from ..evaluation.intervals import Z_95, draw_weights
+from ..evaluation.metric_functions import macro_auc, macro_f1
+from ..evaluation.multilabel.metrics import average_precisions, count_decisions, f1_scores, mean_over_known
+from ..models.tasks import Task
+from .fold_run import measure
+
+METRICS = ("accuracy", "loss", "f1", "auc", "map")
+Z_GIVE_UP = 2.0  # standard errors by which the loss is worse: chance does so once in 40 times
+RESAMPLES = 400
+FEW_RESAMPLES = 100  # of what takes long to compute
+MOST_COMPARED = 64  # trials: those further behind win no resample
+
+
+def check_metric(metric: str | None, task: Task) -> str:
+    """Return the metric to search by: as given, or the task's headline.
+
+    Raises:
+        SettingsError: it is not known, or means nothing for such labels.
+    """
+    if metric is None:
+        return task.headline
+    if metric not in METRICS:
+        raise SettingsError(f"metric is {metric!r}, but must be one of: {', '.join(METRICS)}.")
+    if task.several and metric == "accuracy":
+        raise SettingsError("--metric accuracy has no meaning where a picture has several labels: use map.")
+    if not task.several and metric == "map":
+        raise SettingsError("--metric map is of several labels a picture, and this data has one: use accuracy.")
+    return metric
+
+
+def score(metric: str, task: Task, probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, Any]]:
+    """Return the score of held-out probabilities (N, C), and all measures; rows that are NaN are left out.
+
+    Accuracies that are equal, which on a few thousand images they often are, differ by their loss: by less than
+    one image more or less.
+
+    Raises:
+        SettingsError: the labels do not define the metric.
+    """
+    known = np.isfinite(probabilities).all(1)
+    found = measure(task, probabilities[known], labels[known])
+    value, loss = found[metric], found["loss"]
+    if value is None:
+        raise SettingsError(f"--metric {metric} is not defined by these labels: choose another.")
+    if metric == "loss":
+        return -value, found
+    chance = task.chance_loss(probabilities.shape[1])
+    share = 1.0 if loss is None else min(1.0, loss / (2 * chance))
+    return value - 0.5 * share / max(1, known.sum()), found
+
+
+def is_hopeless(
+    metric: str, task: Task, probabilities: np.ndarray, best: np.ndarray | None, labels: np.ndarray
+) -> bool:
+    """Say whether a trial, (N, C) with NaN where a fold is not done, is worse than the best so far.
+
+    Compared on the same images: its loss is larger by more than chance would make it, and its score no better.
+    """
+    if best is None:
+        return False
+    there = np.isfinite(probabilities).all(1) & np.isfinite(best).all(1)
+    if there.sum() < 2:
+        return False
+    own, other, true = probabilities[there], best[there], labels[there]
+    worse = np.nan_to_num(task.log_losses(own, true) - task.log_losses(other, true))
+    error = worse.std(ddof=1) / np.sqrt(len(worse))
+    if worse.mean() <= Z_GIVE_UP * error:
+        return False
+    return metric == "loss" or score(metric, task, own, true)[0] <= score(metric, task, other, true)[0]
+
+
+@dataclass(frozen=True)
+class Flattery:
+    """What the best of many trials is worth on images that did not choose it.
+
+    `corrected` is the bootstrap's estimate and `interval` its 95 %; `by` is how much the best cross-validated
+    score is above it. All in the metric's own unit; of a loss lower is better, and `by` still positive where
+    the search flatters itself.
+    """
+
+    best: float
+    corrected: float
+    interval: tuple[float, float]
+    by: float
+    compared: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "interval": list(self.interval)}
+
+
+def measure_flattery(
+    metric: str, task: Task, answers: list[np.ndarray], labels: np.ndarray, seed: int
+) -> Flattery | None:
+    """Return by how much the best of several trials flatters itself; None where there is nothing to compare.
+
+    The images are drawn again, with replacement; the trial that is best on those drawn is measured on those that
+    were not, and so several hundred times. It needs no further training (Tsamardinos, Greasidou and Borboudakis
+    2018, "Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation").
+
+    Args:
+        answers: held-out probabilities (N, C) of each trial that was scored on all folds.
+    """
+    known = np.logical_and.reduce([np.isfinite(each).all(1) for each in answers]) if answers else np.zeros(0)
+    if len(answers) < 2 or known.sum() < 10:
+        return None
+    found, true = [each[known].astype(np.float64) for each in answers], labels[known]
+    whole = np.ones((len(true), 1))
+    totals = np.array([_weighted(metric, task, each, true, whole)[0] for each in found])
+    order = np.argsort(-totals, kind="stable")[:MOST_COMPARED]
+    found, totals = [found[index] for index in order], totals[order]
+    resamples = RESAMPLES if metric in ("accuracy", "loss") else FEW_RESAMPLES
+    chosen: list[np.ndarray] = []
+    for drawn in draw_weights(len(true), resamples, seed):
+        inside = np.stack([_weighted(metric, task, each, true, drawn) for each in found])
+        outside = np.stack([_weighted(metric, task, each, true, (drawn == 0).astype(float)) for each in found])
+        winners = np.nan_to_num(inside, nan=-np.inf).argmax(0)
+        chosen.append(outside[winners, np.arange(drawn.shape[1])])
+    values = np.concatenate(chosen)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    sign = -1.0 if metric == "loss" else 1.0
+    corrected, best = float(values.mean()), float(totals[0])
+    # the images outside are a third of all: the deviation of their mean is that much too large
+    spread = Z_95 * float(values.std()) * np.sqrt(np.exp(-1))
+    low, high = sorted((sign * (corrected - spread), sign * (corrected + spread)))
+    if metric != "loss":
+        low, high = max(0.0, low), min(1.0, high)
+    return Flattery(sign * best, sign * corrected, (float(low), float(high)), best - corrected, len(found))
+
+
+def _weighted(
+    metric: str, task: Task, probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the metric (b,), higher being better, of images that count as often as `weights` (N, b) say."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if metric == "accuracy":
+            return task.is_right(probabilities, labels).astype(float) @ weights / weights.sum(0)
+        if metric == "loss":
+            return -(np.nan_to_num(task.log_losses(probabilities, labels)) @ weights) / weights.sum(0)
+        if task.several and metric == "map":
+            return mean_over_known(average_precisions(probabilities, labels, weights))
+        if task.several and metric == "f1":
+            return mean_over_known(f1_scores(count_decisions(probabilities >= 0.5, labels, weights)))
+        if task.several:
+            from ..evaluation.multilabel.metrics import area_under_roc
+
+            columns = range(probabilities.shape[1])
+            areas = [area_under_roc(probabilities[:, c], labels[:, c], weights) for c in columns]
+            return mean_over_known(np.stack(areas))
+        if metric == "f1":
+            return macro_f1(task.decide(probabilities), labels, probabilities.shape[1], weights)
+        return macro_auc(probabilities, labels, weights)
