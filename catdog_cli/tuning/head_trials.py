@@ -5,7 +5,7 @@ steps are those of `training.loop`: same first weights, losses, optimizer and sc
 differs from that of a run.
 """
 
-import math
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,17 +15,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..data.folds import NEVER
+from ..data.loaders import map_in_order, usable_cores
 from ..models.classifier import Classifier
-from ..models.heads import Standardise, build_head
+from ..models.heads import Dropout, Standardise, build_head
 from ..models.tasks import Task
-from ..runtime.seeds import generator_of, seed_of, seed_torch
+from ..runtime.seeds import generator_of, seed_of
 from ..settings import HeadSpec, Phase
 from ..training.lbfgs_head import Parameters, solve_regression
 from ..training.optimizers import build_optimizer
 from ..training.schedule import rate_factor, set_rates
 from ..training.setup import NORM_PICTURES
 
+FIRST_FOLDS = 2  # after which a trial that is behind is given up
+Cut = tuple[int, torch.Tensor, torch.Tensor]  # a fold, the rows inside, those held out
 ROUGH_TOLERANCE = 3e-4  # of the gradient, for a trial; the last training goes on to 1e-5
 
 
@@ -57,7 +59,7 @@ class Scope:
     folds: np.ndarray  # int64 (N of all images,)
     seed: int
 
-    def cuts(self, features: FeatureSet) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    def cuts(self, features: FeatureSet) -> Iterator[Cut]:
         """Yield each fold with the rows of the images inside and of those held out."""
         own = self.folds[features.places.numpy()]
         for fold in range(int(self.folds.max()) + 1):
@@ -71,25 +73,40 @@ class Scope:
 
 
 def solve_grid(
-    scope: Scope, features: FeatureSet, strengths: tuple[float, ...], class_weights: str
+    scope: Scope,
+    features: FeatureSet,
+    strengths: tuple[float, ...],
+    class_weights: str,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[float, np.ndarray]:
-    """Return the held-out probabilities (N, C) of solved heads by their L2 strength."""
-    found = {strength: scope.blank() for strength in strengths}
-    for _, inside, held in scope.cuts(features):
+    """Return the held-out probabilities (N, C) of solved heads by their L2 strength.
+
+    `check` may raise between two strengths.
+    """
+
+    def solve(cut: Cut) -> dict[float, np.ndarray]:
+        _, inside, held = cut
         norm = _fit_norm(features, inside, scope.seed)
         rows = norm(features.train[:, inside]).flatten(0, 1)
         labels = torch.cat([features.labels[inside]] * len(features.train))
         answers = norm(features.looks[:, held].mean(0))  # of a linear head the mean of answers
         weights = _class_weights(scope, features.labels[inside], class_weights)
         start: Parameters | None = None
+        own = {}
         for strength in sorted(strengths, reverse=True):  # the stronger, the sooner; each starts the next
+            check()
             tolerance = ROUGH_TOLERANCE * min(1.0, strength / 0.01)
             start = weight, bias = solve_regression(
                 scope.task, rows, labels, scope.num_classes, strength, weights, 0.0, start, tolerance
             )
-            logits = answers @ weight.T + bias
-            places = features.places[held].numpy()
-            found[strength][places] = scope.task.activate(logits).float().numpy()
+            own[strength] = scope.task.activate(answers @ weight.T + bias).float().numpy()
+        return own
+
+    found = {strength: scope.blank() for strength in strengths}
+    cuts = list(scope.cuts(features))
+    for (_, _, held), own in zip(cuts, map_in_order(solve, cuts, _threads(cuts)), strict=True):
+        for strength, answers in own.items():
+            found[strength][features.places[held].numpy()] = answers
     return found
 
 
@@ -98,50 +115,73 @@ def train_folds(
     features: FeatureSet,
     head: HeadSpec,
     phase: Phase,
-    should_end: Callable[[int, np.ndarray], bool],
+    should_end: Callable[[np.ndarray], bool],
+    check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Return the held-out probabilities (N, C) of a head that is trained on each fold's rest.
 
+    A core trains a fold; the result does not depend on how many there are.
+
     Args:
-        should_end: gets the number of folds that are done and the probabilities so far (NaN where there are
-            none); True ends the trial there.
+        should_end: gets the probabilities of the first FIRST_FOLDS folds, NaN elsewhere; True ends the trial.
+        check: may raise between two epochs.
     """
-    found = scope.blank()
-    for number, (fold, inside, held) in enumerate(scope.cuts(features), 1):
+
+    def train(cut: Cut) -> np.ndarray:
+        fold, inside, held = cut
         norm = _fit_norm(features, inside, scope.seed)
-        layers = _train(scope, norm(features.train[:, inside]), features.labels[inside], head, phase, fold)
+        values, labels = norm(features.train[:, inside]), features.labels[inside]
+        layers = _train(scope, copy.deepcopy(fresh), values, labels, phase, fold, check)
         with torch.no_grad():
             logits = torch.stack([layers(norm(look)) for look in features.looks[:, held]]).mean(0)
-        places = features.places[held].numpy()
-        found[places] = scope.task.activate(logits).float().numpy()
-        if should_end(number, found):
+            answers: np.ndarray = scope.task.activate(logits).float().numpy()
+        return answers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(scope.seed, "weights") + 1)  # the first weights of the run to come
+        fresh = nn.Sequential(*list(build_head(features.num_features, scope.num_classes, head))[1:])
+    found, cuts = scope.blank(), list(scope.cuts(features))
+    for part in (cuts[:FIRST_FOLDS], cuts[FIRST_FOLDS:]):
+        for (_, _, held), answers in zip(part, map_in_order(train, part, _threads(part)), strict=True):
+            found[features.places[held].numpy()] = answers
+        if part and len(cuts) > FIRST_FOLDS and part[0] is cuts[0] and should_end(found):
             break
     return found
 
 
+def _threads(cuts: list[Cut]) -> int:
+    return min(usable_cores(), len(cuts))
+
+
 def _train(
-    scope: Scope, values: torch.Tensor, labels: torch.Tensor, head: HeadSpec, phase: Phase, fold: int
+    scope: Scope,
+    layers: nn.Module,
+    values: torch.Tensor,
+    labels: torch.Tensor,
+    phase: Phase,
+    fold: int,
+    check: Callable[[], None],
 ) -> nn.Module:
     """Return the head without its normalisation, trained on values (V, n, D) that have passed it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(scope.seed, "weights") + 1)  # the first weights of the run to come
-        layers = nn.Sequential(*list(build_head(values.shape[2], scope.num_classes, head))[1:])
-        layers.train()
-        optimizer = build_optimizer(cast(Classifier, SimpleNamespace(blocks=(), head=layers)), phase)
-        weights = _class_weights(scope, labels, phase.class_weights)
-        parameters = list(layers.parameters())
-        per_epoch = len(_batches(len(labels), phase.batch_size, generator_of(0)))
-        for epoch in range(phase.epochs):
-            seed_torch(scope.seed, fold, epoch, "step")  # dropout
-            rows = values[epoch % len(values)]
-            order = generator_of(scope.seed, fold, epoch, "order")
-            for step, batch in enumerate(_batches(len(labels), phase.batch_size, order)):
-                set_rates(optimizer, rate_factor(phase, epoch * per_epoch + step, per_epoch))
-                for parameter in parameters:
-                    parameter.grad = None
-                logits = layers(rows[batch])
-                scope.task.loss(logits, labels[batch], weights, phase.label_smoothing).backward()
-                optimizer.step()
+    layers.train()
+    optimizer = build_optimizer(cast(Classifier, SimpleNamespace(blocks=(), head=layers)), phase)
+    weights = _class_weights(scope, labels, phase.class_weights)
+    parameters = list(layers.parameters())
+    drops = [module for module in layers.modules() if isinstance(module, Dropout)]
+    per_epoch = len(_batches(len(labels), phase.batch_size, generator_of(0)))
+    for epoch in range(phase.epochs):
+        check()
+        for number, drop in enumerate(drops):  # numbers of their own: folds are trained at the same time
+            drop.generator = generator_of(scope.seed, fold, epoch, number, "dropout")
+        rows = values[epoch % len(values)]
+        order = generator_of(scope.seed, fold, epoch, "order")
+        for step, batch in enumerate(_batches(len(labels), phase.batch_size, order)):
+            set_rates(optimizer, rate_factor(phase, epoch * per_epoch + step, per_epoch))
+            for parameter in parameters:
+                parameter.grad = None
+            logits = layers(rows.index_select(0, batch))
+            scope.task.loss(logits, labels[batch], weights, phase.label_smoothing).backward()
+            optimizer.step()
     return layers.eval()
 
 
@@ -163,13 +203,3 @@ def _class_weights(scope: Scope, labels: torch.Tensor, kind: str) -> torch.Tenso
     if kind == "none":
         return None
     return torch.from_numpy(scope.task.balanced_weights(labels.numpy(), scope.num_classes))
-
-
-def count_steps(num_images: int, phase: Phase) -> int:
-    """Return the steps of a trial's fold, by which the time that it takes is guessed."""
-    return phase.epochs * math.ceil(num_images / phase.batch_size)
-
-
-def held_out(folds: np.ndarray) -> np.ndarray:
-    """Return which images (N,) are measured at all."""
-    return folds != NEVER

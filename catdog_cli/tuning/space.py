@@ -40,7 +40,7 @@ SOLVED: dict[str, Dimension] = {
     "class_weights": ("none",),
 }
 HEADS: dict[str, Dimension] = {
-    "hidden_layers": ((32,), (64,), (128,), (256,), (128, 32)),
+    "hidden_layers": ((32,), (64,), (128,), (64, 32)),
     "dropout": Range(0.0, 0.6),
     "activation": ("relu", "gelu", "silu", "tanh"),
     "head_norm": ("none", "batch", "layer"),
@@ -50,7 +50,7 @@ HEADS: dict[str, Dimension] = {
     "label_smoothing": (0.0, 0.05, 0.1),
     "scheduler": ("constant", "cosine", "one-cycle"),
     "batch_size": (64, 128, 256),
-    "epochs": Range(3, 20, log=True, whole=True),
+    "epochs": Range(2, 12, log=True, whole=True),
 }
 FINE_TUNE: dict[str, Dimension] = {
     "blocks": (1, 2, 3, 4, 6),

@@ -133,7 +133,8 @@ def _solve(search: Search, sight: Sight, must: bool) -> None:
     there = [trial.params for trial in search.solved.trials()]
     for kind in search.request.space.choices("class_weights"):
         search.check_time()
-        solved = solve_grid(search.scope, features, search.request.space.choices("l2"), kind)
+        strengths = search.request.space.choices("l2")
+        solved = solve_grid(search.scope, features, strengths, kind, search.check_time)
         seconds = (time.monotonic() - began) / len(solved)
         for l2, probabilities in solved.items():
             params = {"sight": sight.name, "l2": l2, "class_weights": kind}
@@ -208,14 +209,28 @@ def _try_head(search: Search, trial: Trial) -> None:
     (phase,), head = head_phases(sight, params)
     given_up = False
 
-    def should_end(done: int, probabilities: np.ndarray) -> bool:
+    def should_end(probabilities: np.ndarray) -> bool:
         nonlocal given_up
-        search.check_time()
-        given_up = done < search.request.folds and search.is_hopeless(probabilities)
+        given_up = search.is_hopeless(probabilities) or _is_behind(search, trial, probabilities)
         return given_up
 
-    probabilities = train_folds(search.scope, features, head, phase, should_end)
+    probabilities = train_folds(search.scope, features, head, phase, should_end, search.check_time)
     _end(search, search.heads, trial, sight, probabilities, given_up, time.monotonic() - began)
+
+
+def _is_behind(search: Search, trial: Trial, probabilities: np.ndarray) -> bool:
+    """Say whether a trial is not among the best third of those so far, on the first folds."""
+    own = search.judge(probabilities)[0]
+    trial.facts["rung_1"] = own
+    others = [
+        other.facts["rung_1"] for other in search.heads.trials() if "rung_1" in other.facts and other.ended
+    ]
+    return len(others) >= REDUCTION and not _is_among_best(own, others)
+
+
+def _is_among_best(own: float, others: list[float]) -> bool:
+    ranked = sorted([*others, own], reverse=True)
+    return own >= ranked[max(0, -(-len(ranked) // REDUCTION) - 1)]
 
 
 def _end(
@@ -233,7 +248,7 @@ def _end(
         found, facts = search.judge(probabilities)
     else:  # the network fell apart: not one finite answer
         facts, given_up = {}, True
-    facts |= {"seconds": seconds, "at_s": search.clock.used_s}
+    facts |= {**trial.facts, "seconds": seconds, "at_s": search.clock.used_s}
     if not given_up:
         search.keep_answers(trial.key, probabilities)
     ended = study.tell(trial, None if given_up else found, facts)
@@ -367,5 +382,4 @@ def _goes_on(search: Search, trial: Trial, probabilities: np.ndarray, done: int,
         for other in search.fine_tuned.trials()
         if f"rung_{done}" in other.facts and other.number != trial.number
     ]
-    ranked = sorted([*others, own], reverse=True)
-    return own >= ranked[max(0, -(-len(ranked) // REDUCTION) - 1)]
+    return _is_among_best(own, others)
