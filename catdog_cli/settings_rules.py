@@ -116,8 +116,8 @@ RULES = (
     ),
     Rule(
         in_a_phase(lambda phase: phase.monitor == "last" and bool(phase.patience)),
-        "--monitor last keeps the last epoch, and --patience ends where validation stops to gain: leave one of "
-        "them out.",
+        "--monitor last keeps the last epoch, and --patience ends where validation stops to gain: leave one "
+        "of them out.",
     ),
     Rule(
         in_a_phase(lambda phase: bool(phase.warmup_epochs) and phase.scheduler == "one-cycle"),

@@ -36,8 +36,8 @@ def cross_validate(
 ) -> None:
     """Measure a recipe on DATA: train on all folds but one, measure on that one, and so with each of them.
 
-    DATA and the options are those of `catdog train`. Where DATA has train/ and val/, val is left alone. Pictures
-    that look the same are in one fold. What the frozen network makes of pictures is computed once.
+    DATA and the options are those of `catdog train`. Where DATA has train/ and val/, val is left alone.
+    Pictures that look the same are in one fold. What the frozen network makes of pictures is computed once.
 
     \b
     Examples:

@@ -14,7 +14,9 @@ from .distributed import several
 from .output.terminal import echo_json, log
 from .output.train_progress import TrainReport
 from .stop_signals import StopSignals
+from .tune import BUDGET, budget_option, search_and_print
 
+AUTO = "auto"  # of --recipe: a search finds one
 TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 
 
@@ -25,6 +27,7 @@ TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 @options.tracking_options
 @options.recipe_option
 @options.config_option
+@budget_option
 @options.run_option("--output", type=options.PATH, help="Run directory.  [default: checkpoints/ARCH-N]")
 @options.run_option(
     "--resume", type=options.PATH, metavar="RUN", help="Resume a run: its directory or last.pt."
@@ -41,7 +44,13 @@ TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 )
 @options.json_option
 def train(
-    data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given: Any
+    data: str | None,
+    config: str | None,
+    budget: str | None,
+    output: str | None,
+    resume: str | None,
+    dry_run: bool,
+    **given: Any,
 ) -> None:
     """Train on DATA: a folder with train/ and val/, each with a folder per class, or just those folders.
 
@@ -54,6 +63,7 @@ def train(
       catdog train pets
       catdog train pets --arch resnet18 --fine-tune-epochs 3
       catdog train pets --arch simple_cnn --weights none --epochs 20
+      catdog train pets --budget 10m
       catdog train photos.csv --label-delimiter '|'
       catdog train --resume checkpoints/mobilenet_v2-1 --epochs 10
     """
@@ -66,6 +76,9 @@ def train(
         raise click.UsageError("Missing argument DATA: the folder with pictures.")
     if resume is None:
         _refuse_run(data)
+    if budget is not None or given.get("recipe") == AUTO:
+        _search(str(data), config, budget, output, resume, dry_run, given, as_json)
+        return
     with several(given["device"]):
         if dry_run:
             _dry_run(str(data), config, given, as_json)
@@ -84,6 +97,27 @@ def _refuse_run(data: str | None) -> None:
             f"{data!r} is a checkpoint, not pictures: resume a run with `catdog train --resume RUN`, or "
             f"train on a folder of pictures."
         )
+
+
+def _search(
+    data: str,
+    config: str | None,
+    budget: str | None,
+    output: str | None,
+    resume: str | None,
+    dry_run: bool,
+    given: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Search within a budget, as `catdog tune` does, and train what it finds."""
+    if resume is not None or dry_run:
+        raise click.UsageError(
+            "--budget searches: continue one with `catdog tune --resume RUN`; no --dry-run."
+        )
+    merged, tracking = _merge(config, given)
+    if merged.pop("recipe", AUTO) != AUTO:
+        raise click.UsageError("--budget finds the recipe: leave out --recipe, or the budget.")
+    search_and_print(data, None, {**merged, "budget": budget or BUDGET, "output": output}, tracking, as_json)
 
 
 def _train(data: str, config: str | None, output: str | None, given: dict[str, Any]) -> Any:

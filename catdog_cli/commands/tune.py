@@ -18,7 +18,11 @@ DATA_OPTIONS = (
 METRICS = ("accuracy", "loss", "f1", "auc", "map")
 BUDGET = "10m"
 
-budget_option = options.run_option("--budget", metavar="TIME", help="All the time there is: 90s, 10m, 1h30m.")
+budget_option = options.run_option(
+    "--budget",
+    metavar="TIME",
+    help="Search for the best settings within 90s, 10m, 2h, as `catdog tune` does.",
+)
 
 
 @click.command(cls=options.GroupedCommand)
@@ -35,22 +39,27 @@ budget_option = options.run_option("--budget", metavar="TIME", help="All the tim
 @click.option("--space", type=options.PATH, metavar="FILE.toml", help="Narrow or widen what is searched.")
 @click.option("--metric", type=click.Choice(METRICS), help="Search by this.  [default: accuracy; map]")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="Most heads with hidden layers to try.")
-@click.option("--folds", type=click.IntRange(2, 1000), default=5, help="Of the cross-validation.  [default: 5]")
+@click.option(
+    "--folds", type=click.IntRange(2, 1000), default=5, help="Of the cross-validation.  [default: 5]"
+)
 @options.group_by_option
 @options.add_options(*(options.setting_option(name) for name in DATA_OPTIONS))
 @options.device_options
 @options.tracking_options
 @options.run_option(
-    "--output", type=options.PATH, help="Run directory; one with a search is joined.  [default: checkpoints/tune-N]"
+    "--output",
+    type=options.PATH,
+    help="Run directory; one with a search is joined.  [default: checkpoints/tune-N]",
 )
 @options.run_option("--resume", type=options.PATH, metavar="RUN", help="Continue a search that was stopped.")
 @options.json_option
 def tune(data: str | None, resume: str | None, as_json: bool, **given: Any) -> None:
     """Search for the best network and settings for DATA within a time, and train with them.
 
-    Every trial is scored by cross-validation on the training pictures; the validation pictures are asked once,
-    at the end. What a frozen network makes of pictures is kept, so that a trial takes a second and not minutes.
-    The run directory is like any other; tuned.toml in it is a recipe, tuning.html says what mattered.
+    Every trial is scored by cross-validation on the training pictures; the validation pictures are asked
+    once, at the end. What a frozen network makes of pictures is kept, so that a trial takes a second and not
+    minutes. The run directory is like any other; tuned.toml in it is a recipe, tuning.html says what
+    mattered.
 
     Start the same command with the same --output twice, or with torchrun, and the processes share one search.
 

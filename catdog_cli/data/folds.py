@@ -1,7 +1,7 @@
 """Folds for cross-validation: every class in each of them, groups of images on one side.
 
-A fold follows from (seed, name of the group), as sides of a split do: the same images fall into the same folds
-whatever they are called, on every machine.
+A fold follows from (seed, name of the group), as sides of a split do: the same images fall into the same
+folds whatever they are called, on every machine.
 """
 
 import hashlib
@@ -30,8 +30,8 @@ def draw_folds(labels: np.ndarray, groups: Sequence[str], folds: int, seed: int 
     names, group = np.unique(np.array(groups, dtype=object), return_inverse=True)
     if len(names) < folds:
         raise DataError(
-            f"{len(names)} different pictures cannot be divided into {folds} folds: give fewer --folds, or add "
-            f"pictures."
+            f"{len(names)} different pictures cannot be divided into {folds} folds: give fewer --folds, or "
+            f"add pictures."
         )
     numbers = np.array([_number(seed, name) for name in names])
     sizes = np.bincount(group, minlength=len(names))

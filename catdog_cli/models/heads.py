@@ -64,7 +64,8 @@ class Standardise(nn.Module):
 class Dropout(nn.Dropout):
     """`nn.Dropout` that draws 15 bits an element on a CPU, where torch's own draw takes most of a step.
 
-    The share dropped is `p` to 1/32768. Random numbers come from torch's global generator, or from `generator`.
+    The share dropped is `p` to 1/32768. Random numbers come from torch's global generator, or from
+    `generator`.
     """
 
     generator: torch.Generator | None = None

@@ -39,7 +39,8 @@ def plot_curves(
             val_accuracy (fractions); a missing or non-finite value leaves a gap.
         path: the picture to write.
         best: index of the best row; by default the highest val_accuracy, the lower val_loss among equals.
-        chosen_by: what the best epoch is best in: accuracy, map, loss, f1 or auc; "last" where none is chosen.
+        chosen_by: what the best epoch is best in: accuracy, map, loss, f1 or auc; "last" where none is
+            chosen.
 
     Raises:
         CatdogError: there is no row, or `path` cannot be written.

@@ -27,10 +27,11 @@ ACROSS = 3  # slices in a row
 def plot_search(
     trials: Sequence[dict[str, Any]], metric: str, path: Path | str | IO[bytes], dpi: int = 100
 ) -> None:
-    """Draw the score of each trial by the time at which it ended, and the best one of each network by its size.
+    """Draw the score of each trial by the time it ended, and the best one of each network by its size.
 
     Args:
-        trials: with stage, at_s (seconds), value (of the metric), network, parameters (their number) and is_best.
+        trials: with stage, at_s (seconds), value (of the metric), network, parameters (their number) and
+            is_best.
         metric: its name as people write it.
         path: the picture to write.
 
@@ -52,7 +53,9 @@ def _draw_times(axes: Any, trials: Sequence[dict[str, Any]], metric: str) -> Non
     ordered = sorted(trials, key=lambda trial: trial["at_s"])
     values = np.array([trial["value"] for trial in ordered])
     best = np.minimum.accumulate(values) if metric == "loss" else np.maximum.accumulate(values)
-    axes.step([trial["at_s"] for trial in ordered], best, where="post", color=ORANGE, linewidth=2, label="best")
+    axes.step(
+        [trial["at_s"] for trial in ordered], best, where="post", color=ORANGE, linewidth=2, label="best"
+    )
     _limit(axes, values, metric)
     axes.set_xlabel("seconds")
     axes.legend(fontsize=9, framealpha=0.85, edgecolor="none", labelcolor=INK)

@@ -90,15 +90,16 @@ def tune(
         trials: most heads with hidden layers to try; None: as many as there is time for.
         folds: of the cross-validation.
         group_by: a regular expression; images whose paths match in the same text stay together.
-        output: the run directory; where a search is under way there, this one joins it. None: checkpoints/tune-N.
+        output: the run directory; where a search is under way there, this one joins it. None:
+            checkpoints/tune-N.
         resume: the directory of a search that was stopped or killed; all else is what it was asked.
         listeners: called with each event, see `training.events` and `tuning.events`.
         log: gets the plan, warnings and what was found, a sentence each.
         should_stop: asked between batches; True ends it, and what is done is kept.
         progress: show a bar; None: in a notebook alone.
         age_s: seconds of the budget that are gone already, such as those in which a program was started.
-        options: of `train`, those of data and machine; `looks`, `image_size`, `augment` and `class_weights` fix
-            what is searched otherwise.
+        options: of `train`, those of data and machine; `looks`, `image_size`, `augment` and `class_weights`
+            fix what is searched otherwise.
 
     Raises:
         CatdogError: data, networks or options cannot be used; InterruptedRunError: `should_stop` said so.
@@ -192,13 +193,13 @@ def _open_folder(request: Request, run_dir: Path, folder: Path, joins: bool) -> 
     if path.exists():
         if (folder / RESULT).exists():
             raise CatdogError(
-                f"The search in {str(run_dir)!r} has ended: its network is in best.pt, its page in tuning.html. Give "
-                f"another --output to search again."
+                f"The search in {str(run_dir)!r} has ended: its network is in best.pt, its page in "
+                f"tuning.html. Give another --output to search again."
             )
         if not joins or _comparable(read_request(folder)) != _comparable(request):
             raise SettingsError(
-                f"{str(run_dir)!r} holds a search that was asked something else: continue it with `catdog tune "
-                f"--resume {run_dir}`, or give another --output."
+                f"{str(run_dir)!r} holds a search that was asked something else: continue it with `catdog "
+                f"tune --resume {run_dir}`, or give another --output."
             )
         return True
     RunDirectory(run_dir).refuse_old_run()
@@ -228,6 +229,7 @@ def _search(
         if (folder / RESULT).exists():  # another process was here first
             return read_result(run_dir)
         search.recall()
+        tell_trials(search)
         return finish(search)
 
 
@@ -280,12 +282,20 @@ def _prepare(
     digest = fingerprint(dataset)["digest"]
     if search.solved.note("data", digest) != digest:
         raise CatdogError(
-            f"The pictures of {request.settings.data!r} have changed since the search in {str(run_dir)!r} began: put "
-            f"them back, or start another search."
+            f"The pictures of {request.settings.data!r} have changed since the search in {str(run_dir)!r} "
+            f"began: put them back, or start another search."
         )
     clock.before_s += float(search.solved.noted("used_s") or 0.0)
     search.recall()
+    tell_trials(search)
     return search
+
+
+def tell_trials(search: Search) -> None:
+    """Tell of all trials that have ended: of earlier sessions, and of other processes."""
+    for trial in search.trials():
+        if trial.ended:
+            search.listener(search.describe(trial, trial.facts.get("seconds", 0.0), is_best=False))
 
 
 def _plan(search: Search) -> dict[str, float]:
@@ -337,4 +347,3 @@ def _run_stages(search: Search, plan: dict[str, float]) -> None:
         search_fine_tuning(search, search.clock.used_s + search.left_s())
     if "heads" in stages:  # what time is left
         search_heads(search, search.clock.budget_s, search.request.trials)
-

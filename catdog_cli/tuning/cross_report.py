@@ -17,7 +17,7 @@ from ..evaluation.report_files import photo_reader, write_files
 from ..models.tasks import Task
 
 if TYPE_CHECKING:
-    from .cross_validation import CrossValidation
+    from .cross_result import CrossValidation
 
 DPI = 100
 

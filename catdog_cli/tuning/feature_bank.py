@@ -1,4 +1,4 @@
-"""What networks make of the training images, each way to look computed once: what all cheap trials live on."""
+"""What networks make of the training images, computed once a way to look: what cheap trials live on."""
 
 import dataclasses
 import time
@@ -216,7 +216,8 @@ class FeatureBank:
     def _stored(self, prefix: AnyPrefix, view: View) -> set[str]:
         """Return the keys of the images whose features the cache has, of all networks."""
         found = [
-            Store(store_folder(part.key, view), part.output_shape, part.dtype).rows.keys() for part in prefix.parts
+            Store(store_folder(part.key, view), part.output_shape, part.dtype).rows.keys()
+            for part in prefix.parts
         ]
         return set.intersection(*map(set, found))
 

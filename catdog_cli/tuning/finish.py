@@ -1,4 +1,4 @@
-"""The end of a search: the best settings trained on all training images, a recipe of them, a page, a sentence."""
+"""The end of a search: the best settings trained on all training images, a recipe, a page, a sentence."""
 
 import json
 import math
@@ -83,7 +83,9 @@ def best_settings(search: Search) -> TrainSettings:
     trial = standing.trial
     if trial.stage == "heads":
         inside = len(search.labels) * (search.request.folds - 1) // search.request.folds
-        trial = Trial(trial.stage, trial.number, largest_batch(trial.params, inside), trial.score, trial.facts)
+        trial = Trial(
+            trial.stage, trial.number, largest_batch(trial.params, inside), trial.score, trial.facts
+        )
     return as_settings(search.request.settings, standing.sight, trial, search.bank.base(standing.sight))
 
 
@@ -151,7 +153,7 @@ def advise(search: Search, trials: list[Trial], flattery: Flattery | None) -> st
 
 
 def find_smaller(search: Search, trials: list[Trial]) -> tuple[str, float, float] | None:
-    """Return a smaller network that is not certainly worse: its name, its share of the size, what it lacks."""
+    """Return a smaller network that is not certainly worse: name, share of the size, what it lacks."""
     standing = search.best
     assert standing is not None
     own_size = search.bank.num_parameters(standing.sight)

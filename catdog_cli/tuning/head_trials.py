@@ -1,8 +1,8 @@
 """Heads on kept features, fold by fold: solved over a grid of L2, or trained as the training loop would.
 
 A trial is a tenth of a second to a few: nothing is decoded, nothing passes a network, nothing is written. The
-steps are those of `training.loop`: same first weights, losses, optimizer and schedule; only the order of images
-differs from that of a run.
+steps are those of `training.loop`: same first weights, losses, optimizer and schedule; only the order of
+images differs from that of a run.
 """
 
 import copy
@@ -35,8 +35,8 @@ ROUGH_TOLERANCE = 3e-4  # of the gradient, for a trial; the last training goes o
 class FeatureSet:
     """What a network makes of the readable training images.
 
-    `train` (V, N, D) are the views to learn from, `looks` (L, N, D) those whose answers are averaged; `places`
-    (N,) are the images among all.
+    `train` (V, N, D) are the views to learn from, `looks` (L, N, D) those whose answers are averaged;
+    `places` (N,) are the images among all.
     """
 
     train: torch.Tensor

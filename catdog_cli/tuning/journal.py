@@ -1,8 +1,8 @@
 """The journal of a search: Optuna's, safe for several processes, and whole after a kill at any moment.
 
-The one file that imports optuna. Trials are numbered; what trial N tries follows from the seed, N and the trials
-that ended before it, so that a search which was killed and resumed tries the same. A trial whose process has ended
-without a result is taken over by the next one that asks.
+The one file that imports optuna. Trials are numbered; what trial N tries follows from the seed, N and the
+trials that ended before it, so that a search which was killed and resumed tries the same. A trial whose
+process has ended without a result is taken over by the next one that asks.
 """
 
 import contextlib
@@ -271,8 +271,8 @@ def _explained(path: Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError) as error:
         reason = getattr(error, "strerror", None) or str(error)[:200]
         raise CatdogError(
-            f"Cannot use the journal {str(path)!r} ({reason}): restore it from a copy, or start another search "
-            f"with another --output."
+            f"Cannot use the journal {str(path)!r} ({reason}): restore it from a copy, or start another "
+            f"search with another --output."
         ) from error
 
 

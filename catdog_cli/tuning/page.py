@@ -70,7 +70,7 @@ def list_figures(result: TuneResult) -> list[tuple[str, str, str, str]]:
                 "the same, corrected",
                 result.show(result.flattery["corrected"]),
                 between(result.flattery["interval"], result.show),
-                f"on images that did not choose, by resampling the answers of {result.flattery['compared']} trials",
+                f"on images that did not choose; answers of {result.flattery['compared']} trials, resampled",
             )
         )
     if result.validation is not None:
@@ -117,7 +117,7 @@ def list_points(search: Search, trials: list[Trial]) -> list[dict[str, Any]]:
 
 def list_stages(result: TuneResult, trials: list[Trial]) -> list[tuple[str, ...]]:
     """Return (stage, trials, given up, seconds, best) rows as text."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for stage, name in STAGES.items():
         own = [trial for trial in trials if trial.stage == stage]
         if not own:
@@ -142,7 +142,7 @@ def list_importances(search: Search, scored: list[Trial]) -> list[tuple[str, lis
 
 
 def explained_shares(trials: list[Trial]) -> dict[str, float]:
-    """Return the share of the scores' variance that lies between the values of each setting of a full grid."""
+    """Return the share of the scores' variance between the values of each setting of a full grid."""
     scores = np.array([trial.score for trial in trials], dtype=np.float64)
     if len(scores) < 2 or scores.std() == 0:
         return {}
@@ -161,7 +161,11 @@ def list_slices(search: Search, trials: list[Trial]) -> dict[str, list[tuple[Any
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     found = {}
     for name in names:
-        pairs = [(trial.params[name], float(trial.facts[search.metric])) for trial in trials if name in trial.params]
+        pairs = [
+            (trial.params[name], float(trial.facts[search.metric]))
+            for trial in trials
+            if name in trial.params
+        ]
         if len({str(value) for value, _ in pairs}) >= LEAST_VALUES:
             found[name] = pairs
     return found

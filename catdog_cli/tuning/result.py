@@ -15,10 +15,10 @@ NAMES = {"accuracy": "accuracy", "loss": "loss", "f1": "F1", "auc": "AUC", "map"
 class TuneResult:
     """What a finished search has to say.
 
-    `cross_validated` is the best trial's metric on held-out folds of the training images, `flattery` what it is
-    worth on images that did not choose it (see `scores.Flattery`; None where there was one trial only),
-    `validation` the metric of the last training on the validation images, which were asked once; intervals are
-    of 95 %.
+    `cross_validated` is the best trial's metric on held-out folds of the training images, `flattery` what it
+    is worth on images that did not choose it (see `scores.Flattery`; None where there was one trial only),
+    `validation` the metric of the last training on the validation images, which were asked once; intervals
+    are of 95 %.
     """
 
     run_dir: Path
@@ -64,7 +64,9 @@ class TuneResult:
     def lines(self) -> list[str]:
         """Return the outcome in sentences."""
         name = NAMES[self.metric]
-        found = [f"Cross-validated {name} {self.show(self.cross_validated)}, the best of {self.num_trials} trials."]
+        found = [
+            f"Cross-validated {name} {self.show(self.cross_validated)}, the best of {self.num_trials} trials."
+        ]
         if self.flattery is not None:
             low, high = self.flattery["interval"]
             found.append(

@@ -1,4 +1,4 @@
-"""Scores of held-out answers, higher being better; when a trial is given up; and what a search flatters itself by."""
+"""Scores of held-out answers; when a trial is given up; by how much a search flatters itself."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,15 +32,19 @@ def check_metric(metric: str | None, task: Task) -> str:
     if task.several and metric == "accuracy":
         raise SettingsError("--metric accuracy has no meaning where a picture has several labels: use map.")
     if not task.several and metric == "map":
-        raise SettingsError("--metric map is of several labels a picture, and this data has one: use accuracy.")
+        raise SettingsError(
+            "--metric map is of several labels a picture, and this data has one: use accuracy."
+        )
     return metric
 
 
-def score(metric: str, task: Task, probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, dict[str, Any]]:
+def score(
+    metric: str, task: Task, probabilities: np.ndarray, labels: np.ndarray
+) -> tuple[float, dict[str, Any]]:
     """Return the score of held-out probabilities (N, C), and all measures; rows that are NaN are left out.
 
-    Accuracies that are equal, which on a few thousand images they often are, differ by their loss: by less than
-    one image more or less.
+    Accuracies that are equal, which on a few thousand images they often are, differ by their loss: by less
+    than one image more or less.
 
     Raises:
         SettingsError: the labels do not define the metric.
@@ -62,7 +66,8 @@ def is_hopeless(
 ) -> bool:
     """Say whether a trial, (N, C) with NaN where a fold is not done, is worse than the best so far.
 
-    Compared on the same images: its loss is larger by more than chance would make it, and its score no better.
+    Compared on the same images: its loss is larger by more than chance would make it, and its score no
+        better.
     """
     if best is None:
         return False
@@ -101,9 +106,10 @@ def measure_flattery(
 ) -> Flattery | None:
     """Return by how much the best of several trials flatters itself; None where there is nothing to compare.
 
-    The images are drawn again, with replacement; the trial that is best on those drawn is measured on those that
-    were not, and so several hundred times. It needs no further training (Tsamardinos, Greasidou and Borboudakis
-    2018, "Bootstrapping the out-of-sample predictions for efficient and accurate cross-validation").
+    The images are drawn again, with replacement; the trial that is best on those drawn is measured on those
+    that were not, and so several hundred times. It needs no further training (Tsamardinos, Greasidou and
+    Borboudakis 2018, "Bootstrapping the out-of-sample predictions for efficient and accurate
+    cross-validation").
 
     Args:
         answers: held-out probabilities (N, C) of each trial that was scored on all folds.
@@ -120,7 +126,9 @@ def measure_flattery(
     chosen: list[np.ndarray] = []
     for drawn in draw_weights(len(true), resamples, seed):
         inside = np.stack([_weighted(metric, task, each, true, drawn) for each in found])
-        outside = np.stack([_weighted(metric, task, each, true, (drawn == 0).astype(float)) for each in found])
+        outside = np.stack(
+            [_weighted(metric, task, each, true, (drawn == 0).astype(float)) for each in found]
+        )
         winners = np.nan_to_num(inside, nan=-np.inf).argmax(0)
         chosen.append(outside[winners, np.arange(drawn.shape[1])])
     values = np.concatenate(chosen)

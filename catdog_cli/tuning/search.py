@@ -23,6 +23,7 @@ from .scores import MOST_COMPARED, check_metric, is_hopeless, score
 NOTED_EVERY_S = 3.0  # how much time is used, for whoever resumes
 MOST_ANSWERS_BYTES = 4e8  # of answers that are kept
 
+
 class OutOfTimeError(Exception):
     """The time of a stage is over; what is done is kept."""
 
@@ -55,7 +56,9 @@ class Search:
     best: Standing | None = None
     ended: int = 0  # trials
     _noted_s: float = 0.0
-    _kept: dict[str, float] = field(default_factory=dict)  # scores of trials whose answers are on disk, by key
+    _kept: dict[str, float] = field(
+        default_factory=dict
+    )  # scores of trials whose answers are on disk, by key
 
     def __post_init__(self) -> None:
         self.metric = check_metric(self.request.metric, self.task)
@@ -97,7 +100,7 @@ class Search:
         return self.clock.left_s - self.reserve_s(self.best)
 
     def check_time(self) -> None:
-        """Raise OutOfTimeError where the time to search is over, InterruptedRunError where the user asks to stop."""
+        """Raise OutOfTimeError where the time is over, InterruptedRunError where the user asks to stop."""
         if self.should_stop():
             raise InterruptedRunError(
                 f"Stopped; all trials are kept. To resume: catdog tune --resume {self.run_dir}"
@@ -134,7 +137,8 @@ class Search:
     def best_answers(self) -> list[np.ndarray]:
         """Return the answers of the best trials, as many as are kept and memory should hold."""
         ended = sorted(
-            (trial for trial in self.trials() if trial.score is not None), key=lambda trial: -(trial.score or 0.0)
+            (trial for trial in self.trials() if trial.score is not None),
+            key=lambda trial: -(trial.score or 0.0),
         )
         found: list[np.ndarray] = []
         for trial in ended[:MOST_COMPARED]:
@@ -161,13 +165,16 @@ class Search:
                 self.best = Standing(trial, sight, probabilities)
             self._kept[trial.key] = trial.score
             self._forget_worst()
-        loss = trial.facts.get("loss")
-        self.listener(
-            TrialEnded(
-                self.run_dir, trial.stage, trial.number, trial.params, trial.score, loss, seconds, is_best
-            )
-        )
+        self.listener(self.describe(trial, seconds, is_best))
         self.move(trial.stage)
+
+    def describe(self, trial: Trial, seconds: float, is_best: bool) -> TrialEnded:
+        """Return the event that tells of a trial; its score is the metric's own value."""
+        score = None if trial.score is None else trial.facts.get(self.metric)
+        loss = trial.facts.get("loss")
+        return TrialEnded(
+            self.run_dir, trial.stage, trial.number, trial.params, score, loss, seconds, is_best
+        )
 
     def move(self, stage: str) -> None:
         """Say how far the search is."""

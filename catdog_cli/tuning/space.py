@@ -105,7 +105,8 @@ def read_space(given: str | Path | Mapping[str, Any] | None) -> Space:
     table = given if isinstance(given, Mapping) else read_table(given)
     where = f"The space {quote(str(given))}" if isinstance(given, (str, Path)) else "The space"
     found: dict[str, dict[str, Dimension]] = {group: dict(values) for group, values in GROUPS.items()}
-    stages, arch = STAGES, ()
+    stages: tuple[str, ...] = STAGES
+    arch: tuple[str, ...] = ()
     for key, value in table.items():
         name = key.replace("-", "_")
         if name == "stages":
@@ -170,15 +171,16 @@ def _dimension(name: str, value: Any, default: Dimension, where: str) -> Dimensi
 
 def _range(name: str, value: Mapping[str, Any], default: Dimension, where: str) -> Range:
     base = default if isinstance(default, Range) else None
-    low, high = value.get("low"), value.get("high")
+    low: Any = value.get("low")
+    high: Any = value.get("high")
     odd = set(value) - {"low", "high", "log"}
     if base is None or odd or not _is_number(low) or not _is_number(high):
         kind = "{low, high, log}" if base is not None else "a list: it has choices, no range"
         raise SettingsError(f"{where} has {quote(dict(value))} for {name}, which must be {kind}.")
     log = bool(value.get("log", base.log))
     for each in (low, high):
-        _check(name, int(each) if base.whole else float(each), where)  # type: ignore[arg-type]
-    if low > high or (log and low <= 0):  # type: ignore[operator]
+        _check(name, int(each) if base.whole else float(each), where)
+    if low > high or (log and low <= 0):
         raise SettingsError(
             f"{where} has {name} from {low} to {high}: low must be at most high, and above 0."
         )

@@ -1,8 +1,8 @@
 """The stages of a search: cheap things first, each within its share of the time, each trial kept at once.
 
 Solved heads over a grid of L2 for every network and way to look; then heads with hidden layers on the best of
-these; then partial fine-tuning of the best network, where of three trials one goes on to the next fold. All of them
-are scored on the same folds of the training images.
+these; then partial fine-tuning of the best network, where of three trials one goes on to the next fold. All
+of them are scored on the same folds of the training images.
 """
 
 import dataclasses
@@ -30,7 +30,9 @@ FEATURES_SHARE = 0.6  # of the time, that computing features may take
 HEADS_SHARE = 0.4  # of what is left then, for heads, where there is time for fine-tuning as well
 SIGHTS = 3  # ways to look, on which heads with hidden layers are tried
 REDUCTION = 3  # of so many fine-tuning trials one goes on to the next fold
-TUNED_PICTURE = 3.0  # forward passes that training on an image in the last blocks takes: a guess, for the plan
+TUNED_PICTURE = (
+    3.0  # forward passes that training on an image in the last blocks takes: a guess, for the plan
+)
 FEW_LEFT_S = 1.0  # in which no trial is begun
 FIRST_HEADS: dict[str, Any] = {
     "hidden_layers": (128,),
@@ -79,7 +81,9 @@ def search_solved(search: Search) -> None:
     looks, sizes = space.choices("looks"), space.choices("image_size")
     plain = "none" if "none" in space.choices("augment") else space.choices("augment")[0]
     views = 0 if plain == "none" else space.choices("views")[0]
-    first = [Sight(arch, weights, sizes[0], looks[0], plain, views) for arch, weights in search.request.networks]
+    first = [
+        Sight(arch, weights, sizes[0], looks[0], plain, views) for arch, weights in search.request.networks
+    ]
     _solve_all(search, sorted(first, key=search.bank.cost_s), must=True)
     for standing in _best_sights(search, 2):
         _solve_all(search, [dataclasses.replace(standing, looks=each) for each in looks[1:]])
@@ -112,7 +116,9 @@ def _solve_all(search: Search, sights: list[Sight], must: bool = False) -> None:
 def _grid(search: Search) -> list[dict[str, Any]]:
     space = search.request.space
     return [
-        {"l2": l2, "class_weights": kind} for kind in space.choices("class_weights") for l2 in space.choices("l2")
+        {"l2": l2, "class_weights": kind}
+        for kind in space.choices("class_weights")
+        for l2 in space.choices("l2")
     ]
 
 
@@ -143,7 +149,9 @@ def _solve(search: Search, sight: Sight, must: bool) -> None:
             found, facts = search.judge(probabilities)
             key = f"solved-{len(search.solved.trials())}"
             search.keep_answers(key, probabilities)
-            trial = search.solved.add(params, found, {**facts, "seconds": seconds, "at_s": search.clock.used_s})
+            trial = search.solved.add(
+                params, found, {**facts, "seconds": seconds, "at_s": search.clock.used_s}
+            )
             search.note(trial, sight, probabilities, seconds)
 
 
@@ -165,7 +173,7 @@ def _best_sights(search: Search, count: int) -> list[Sight]:
 
 
 def search_heads(search: Search, until_s: float, most: int | None) -> None:
-    """Try heads with hidden layers on the best sights until so much of the budget is used, or `most` trials."""
+    """Try heads with hidden layers until so much of the budget is used, or there are `most` trials."""
     sights = _note_sights(search)
     dimensions: dict[str, Dimension] = {"sight": tuple(sights), **search.request.space.heads}
     search.heads.open(dimensions)
@@ -279,8 +287,8 @@ def _numbers(dimension: Dimension) -> tuple[float, ...]:
 def search_fine_tuning(search: Search, until_s: float) -> None:
     """Train the last blocks of the best network until so much of the budget is used.
 
-    Of a trial one fold is trained; it goes on to the next where it is among the best third of those that came so
-    far, and not behind the best of all trials on the same images.
+    Of a trial one fold is trained; it goes on to the next where it is among the best third of those that came
+    so far, and not behind the best of all trials on the same images.
     """
     standing = _note_standing(search)
     if standing is None:

@@ -14,7 +14,9 @@ from .journal import Trial
 FINE_TUNE_VIEWS = 4  # of an augmented image, kept at the border
 
 
-def as_settings(common: TrainSettings, sight: Sight, trial: Trial, base: Setup | None = None) -> TrainSettings:
+def as_settings(
+    common: TrainSettings, sight: Sight, trial: Trial, base: Setup | None = None
+) -> TrainSettings:
     """Return the settings of a run that does what a trial did; no validation image chooses anything in it.
 
     Args:
@@ -57,7 +59,15 @@ def solved_phases(sight: Sight, params: dict[str, Any]) -> Made:
 
 def head_phases(sight: Sight, params: dict[str, Any]) -> Made:
     """Return a phase that trains a head with hidden layers for as many epochs as the trial did."""
-    names = ("learning_rate", "weight_decay", "label_smoothing", "scheduler", "batch_size", "optimizer", "epochs")
+    names = (
+        "learning_rate",
+        "weight_decay",
+        "label_smoothing",
+        "scheduler",
+        "batch_size",
+        "optimizer",
+        "epochs",
+    )
     phase = Phase(
         name="head",
         augment=sight.augment,
