@@ -321,7 +321,7 @@ def _plan(search: Search) -> dict[str, float]:
         rows.append(("fine-tuning", "last blocks of the best network", rest_s - heads_s))
     elif "fine-tune" in stages:
         rows.append(("fine-tuning", f"left out: one trial takes about {tuned_s:.0f} s", 0.0))
-    rows.append(("training", "the best on all training pictures, and the page", search.clock.left_s - left_s))
+    rows.append(("training", "the best on all training pictures, and the page", search.reserve_s(search.best)))
     search.listener(SearchPlanned(rows, request.budget_s, search.ended))
     return {"heads_share": HEADS_SHARE if tunes else 1.0}
 

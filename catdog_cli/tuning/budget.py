@@ -9,6 +9,7 @@ from ..errors import SettingsError, quote
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LEAST_S = 5.0
 FINISH_S = 7.0  # the last report, the page and leaving, where the machine does nothing else
+RECENT_S = 30.0
 CARE = 1.25  # times what something took before is what it may take next
 
 
@@ -34,6 +35,18 @@ class Clock:
     budget_s: float
     before_s: float = 0.0
     began_s: float = field(default_factory=time.monotonic)
+    _marks: list[tuple[float, float]] = field(default_factory=list)  # (wall, processor), now and then
+
+    def slowness(self) -> float:
+        """Return the seconds that pass for one of this process's processor: of late, or ever, what is more."""
+        now = (time.monotonic(), time.process_time())
+        self._marks = [mark for mark in self._marks if now[0] - mark[0] <= RECENT_S]
+        if not self._marks or now[0] - self._marks[-1][0] >= 1:
+            self._marks.append(now)
+        first = self._marks[0]
+        ever = (now[0] - self.began_s) / max(1e-3, now[1])
+        late = (now[0] - first[0]) / max(1e-3, now[1] - first[1]) if now[0] - first[0] > 5 else 0.0
+        return max(ever, late)
 
     @property
     def used_s(self) -> float:

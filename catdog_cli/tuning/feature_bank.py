@@ -32,7 +32,7 @@ from ..training.setup import Setup
 from .fold_run import open_base
 from .head_trials import FeatureSet
 
-MEASURED = 32  # images that say how long one takes
+MEASURED = 64  # images that say how long one takes
 HELD_TABLES = 6  # feature tensors that stay in memory
 AnyTable = FeatureTable | JoinedTable
 

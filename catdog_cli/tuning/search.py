@@ -20,6 +20,7 @@ from .journal import Journal, Study, Trial
 from .request import Request
 from .scores import MOST_COMPARED, check_metric, is_hopeless, score
 
+MOST_SLOWNESS = 5.0
 NOTED_EVERY_S = 3.0  # how much time is used, for whoever resumes
 MOST_ANSWERS_BYTES = 4e8  # of answers that are kept
 
@@ -86,14 +87,15 @@ class Search:
         if standing is None:
             return found
         found += CARE * self.bank.val_cost_s(standing.sight)
-        if standing.trial.stage == "fine-tune":
-            folds = self.request.folds
-            found += CARE * standing.trial.facts.get("seconds", 0.0) / (folds - 1)
+        if standing.trial.stage != "solved":
+            share = 1 / (self.request.folds - 1)  # of the trial, whose folds each lack one
+            share *= 1 if standing.trial.stage == "fine-tune" else 2  # heads had a core a fold
+            found += CARE * share * float(standing.trial.facts.get("seconds", 0.0))
         return found
 
     def slowness(self) -> float:
         """Return how many times longer than alone this process takes, where others have the cores."""
-        return min(4.0, max(1.0, (time.monotonic() - self.clock.began_s) / max(1e-3, time.process_time())))
+        return min(MOST_SLOWNESS, max(1.0, self.clock.slowness()))
 
     def left_s(self) -> float:
         """Return the time that is left to search in."""
