@@ -21,7 +21,9 @@ from ..errors import CatdogError, require
 from ..runtime.seeds import seed_of
 from .space import Dimension, Range
 
+LEAST_TRIALS = 8  # that say what matters
 RANDOM_TRIALS = 12  # before the sampler has enough to learn from
+FIRST_SCORE = "rung_1"  # of a trial's facts: on the first folds, which all trials have
 WORKER = "worker"  # of a trial: which process it is in
 
 
@@ -220,19 +222,31 @@ class Study:
         stored = self.study.get_trials(deepcopy=False)[trial.number]
         for name, value in facts.items():
             self.journal.storage.set_trial_user_attr(stored._trial_id, name, value)
+        if FIRST_SCORE in facts:  # of what was given up the sampler learns, too
+            self.journal.storage.set_trial_intermediate_value(stored._trial_id, 1, facts[FIRST_SCORE])
         ended = state.PRUNED if score is None else state.COMPLETE
         self.study.tell(trial.number, score, state=ended)
         return Trial(self.stage, trial.number, trial.params, score, facts)
 
     def importances(self) -> dict[str, float]:
-        """Return the share of each dimension in how much scores differ; {} where too few trials ended."""
-        finished = [trial for trial in self.trials() if trial.score is not None]
-        if len(finished) < 8 or len({trial.score for trial in finished}) < 2:
+        """Return the share of each dimension in how much first scores differ; {} where there are few trials."""
+        there = [
+            trial for trial in self.study.get_trials(deepcopy=False) if FIRST_SCORE in trial.user_attrs
+        ]
+        if len(there) < LEAST_TRIALS or len({trial.user_attrs[FIRST_SCORE] for trial in there}) < 2:
             return {}
+        copied = self.optuna.create_study(direction="maximize")
+        for trial in there:
+            score = trial.user_attrs[FIRST_SCORE]
+            copied.add_trial(
+                self.optuna.trial.create_trial(
+                    params=trial.params, distributions=trial.distributions, value=score
+                )
+            )
         with contextlib.suppress(ValueError, RuntimeError, ZeroDivisionError), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             evaluator = self.optuna.importance.PedAnovaImportanceEvaluator()
-            found = self.optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+            found = self.optuna.importance.get_param_importances(copied, evaluator=evaluator)
             return {name: float(value) for name, value in found.items()}
         return {}
 

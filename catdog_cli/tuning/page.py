@@ -27,7 +27,8 @@ def write_page(search: Search, result: TuneResult, trials: list[Trial]) -> None:
         CatdogError: it cannot be written.
     """
     scored = [trial for trial in trials if trial.score is not None]
-    slices = list_slices(search, [trial for trial in scored if trial.stage == "heads"])
+    measured = [trial for trial in trials if trial.facts.get(search.metric) is not None]
+    slices = list_slices(search, [trial for trial in measured if trial.stage == "heads"])
     page = render(
         TEMPLATE,
         title=f"{search.run_dir.name}: {len(trials)} trials on {search.request.settings.data}",

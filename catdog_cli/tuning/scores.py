@@ -56,6 +56,8 @@ def score(
         raise SettingsError(f"--metric {metric} is not defined by these labels: choose another.")
     if metric == "loss":
         return -value, found
+    if metric not in ("accuracy", "f1"):
+        return value, found
     chance = task.chance_loss(probabilities.shape[1])
     share = 1.0 if loss is None else min(1.0, loss / (2 * chance))
     return value - 0.5 * share / max(1, known.sum()), found

@@ -20,7 +20,7 @@ from .events import StageStarted
 from .feature_bank import Sight
 from .fold_run import FoldTrainer
 from .head_trials import solve_grid, train_folds
-from .journal import Trial
+from .journal import FIRST_SCORE, Trial
 from .request import Request
 from .search import Search
 from .space import Dimension
@@ -229,9 +229,9 @@ def _try_head(search: Search, trial: Trial) -> None:
 def _is_behind(search: Search, trial: Trial, probabilities: np.ndarray) -> bool:
     """Say whether a trial is not among the best third of those so far, on the first folds."""
     own = search.judge(probabilities)[0]
-    trial.facts["rung_1"] = own
+    trial.facts[FIRST_SCORE] = own
     others = [
-        other.facts["rung_1"] for other in search.heads.trials() if "rung_1" in other.facts and other.ended
+        other.facts[FIRST_SCORE] for other in search.heads.trials() if FIRST_SCORE in other.facts and other.ended
     ]
     return len(others) >= REDUCTION and not _is_among_best(own, others)
 
