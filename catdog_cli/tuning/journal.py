@@ -245,7 +245,7 @@ class Study:
             )
         with contextlib.suppress(ValueError, RuntimeError, ZeroDivisionError), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            evaluator = self.optuna.importance.PedAnovaImportanceEvaluator()
+            evaluator = self.optuna.importance.FanovaImportanceEvaluator(n_trees=32, seed=0)
             found = self.optuna.importance.get_param_importances(copied, evaluator=evaluator)
             return {name: float(value) for name, value in found.items()}
         return {}
