@@ -38,7 +38,7 @@ budget_option = options.run_option(
 )
 @click.option("--space", type=options.PATH, metavar="FILE.toml", help="Narrow or widen what is searched.")
 @click.option("--metric", type=click.Choice(METRICS), help="Search by this.  [default: accuracy; map]")
-@click.option("--trials", type=click.IntRange(1), metavar="N", help="Most heads with hidden layers to try.")
+@click.option("--trials", type=click.IntRange(1), metavar="N", help="Most heads to try, and to fine-tune.")
 @click.option(
     "--folds", type=click.IntRange(2, 1000), default=5, help="Of the cross-validation.  [default: 5]"
 )

@@ -87,7 +87,7 @@ def tune(
         weights: of these networks, one for all or one each.
         space: a TOML file, or a table, that narrows or widens what is searched.
         metric: accuracy, loss, f1, auc or map; None: accuracy, or map with several labels.
-        trials: most heads with hidden layers to try; None: as many as there is time for.
+        trials: most heads with hidden layers to try, and most to fine-tune; None: as many as there is time for.
         folds: of the cross-validation.
         group_by: a regular expression; images whose paths match in the same text stay together.
         output: the run directory; where a search is under way there, this one joins it. None:
@@ -321,7 +321,9 @@ def _plan(search: Search) -> dict[str, float]:
         rows.append(("fine-tuning", "last blocks of the best network", rest_s - heads_s))
     elif "fine-tune" in stages:
         rows.append(("fine-tuning", f"left out: one trial takes about {tuned_s:.0f} s", 0.0))
-    rows.append(("training", "the best on all training pictures, and the page", search.reserve_s(search.best)))
+    rows.append(
+        ("training", "the best on all training pictures, and the page", search.reserve_s(search.best))
+    )
     search.listener(SearchPlanned(rows, request.budget_s, search.ended))
     return {"heads_share": HEADS_SHARE if tunes else 1.0}
 
@@ -336,14 +338,14 @@ def _guess_fine_tuning(search: Search, networks: list[Any]) -> float:
 
 
 def _run_stages(search: Search, plan: dict[str, float]) -> None:
-    stages = search.request.space.stages
+    request, stages = search.request, search.request.space.stages
     search_solved(search)
     if search.best is not None:
         search.bank.fill_val(search.best.sight, search.check_time)
     if "heads" in stages:
         until_s = search.clock.used_s + plan["heads_share"] * search.left_s()
-        search_heads(search, until_s, search.request.trials)
+        search_heads(search, until_s, request.trials)
     if "fine-tune" in stages and search.left_s() > CARE * fine_tune_s(search):
-        search_fine_tuning(search, search.clock.used_s + search.left_s())
+        search_fine_tuning(search, search.clock.used_s + search.left_s(), request.trials)
     if "heads" in stages:  # what time is left
-        search_heads(search, search.clock.budget_s, search.request.trials)
+        search_heads(search, search.clock.budget_s, request.trials)

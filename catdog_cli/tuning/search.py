@@ -1,6 +1,5 @@
 """A search under way: its time, its trials, the best so far. What it tries is in `stages`."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

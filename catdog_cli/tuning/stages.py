@@ -231,7 +231,9 @@ def _is_behind(search: Search, trial: Trial, probabilities: np.ndarray) -> bool:
     own = search.judge(probabilities)[0]
     trial.facts[FIRST_SCORE] = own
     others = [
-        other.facts[FIRST_SCORE] for other in search.heads.trials() if FIRST_SCORE in other.facts and other.ended
+        other.facts[FIRST_SCORE]
+        for other in search.heads.trials()
+        if FIRST_SCORE in other.facts and other.ended
     ]
     return len(others) >= REDUCTION and not _is_among_best(own, others)
 
@@ -284,8 +286,8 @@ def _numbers(dimension: Dimension) -> tuple[float, ...]:
     return dimension if isinstance(dimension, tuple) else (dimension.low, dimension.high)
 
 
-def search_fine_tuning(search: Search, until_s: float) -> None:
-    """Train the last blocks of the best network until so much of the budget is used.
+def search_fine_tuning(search: Search, until_s: float, most: int | None) -> None:
+    """Train the last blocks of the best network until so much of the budget is used, or for `most` trials.
 
     Of a trial one fold is trained; it goes on to the next where it is among the best third of those that came
     so far, and not behind the best of all trials on the same images.
@@ -300,6 +302,8 @@ def search_fine_tuning(search: Search, until_s: float) -> None:
     trainer = FoldTrainer(search.bank.base(sight), search.groups, _only_warnings(search))
     while search.clock.used_s + CARE * fine_tune_s(search) / search.request.folds < until_s:
         search.check_time()
+        if most is not None and sum(trial.ended for trial in search.fine_tuned.trials()) >= most:
+            return
         asked = search.fine_tuned.ask(first)
         trial = dataclasses.replace(asked, params={**asked.params, "sight": sight.name, "l2": l2})
         _try_fine_tuning(search, trainer, trial, sight, until_s)

@@ -7,7 +7,8 @@ from catdog_cli.tuning.budget import Clock, parse_budget
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400), ("1.5h", 5400), ("2 h", 7200), ("1d", 86400)]
+    ("text", "seconds"),
+    [("90s", 90), ("10m", 600), ("1h30m", 5400), ("1.5h", 5400), ("2 h", 7200), ("1d", 86400)],
 )
 def test_times(text, seconds):
     assert parse_budget(text) == seconds

@@ -58,7 +58,10 @@ def test_pictures_of_no_fold_are_always_trained_on_and_never_measured():
     ("head", "phase"),
     [
         (HeadSpec((8,), 0.3), PHASE),
-        (HeadSpec((8, 4), (0.2, 0.1), "gelu", "batch"), Phase("head", 8, 0.01, batch_size=7, optimizer="adamw")),
+        (
+            HeadSpec((8, 4), (0.2, 0.1), "gelu", "batch"),
+            Phase("head", 8, 0.01, batch_size=7, optimizer="adamw"),
+        ),
         (HeadSpec((8,), 0.0, "tanh", "layer"), Phase("head", 8, 0.1, batch_size=30, optimizer="sgd")),
     ],
 )

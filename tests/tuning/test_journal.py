@@ -8,7 +8,11 @@ from catdog_cli.errors import CatdogError
 from catdog_cli.tuning.journal import Journal, Study
 from catdog_cli.tuning.space import Range
 
-DIMENSIONS = {"rate": Range(1e-4, 1e-1, log=True), "layers": ((8,), (16, 8)), "epochs": Range(1, 9, whole=True)}
+DIMENSIONS = {
+    "rate": Range(1e-4, 1e-1, log=True),
+    "layers": ((8,), (16, 8)),
+    "epochs": Range(1, 9, whole=True),
+}
 FIRST = [{"rate": 0.01, "layers": (8,), "epochs": 3}]
 
 
@@ -38,7 +42,11 @@ def test_the_first_trial_is_what_was_said_and_values_keep_their_kind(tmp_path):
     assert type(second["epochs"]) is int
     assert second["layers"] in ([8], [16, 8])
     trial = study.trials()[1]
-    assert (trial.score, trial.facts, trial.key) == (value_of(second), {"seconds": 1.0, "rung_1": value_of(second)}, "heads-1")
+    assert (trial.score, trial.facts, trial.key) == (
+        value_of(second),
+        {"seconds": 1.0, "rung_1": value_of(second)},
+        "heads-1",
+    )
     journal.close()
 
 

@@ -72,13 +72,19 @@ def test_a_trial_that_is_behind_is_hopeless_and_a_near_one_is_not():
     best = answers(0.9, 1)
     first_fold = np.where(np.arange(NUMBER)[:, None] < 100, answers(0.6, 2), np.nan)
     assert is_hopeless("accuracy", SINGLE_LABEL, first_fold, best, LABELS)
-    assert not is_hopeless("accuracy", SINGLE_LABEL, np.where(np.isnan(first_fold), np.nan, best), best, LABELS)
+    assert not is_hopeless(
+        "accuracy", SINGLE_LABEL, np.where(np.isnan(first_fold), np.nan, best), best, LABELS
+    )
     assert not is_hopeless("accuracy", SINGLE_LABEL, first_fold, None, LABELS)
-    assert not is_hopeless("accuracy", SINGLE_LABEL, best, np.where(np.isnan(first_fold), np.nan, answers(0.6, 2)), LABELS)
+    assert not is_hopeless(
+        "accuracy", SINGLE_LABEL, best, np.where(np.isnan(first_fold), np.nan, answers(0.6, 2)), LABELS
+    )
 
 
 def test_the_best_of_many_coins_is_corrected_to_a_half():
-    flattery = measure_flattery("accuracy", SINGLE_LABEL, [answers(0.5, seed) for seed in range(60)], LABELS, 0)
+    flattery = measure_flattery(
+        "accuracy", SINGLE_LABEL, [answers(0.5, seed) for seed in range(60)], LABELS, 0
+    )
     assert flattery.best > 0.54
     assert flattery.corrected == pytest.approx(0.5, abs=0.02)
     assert flattery.by == pytest.approx(flattery.best - flattery.corrected)
