@@ -87,7 +87,7 @@ def tune(
         weights: of these networks, one for all or one each.
         space: a TOML file, or a table, that narrows or widens what is searched.
         metric: accuracy, loss, f1, auc or map; None: accuracy, or map with several labels.
-        trials: most heads with hidden layers to try, and most to fine-tune; None: as many as there is time for.
+        trials: most heads with hidden layers to try, and most to fine-tune; None: by time.
         folds: of the cross-validation.
         group_by: a regular expression; images whose paths match in the same text stay together.
         output: the run directory; where a search is under way there, this one joins it. None:

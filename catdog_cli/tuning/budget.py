@@ -38,7 +38,7 @@ class Clock:
     _marks: list[tuple[float, float]] = field(default_factory=list)  # (wall, processor), now and then
 
     def slowness(self) -> float:
-        """Return the seconds that pass for one of this process's processor: of late, or ever, what is more."""
+        """Return the seconds that pass for a second of the processor: of late, or ever, what is more."""
         now = (time.monotonic(), time.process_time())
         self._marks = [mark for mark in self._marks if now[0] - mark[0] <= RECENT_S]
         if not self._marks or now[0] - self._marks[-1][0] >= 1:

@@ -229,7 +229,7 @@ class Study:
         return Trial(self.stage, trial.number, trial.params, score, facts)
 
     def importances(self) -> dict[str, float]:
-        """Return the share of each dimension in how much first scores differ; {} where there are few trials."""
+        """Return the share of each dimension in how much first scores differ; {} of few trials."""
         there = [trial for trial in self.study.get_trials(deepcopy=False) if FIRST_SCORE in trial.user_attrs]
         if len(there) < LEAST_TRIALS or len({trial.user_attrs[FIRST_SCORE] for trial in there}) < 2:
             return {}

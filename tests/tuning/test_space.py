@@ -14,7 +14,8 @@ def test_a_file_narrows_fixes_and_widens(tmp_path):
     path = tmp_path / "space.toml"
     path.write_text(
         'arch = ["resnet18", "mobilenet_v2"]\nstages = ["heads", "solved"]\nlooks = "mirror"\n'
-        "hidden-layers = [[512, 128], 64]\nlearning_rate = {low = 0.001, high = 0.01}\nepochs = {low = 2, high = 9}\n"
+        "hidden-layers = [[512, 128], 64]\nlearning_rate = {low = 0.001, high = 0.01}\n"
+        "epochs = {low = 2, high = 9}\n"
     )
     space = read_space(path)
     assert space.arch == ("resnet18", "mobilenet_v2")
