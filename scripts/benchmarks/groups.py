@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import classes
+import flattery
 import floor
 import gpu
 import growth
@@ -14,6 +15,7 @@ import precision
 import predict
 import start
 import training
+import tuned
 import tutorial
 from table import Found, Row
 
@@ -46,6 +48,8 @@ GROUPS = {
     "start": Group(start.measure, start.rows),
     "growth": Group(growth.measure, growth.rows, by_default=False),
     "classes": Group(classes.measure, classes.rows, by_default=False),
+    "tune": Group(tuned.measure, tuned.rows, by_default=False),
+    "flattery": Group(flattery.measure, flattery.rows, by_default=False),
     **{name: _peer(name) for name in peers.SAID},
     "gpu": Group(gpu.measure, gpu.rows, by_default=False, missing="torch finds no CUDA GPU here."),
 }

@@ -138,6 +138,7 @@ def test_several_labels(tmp_path, solved):
     assert "mAP" in found.summary
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_gives(hard, solved):
     one = catdog_cli.cross_validate(hard, folds=3, jobs=1, **solved)
     two = catdog_cli.cross_validate(hard, folds=3, jobs=2, **solved)
