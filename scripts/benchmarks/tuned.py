@@ -1,8 +1,7 @@
-"""`catdog tune` beside Optuna around the loop of the usual tutorials, for the same time and on the same network.
+"""`catdog tune` beside Optuna around the loop of the usual tutorials: the same time, the same network.
 
 The tutorial searches as people do: every trial trains the frozen network's last layer for an epoch or more,
-and the validation pictures, asked by each trial, choose the best. catdog is told the same network and asks
-them once.
+and the validation pictures, asked by each trial, choose the best. catdog asks them once.
 """
 
 import json

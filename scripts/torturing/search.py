@@ -1,4 +1,4 @@
-"""Kills a search again and again; it must end with the trials, the best and the weights of an undisturbed one.
+"""Kills a search again and again; it must end with the trials and the weights of an undisturbed one.
 
 scripts/torture-search [--kills N]: small drawn pictures and a random SqueezeNet; the process gets SIGKILL at
 random moments and is started again with the same command until it is done.
