@@ -22,6 +22,7 @@ from .canvas import (
 STAGE_COLOURS = {"solved": GREY, "heads": BLUE, "fine-tune": "#16a34a"}
 STAGE_NAMES = {"solved": "solved heads", "heads": "hidden layers", "fine-tune": "fine-tuning"}
 ACROSS = 3  # slices in a row
+NARROW = 0.002  # of the metric
 
 
 def plot_search(
@@ -57,6 +58,7 @@ def _draw_times(axes: Any, trials: Sequence[dict[str, Any]], metric: str) -> Non
         [trial["at_s"] for trial in ordered], best, where="post", color=ORANGE, linewidth=2, label="best"
     )
     _limit(axes, values, metric)
+    _show_percent(axes, metric)
     axes.set_xlabel("seconds")
     axes.legend(fontsize=9, framealpha=0.85, edgecolor="none", labelcolor=INK)
     clean_axes(axes)
@@ -78,9 +80,18 @@ def _draw_sizes(axes: Any, trials: Sequence[dict[str, Any]], metric: str) -> Non
             fit_label(name, 24), (x, y), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9
         )
     axes.margins(0.25)
+    values = [trial["value"] for trial in found.values()]
+    if max(values) - min(values) < NARROW:  # a single network, or as good as one
+        axes.set_ylim(min(values) - NARROW, max(values) + NARROW)
+    _show_percent(axes, metric)
     axes.set_xlabel("million parameters")
     clean_axes(axes)
     write_title(axes, "By size of the network", "the best trial of each")
+
+
+def _show_percent(axes: Any, metric: str) -> None:
+    if metric == "accuracy":
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
 
 
 def _limit(axes: Any, values: np.ndarray, metric: str) -> None:
@@ -126,6 +137,7 @@ def plot_slices(
                 axes.plot([position] * len(own), own, "o", markersize=4, color=BLUE, alpha=0.6)
             axes.set_xticks(range(len(texts)), [fit_label(text, 12) for text in texts], rotation=20)
         _limit(axes, ys, metric)
+        _show_percent(axes, metric)
         clean_axes(axes)
         axes.set_title(name.replace("_", " "), loc="left", fontsize=11, fontweight="bold", color=INK)
     save_figure(figure, path)

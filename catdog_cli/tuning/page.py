@@ -138,8 +138,12 @@ def list_importances(search: Search, scored: list[Trial]) -> list[tuple[str, lis
     for stage, shares in (("solved", solved), ("heads", search.heads.importances())):
         shown = sorted(shares.items(), key=lambda item: -item[1])
         if shown:
-            found.append((STAGES[stage], [(name.replace("_", " "), share) for name, share in shown]))
+            found.append((STAGES[stage], [(_setting(name), share) for name, share in shown]))
     return found
+
+
+def _setting(name: str) -> str:
+    return "network and looks" if name == "sight" else name.replace("_", " ")
 
 
 def explained_shares(trials: list[Trial]) -> dict[str, float]:

@@ -113,16 +113,14 @@ def run(command: list[str], target: Path) -> None:
 def run_and_kill(command: list[str], target: Path, options: argparse.Namespace, whole_s: float) -> int:
     """Run the search, killed so often and then left alone; return how often it was killed."""
     rng, kills = random.Random(options.seed), 0
-    longest_s = whole_s
     while kills < options.kills and not (target / "tuning" / "result.json").exists():
         process = start(command, target)
         try:
-            process.communicate(timeout=rng.uniform(0.3, 0.7) * longest_s)
+            process.communicate(timeout=rng.uniform(0.45, 0.95) * whole_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
-            longest_s = max(0.6 * whole_s, longest_s * 0.97)
             print(f"killed {kills}: {count_trials(target)} trials", file=sys.stderr)
     if not (target / "tuning" / "result.json").exists():
         run(command, target)

@@ -26,15 +26,24 @@ def test_better_answers_score_higher(metric):
     assert good > bad
 
 
-def test_equal_accuracies_are_told_apart_by_their_loss_and_by_nothing_else():
-    sure, unsure = answers(0.9, 1, 0.95), answers(0.9, 1, 0.6)
+def test_being_too_sure_alone_changes_no_rank():
+    sure, unsure = answers(0.9, 1, 0.99), answers(0.9, 1, 0.6)
     (a, facts), (b, others) = (score("accuracy", SINGLE_LABEL, each, LABELS) for each in (sure, unsure))
-    assert facts["accuracy"] == others["accuracy"]
-    assert a > b
-    one_more = unsure.copy()
-    wrong = np.flatnonzero(unsure.argmax(1) != LABELS)[0]
-    one_more[wrong] = one_more[wrong][::-1]
-    assert score("accuracy", SINGLE_LABEL, one_more, LABELS)[0] > a
+    assert facts["loss"] != pytest.approx(others["loss"], abs=0.05)
+    assert a == pytest.approx(b, abs=1e-4)
+
+
+def test_one_picture_more_weighs_less_than_being_better_on_all():
+    plain = answers(0.9, 1, 0.7)
+    wrong = np.flatnonzero(plain.argmax(1) != LABELS)
+    one_more, unsure_where_wrong = plain.copy(), plain.copy()
+    one_more[wrong[0]] = one_more[wrong[0]][::-1]
+    true = LABELS[wrong]
+    unsure_where_wrong[wrong, true], unsure_where_wrong[wrong, 1 - true] = 0.49, 0.51
+    scores = [
+        score("accuracy", SINGLE_LABEL, each, LABELS)[0] for each in (plain, one_more, unsure_where_wrong)
+    ]
+    assert scores[0] < scores[1] < scores[2]
 
 
 def test_rows_that_are_not_known_count_nowhere():
