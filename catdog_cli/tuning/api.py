@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ from .stages import (
 )
 
 BUDGET = "10m"
+TOO_LONG = 1.5  # times what is left: more than an estimate errs by
 
 
 def tune(
@@ -167,16 +169,29 @@ def run_search(
     error: BaseException | None = None
     try:
         listener(RunOpened(run_dir, resuming))
-        journal = Journal(folder, request.settings.seed)
-        try:
-            return _search(request, run_dir, folder, clock, journal, _with_reports(listener), should_stop)
-        finally:
-            journal.close()
+        with _explained(run_dir):
+            journal = Journal(folder, request.settings.seed)
+            try:
+                return _search(request, run_dir, folder, clock, journal, _with_reports(listener), should_stop)
+            finally:
+                journal.close()
     except BaseException as caught:
         error = caught
         raise
     finally:
         listener(RunClosed(error))
+
+
+@contextlib.contextmanager
+def _explained(run_dir: Path) -> Iterator[None]:
+    """Turn what the system says of the journal and its locks into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise CatdogError(
+            f"Cannot write into {str(run_dir / FOLDER)!r} ({error.strerror or error}): free space or fix its "
+            f"permissions, then `catdog tune --resume {run_dir}`."
+        ) from error
 
 
 def _of_network(request: Request, arch: str, weights: Any) -> Any:
@@ -304,6 +319,12 @@ def _plan(search: Search) -> dict[str, float]:
     networks = [Sight(arch, weights) for arch, weights in request.networks]
     looks = max({"once": 1, "mirror": 2, "whole": 4}[each] for each in request.space.choices("looks"))
     features_s = sum(bank.cost_s(each) for each in networks)
+    if search.best is None and min(map(bank.cost_s, networks)) > TOO_LONG * search.left_s():
+        least_s = min(map(bank.cost_s, networks))
+        raise CatdogError(
+            f"What the smallest network makes of the pictures takes about {least_s:.0f} s to compute, of a "
+            f"budget of {request.budget_s:.0f} s: give a --budget of at least {math.ceil(least_s / 60) + 1}m."
+        )
     further_s = sum(sorted(bank.cost_s(each) for each in networks)[-2:]) * (looks - 1)
     left_s = search.left_s()
     grid_s = 1.0 * len(networks)

@@ -10,7 +10,7 @@ import torch
 from ..data.dataset import Dataset
 from ..data.digests import content_keys
 from ..data.loaders import Images
-from ..errors import SettingsError
+from ..errors import CatdogError, SettingsError
 from ..features.cache_fill import build_feature_table, claim_room, table_bytes
 from ..features.extractor import (
     AnyPrefix,
@@ -24,6 +24,7 @@ from ..features.extractor import (
     store_folder,
 )
 from ..features.store import Store
+from ..runtime.files import cache_root
 from ..settings import Phase, TrainSettings
 from ..settings_networks import Weights
 from ..training.batch_source import evaluation_views, fixed_views
@@ -167,7 +168,13 @@ class FeatureBank:
             check()
 
         known = len(chosen.bad)
-        tables = {view: build_feature_table(prefix, chosen, view, report) for view in lacking}
+        try:
+            tables = {view: build_feature_table(prefix, chosen, view, report) for view in lacking}
+        except OSError as error:
+            raise CatdogError(
+                f"The feature cache {str(cache_root())!r} cannot be used ({error.strerror or error}): set "
+                f"CATDOG_CACHE to another folder, or free space."
+            ) from error
         if len(chosen.bad) > known:
             self.listener(CorruptImagesFound(list(chosen.bad.values())[known:]))
             self._tensors = {key: rows for key, rows in self._tensors.items() if key[0] != sight.network}

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+STARTING_SHARE = 0.2  # of the kills come before the first trial of a session
 SPACE = """
 stages = ["solved", "heads"]
 looks = ["once", "mirror"]
@@ -48,7 +49,7 @@ def main() -> int:
         began = time.monotonic()
         run(command, folder / "whole")
         whole_s = time.monotonic() - began
-        kills = run_and_kill(command, folder / "killed", options, whole_s)
+        kills = run_and_kill(command, folder / "killed", options)
         first, second = (describe(folder / name) for name in ("whole", "killed"))
     print(f"killed {kills} times; {len(first['trials'])} trials; undisturbed it took {whole_s:.1f} s")
     differing = [name for name in first if first[name] != second[name]]
@@ -110,26 +111,41 @@ def run(command: list[str], target: Path) -> None:
         raise SystemExit(said.decode(errors="replace"))
 
 
-def run_and_kill(command: list[str], target: Path, options: argparse.Namespace, whole_s: float) -> int:
+def run_and_kill(command: list[str], target: Path, options: argparse.Namespace) -> int:
     """Run the search, killed so often and then left alone; return how often it was killed."""
     rng, kills = random.Random(options.seed), 0
-    while kills < options.kills and not (target / "tuning" / "result.json").exists():
+    while not (target / "tuning" / "result.json").exists():
         process = start(command, target)
-        try:
-            process.communicate(timeout=rng.uniform(0.45, 0.95) * whole_s)
-        except subprocess.TimeoutExpired:
+        if kills >= options.kills:
+            _, said = process.communicate()
+            if process.returncode:
+                raise SystemExit(said.decode(errors="replace"))
+            break
+        wait_for_a_moment(process, target, rng, options.trials // options.kills)
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
             kills += 1
-            print(f"killed {kills}: {count_trials(target)} trials", file=sys.stderr)
-    if not (target / "tuning" / "result.json").exists():
-        run(command, target)
+        process.communicate()
+        print(f"killed {kills}: {count_trials(target)} trials", file=sys.stderr)
     return kills
+
+
+def wait_for_a_moment(process: subprocess.Popen, target: Path, rng: random.Random, most: int) -> None:
+    """Return at a random moment: while it starts, or some trials and a fraction of a second further on."""
+    began, before = time.monotonic(), count_trials(target)
+    while_it_starts = rng.random() < STARTING_SHARE
+    wanted, later_s = rng.randint(0, max(1, most)), rng.uniform(0, 0.5)
+    most_s = rng.uniform(0.5, 6) if while_it_starts else float("inf")
+    while process.poll() is None and time.monotonic() - began < most_s:
+        if not while_it_starts and count_trials(target) > before + wanted:
+            time.sleep(later_s)
+            return
+        time.sleep(0.01)
 
 
 def count_trials(target: Path) -> int:
     journal = target / "tuning" / "journal.log"
-    return journal.read_bytes().count(b'"op_code":6') if journal.exists() else 0
+    return journal.read_bytes().count(b'"accuracy"') if journal.exists() else 0
 
 
 def describe(target: Path) -> dict:

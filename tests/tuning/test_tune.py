@@ -299,8 +299,41 @@ def test_time_is_kept_and_too_little_is_said(hard, squeezenet_file, tmp_path):
     result = catdog_cli.tune(hard, output=tmp_path / "run", **options)
     assert result.seconds < 40  # 25 where nobody else has the cores
     assert result.num_trials > 8
-    with pytest.raises(CatdogError, match="budget"):
-        catdog_cli.tune(hard, output=tmp_path / "none", age_s=595.0, **small(squeezenet_file))
+    with pytest.raises(CatdogError, match="before one trial was scored"):
+        catdog_cli.tune(hard, output=tmp_path / "none", age_s=600.0, **small(squeezenet_file))
+
+
+def test_a_budget_that_cannot_do_is_refused_before_it_is_spent(hard, squeezenet_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(api.FeatureBank, "cost_s", lambda self, sight: 1500.0)
+    with pytest.raises(CatdogError, match=r"takes about 1500 s .* give a --budget of at least 26m"):
+        catdog_cli.tune(hard, output=tmp_path / "run", **small(squeezenet_file))
+
+
+@pytest.mark.parametrize("place", ["append", "answers"])
+def test_a_full_disk_is_said_and_loses_nothing(hard, found, squeezenet_file, tmp_path, monkeypatch, place):
+    from optuna.storages.journal import JournalFileBackend
+
+    result, _ = found
+    options = {"output": tmp_path / "run", **small(squeezenet_file)}
+    calls = []
+
+    def fail_later(real):
+        def write(*arguments, **named):
+            calls.append(1)
+            if len(calls) > 2:
+                raise OSError(28, "No space left on device")
+            return real(*arguments, **named)
+
+        return write
+
+    with monkeypatch.context() as patch:
+        if place == "append":
+            patch.setattr(JournalFileBackend, "append_logs", fail_later(JournalFileBackend.append_logs))
+        else:
+            patch.setattr(np, "save", fail_later(np.save))
+        with pytest.raises(CatdogError, match=r"No space left on device.*catdog tune --resume"):
+            catdog_cli.tune(hard, **options)
+    assert trials_of(catdog_cli.tune(hard, **options).run_dir) == trials_of(result.run_dir)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,10 @@ class SearchReport(TrainReport):
         if not self.quiet:
             super().__call__(event)
 
+    def on_run_end(self, result: Any) -> None:
+        """Say nothing of the last training by itself: what the search found comes next."""
+        self._hide()
+
     def on_worked(self, step: str, done: int, total: int) -> None:
         self.bar.show(step, done, total)
         if done >= total:
