@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
+    from .tuning.api import tune
+    from .tuning.cross_validation import cross_validate
 
 __all__ = [
     "CatdogError",
@@ -31,6 +33,7 @@ __all__ = [
     "check_data",
     "clean_runs",
     "compare",
+    "cross_validate",
     "evaluate",
     "explain",
     "export",
@@ -47,6 +50,7 @@ __all__ = [
     "track_mlflow",
     "track_tensorboard",
     "train",
+    "tune",
 ]
 
 _HOMES = {  # name: (module, its name there)
@@ -57,6 +61,7 @@ _HOMES = {  # name: (module, its name there)
     "check_data": ("data.api", "check_data"),
     "clean_runs": ("runs.summaries", "clean_runs"),
     "compare": ("evaluation.api", "compare"),
+    "cross_validate": ("tuning.cross_validation", "cross_validate"),
     "evaluate": ("evaluation.api", "evaluate"),
     "explain": ("inference.explain", "explain"),
     "export": ("export.api", "export"),
@@ -73,6 +78,7 @@ _HOMES = {  # name: (module, its name there)
     "track_mlflow": ("tracking.follow", "track_mlflow"),
     "track_tensorboard": ("tracking.follow", "track_tensorboard"),
     "train": ("training.api", "train"),
+    "tune": ("tuning.api", "tune"),
 }
 
 

@@ -29,6 +29,8 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "export": "Write a checkpoint as one file that answers anywhere.",
     "compare": "Measure two checkpoints on the same pictures.",
     "serve": "Answer over HTTP, with a page for pictures and the camera.",
+    "tune": "Search for the best settings within a time, and train with them.",
+    "cross-validate": "Measure a recipe by folds that are held out in turn.",
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
     "data": "Get, check, review, split and prepare pictures.",
@@ -36,9 +38,12 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "clean": "Free what finished runs no longer need.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
-IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
+IN_SHARES = frozenset(("train", "predict", "evaluate", "tune"))  # work as several processes of one launcher
 NEEDS_TORCH = frozenset(
-    ("train", "predict", "explain", "evaluate", "calibrate", "compare", "export", "lr-find")
+    (
+        *("train", "predict", "explain", "evaluate", "calibrate", "compare", "export", "lr-find"),
+        *("tune", "cross-validate"),
+    )
 )
 
 

@@ -194,9 +194,9 @@ class Phase(PlainDict):
     monitor: str = field(
         default="auto",  # what the task is measured by, once DATA is known
         metadata=about(
-            "By what the best epoch is chosen; map: mean average precision, of several labels a picture.",
+            "By what the best epoch is chosen; map: of several labels; last: none, the last one is kept.",
             TRAINING,
-            choices=("auto", "accuracy", "map", "loss", "f1", "auc"),
+            choices=("auto", "accuracy", "map", "loss", "f1", "auc", "last"),
             default="auto: accuracy; map with several labels",
         ),
     )

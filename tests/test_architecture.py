@@ -40,7 +40,8 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "runs": LOWEST | {"images", "data", "models", "known"},
     "evaluation": LIBRARY | {"plots", "inference", "explanation"},
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
-    "tracking": LIBRARY | {"evaluation", "training"},  # its events
+    "tuning": LIBRARY | {"evaluation", "training", "plots", "recipes"},
+    "tracking": LIBRARY | {"evaluation", "training", "tuning"},  # their events
     "inference": LIBRARY | {"explanation"},
     "export": LIBRARY | {"explanation", "inference", "evaluation", "page"},
     "page": set(),
@@ -48,7 +49,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
     | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"}
-    | {"export", "serving"},
+    | {"export", "serving", "tuning"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -63,6 +64,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "review",
         "export",
         "serving",
+        "tuning",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print

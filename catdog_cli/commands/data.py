@@ -7,7 +7,7 @@ import click
 
 from ..runtime.progress import report_progress
 from .data_review import review
-from .options import PATH, decisions_option, json_option, label_options
+from .options import PATH, decisions_option, group_by_option, json_option, label_options
 from .output.check_table import describe_check
 from .output.terminal import echo, echo_json, log
 
@@ -139,9 +139,7 @@ def check(
 @click.argument("manifest", metavar="FILE", type=PATH)
 @click.option("--val-fraction", default=0.2, show_default=True, help="Share of pictures in val.")
 @click.option("--test-fraction", default=0.0, show_default=True, help="Share of pictures in test.")
-@click.option(
-    "--group-by", metavar="REGEX", help="Keep pictures together whose paths match in the same text."
-)
+@group_by_option
 @decisions_option
 @seed_option
 @label_options

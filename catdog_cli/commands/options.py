@@ -172,6 +172,9 @@ unknown_rate_option = click.option(
     metavar="P",
     help="Call at most this share of pictures of your own kind unknown; 0: never.  [default: 0.01]",
 )
+group_by_option = click.option(
+    "--group-by", metavar="REGEX", help="Keep pictures together whose paths match in the same text."
+)
 precision_option = setting_option("precision")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 recipe_option = run_option(

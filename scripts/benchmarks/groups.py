@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import classes
+import flattery
 import floor
 import gpu
 import growth
@@ -15,6 +16,7 @@ import precision
 import predict
 import start
 import training
+import tuned
 import tutorial
 import unknown
 from table import Found, Row
@@ -55,6 +57,8 @@ GROUPS = {
     ),
     "strangers": Group(unknown.measure, unknown.rows, by_default=False),
     "classes": Group(classes.measure, classes.rows, by_default=False),
+    "tune": Group(tuned.measure, tuned.rows, by_default=False),
+    "flattery": Group(flattery.measure, flattery.rows, by_default=False),
     **{name: _peer(name) for name in peers.SAID},
     "gpu": Group(gpu.measure, gpu.rows, by_default=False, missing="torch finds no CUDA GPU here."),
 }
