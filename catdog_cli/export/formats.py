@@ -44,6 +44,11 @@ def _beside(output: Path) -> Path:
     return output.with_suffix(".parity.json")
 
 
+def _behind(output: Path) -> Path:
+    """Return the place of a .pte file's comparison, which is not that of the ONNX file beside it."""
+    return Path(f"{output}.parity.json")
+
+
 @dataclass(frozen=True)
 class Format:
     """A kind of file.
@@ -92,5 +97,5 @@ FORMATS = {
     "onnx": Format(".onnx", _make_float, 0.03),
     "onnx-fp16": Format(".fp16.onnx", _make_half, 0.05),
     "onnx-int8": Format(".int8.onnx", _make_int8, None),
-    "pte": Format(".pte", make_pte, 0.03, require_executorch, answer_pte, _write_pte),
+    "pte": Format(".pte", make_pte, 0.03, require_executorch, answer_pte, _write_pte, _behind),
 }
