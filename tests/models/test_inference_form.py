@@ -1,8 +1,10 @@
 """The fused form computes what the network computes, and is what runs where oneDNN is there."""
 
+import threading
+
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.inference_form import inference_form as fast
@@ -136,3 +138,26 @@ def test_fast_form_says_the_same(classifier, images):
     assert largest_error(fast, wanted) < 0.05
     after = classifier.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_a_network_is_made_fast_while_another_computes():
+    form = InferenceForm(build_classifier("simple_cnn", 3, HeadSpec(), 0).backbone, torch.float32, CPU)
+    pictures = torch.zeros(4, 3, 32, 32)
+    expected, ended, found = form(pictures), threading.Event(), []
+
+    def compute():
+        while not ended.is_set():
+            try:
+                found.append(torch.equal(form(pictures), expected))
+            except Exception as error:
+                found.append(error)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    for seed in range(10):
+        other = build_classifier("simple_cnn", 3, HeadSpec(), seed).backbone
+        assert isinstance(InferenceForm(other, torch.float32, CPU).body, fx.GraphModule)
+    ended.set()
+    thread.join()
+    assert found
+    assert all(each is True for each in found), found

@@ -120,8 +120,8 @@ class Page:
 
 
 @contextlib.contextmanager
-def open_browser(program: str) -> Iterator[Page]:
-    """Yield a page of a Chromium that never outlives the block."""
+def open_browser(program: str, *options: str) -> Iterator[Page]:
+    """Yield a page of a Chromium, started with more options, that never outlives the block."""
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
 
     def connect() -> None:  # it reads from 3 and writes to 4
@@ -135,6 +135,7 @@ def open_browser(program: str) -> Iterator[Page]:
                 *(program, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"),
                 *("--no-first-run", "--disable-dev-shm-usage", "--disable-background-networking"),
                 *("--disable-component-update", "--disable-sync", f"--user-data-dir={profile}"),
+                *options,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

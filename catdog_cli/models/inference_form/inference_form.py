@@ -5,6 +5,7 @@ same numbers everywhere.
 """
 
 import copy
+import threading
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch import fx, nn
 
 from .onednn import can_fuse, fuse_convolutions
 from .plain_modules import PlainTracer, take_apart
+
+TRACING = threading.Lock()  # torch.fx traces one network a process at a time
 
 
 class InferenceForm(nn.Module):
@@ -58,7 +61,9 @@ def _fuse(module: nn.Module) -> nn.Module:
     modes = {name: part.training for name, part in module.named_modules()}
     try:
         plain = take_apart(copy.deepcopy(module.eval()))
-        fused = fuse(fx.GraphModule(plain, PlainTracer().trace(plain)), inplace=True, no_trace=True)
+        with TRACING:
+            graph = PlainTracer().trace(plain)
+        fused = fuse(fx.GraphModule(plain, graph), inplace=True, no_trace=True)
         # constants that a trace has found may have five dimensions, of which torch makes no channels-last
         return copy.deepcopy(module) if any(t.dim() > 4 for t in fused.buffers()) else fused
     except Exception:  # torch.fx raises TraceError, TypeError and others on control flow

@@ -4,7 +4,9 @@ timm's are known by their names: it need not be installed for this file.
 """
 
 import math
-from typing import TypeVar
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import fx, nn
@@ -44,7 +46,27 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> Pair:
 
 
 class PlainTracer(fx.Tracer):
-    """torch.fx's tracer, to which the padding is one step: its numbers depend on the input."""
+    """torch.fx's tracer, to which the padding is one step: its numbers depend on the input.
+
+    While it traces, torch.fx hears every call of every module in the process. Those of other threads, which
+    compute with other networks meanwhile, are none of its business and go through.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if threading.get_ident() != self._thread:
+            return attr_val
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, SamePad) or super().is_leaf_module(m, module_qualified_name)
