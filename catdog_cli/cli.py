@@ -7,6 +7,7 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -102,9 +103,12 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="catdog")
-def root() -> None:
+@click.pass_context
+def root(ctx: click.Context) -> None:
     """Train image classifiers by transfer learning, and ask them.
 
     \b
@@ -113,6 +117,11 @@ def root() -> None:
       catdog train pictures --arch simple_cnn --weights none
       catdog predict photo.jpg checkpoints/simple_cnn-1
     """
+    if ctx.invoked_subcommand is None:
+        from .commands.welcome import describe_place
+
+        for line in describe_place(Path.cwd()):
+            echo(line)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -32,6 +33,14 @@ def shared() -> Path:
     if not (SHARED / "weights").is_dir():
         pytest.skip("../shared with real photographs and weights is not here")
     return SHARED
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _start_method():
+    """Start loading processes as CATDOG_TEST_START_METHOD says: spawn, as on macOS and Windows."""
+    method = os.environ.get("CATDOG_TEST_START_METHOD")
+    if method:
+        multiprocessing.set_start_method(method, force=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -17,7 +17,7 @@ FUZZING = ROOT / "scripts" / "fuzzing"
 INPUTS = {"picture": 400, "checkpoint": 40, "weights": 25, "resume": 25}
 TEXTS = (
     *("manifest", "names", "options", "recipe", "sides", "list", "exclude", "prepared", "archive", "rows"),
-    *("labels", "run", "data", "decisions"),
+    *("labels", "run", "data", "decisions", "form"),
 )
 
 

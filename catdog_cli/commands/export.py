@@ -9,7 +9,7 @@ from . import options
 from .output.eval_tables import StepBar
 from .output.terminal import echo, echo_json, echo_lines, log, printable
 
-FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "web")
+FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "pte", "web")
 
 
 @click.command()

@@ -15,7 +15,6 @@ from ..inference.torch_predictor import TorchPredictor
 from ..runs.checkpoint import build_from_checkpoint, load_checkpoint
 from ..runs.directory import find_checkpoint
 from ..runtime.files import expand_home, write_atomic
-from ..runtime.onnx_packages import import_onnx, import_runtime
 from ..runtime.progress import OnProgress, report_progress
 from ..settings_schema import check_choice, check_range
 from .accuracy import measure_cost
@@ -94,8 +93,9 @@ def export(
 
     Args:
         checkpoint: a checkpoint file or a run directory.
-        to: "onnx"; "onnx-fp16", half as large; "onnx-int8", a quarter, and faster on most processors; or
-            "web", a folder with a page that answers in any browser, offline too.
+        to: "onnx"; "onnx-fp16", half as large; "onnx-int8", a quarter, and faster on most processors;
+            "pte", for apps that use ExecuTorch; or "web", a folder with a page that answers in any browser,
+            offline too.
         output: the file, or the folder; None: beside the checkpoint.
         data: labelled images to compare on, what `train` takes; None: those that the checkpoint's run kept
             apart. Without either they are drawn.
@@ -119,8 +119,7 @@ def export(
     if ort is not None and to != "web":
         raise SettingsError(f"ort does nothing for {to}: leave --ort out, or export --to web.")
     started = time.monotonic()
-    import_onnx()  # whose lack should not cost minutes first
-    import_runtime()
+    FORMATS[to].check()
     kind, path = FORMATS[to], find_checkpoint(checkpoint)
     place = _choose_place(path, kind, output)
     model = build_from_checkpoint(load_checkpoint(path), path, head)

@@ -7,12 +7,24 @@ from pathlib import Path
 from ..errors import CatdogError
 from ..inference.predictor import OnnxModel, Predictor
 from ..runtime.files import write_atomic
+from ..runtime.onnx_packages import import_onnx, import_runtime
+from .executorch_file import answer_pte, make_pte, require_executorch
 from .halve import halve_weights
 from .job import Job
-from .model import make_onnx, to_bytes
+from .model import describe, make_onnx, to_bytes
 from .parity import Answers
 from .quantise import find_training_images, quantise
 from .web.page_folder import write_page
+
+
+def require_onnx() -> None:
+    """Make sure that ONNX files can be written and run.
+
+    Raises:
+        CatdogError: a package is not installed.
+    """
+    import_onnx()
+    import_runtime()
 
 
 def answer_onnx(job: Job, content: bytes) -> Answers:
@@ -35,15 +47,19 @@ def write_folder(job: Job, content: bytes) -> None:
     Raises:
         CatdogError: the folder holds something else, or cannot be written.
     """
-    write_page(job.output, content, job.runtime, job.model.origin.licence)
+    write_page(job.output, content, job.fetch_runtime(), job.model.origin.licence)
 
 
 def _beside(output: Path) -> Path:
     return output.with_suffix(".parity.json")
 
 
-def _beside_folder(output: Path) -> Path:  # not in it: it names pictures, and a page is published
-    return output.with_name(output.name + ".parity.json")
+def _behind(output: Path) -> Path:
+    """Return the place of a comparison that is not that of the ONNX file beside it.
+
+    A folder's is not in it: a comparison names pictures, and a page is published.
+    """
+    return Path(f"{output}.parity.json")
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ class Format:
     Attributes:
         suffix: what it ends in; by itself it goes beside the checkpoint, with this instead of .pt.
         make: returns the content.
+        check: raises CatdogError where a package is missing, before minutes of work.
         bound: what a probability may differ by; None: any amount, and accuracy decides.
         answers: returns who answers with the content, for the comparison with the checkpoint.
         write: puts the content where the job says.
@@ -63,6 +80,7 @@ class Format:
     suffix: str
     make: Callable[[Job], bytes]
     bound: float | None
+    check: Callable[[], object] = require_onnx
     answers: Callable[[Job, bytes], Answers] = answer_onnx
     write: Callable[[Job, bytes], None] = write_file
     report: Callable[[Path], Path] = _beside
@@ -74,7 +92,7 @@ def _make_float(job: Job) -> bytes:
 
 
 def _make_page(job: Job) -> bytes:
-    assert job.runtime  # what may have to be fetched comes first: the graph takes its time
+    job.fetch_runtime()  # first: where there is no network, nobody should wait for the graph
     return _make_float(job)
 
 
@@ -89,9 +107,16 @@ def _make_int8(job: Job) -> bytes:
     return to_bytes(quantise(make_onnx(job, "int8"), images, job))
 
 
+def _write_pte(job: Job, content: bytes) -> None:
+    write_file(job, content)
+    text = describe(job, "float32", None, known=False).to_json()
+    write_atomic(Path(f"{job.output}.json"), text.encode(), CatdogError, "choose another --output")
+
+
 FORMATS = {
     "onnx": Format(".onnx", _make_float, 0.03),
     "onnx-fp16": Format(".fp16.onnx", _make_half, 0.05),
     "onnx-int8": Format(".int8.onnx", _make_int8, None),
-    "web": Format(".page", _make_page, 0.03, write=write_folder, report=_beside_folder, is_folder=True),
+    "web": Format(".page", _make_page, 0.03, write=write_folder, report=_behind, is_folder=True),
+    "pte": Format(".pte", make_pte, 0.03, require_executorch, answer_pte, _write_pte, _behind),
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import CatdogError
-from ..inference.onnx_metadata import KEY, KnownImages, Metadata
+from ..inference.onnx_metadata import KEY, KnownImages, Maps, Metadata
 from .graph import write_graph
 from .job import Job
 
@@ -22,8 +22,20 @@ def make_onnx(job: Job, weights: str = "float32") -> Any:
         CatdogError: one of its networks, or its head, cannot be written as ONNX.
     """
     written = write_graph(job.model, job.looks)
-    model, known = job.model, job.model.reference
-    metadata = Metadata(
+    text = describe(job, weights, written.maps).to_json()
+    return written.graph.model(written.inputs, written.outputs, {KEY: text})
+
+
+def describe(job: Job, weights: str, maps: Maps | None, known: bool = True) -> Metadata:
+    """Return what a file says of itself.
+
+    Args:
+        weights: what they are kept in, one of `onnx_metadata.WEIGHTS`.
+        maps: its class maps, if it has any.
+        known: whether it tells strangers.
+    """
+    model, reference = job.model, job.model.reference if known else None
+    return Metadata(
         class_names=model.class_names,
         input_spec=model.input_spec,
         arch=model.arch,
@@ -34,14 +46,13 @@ def make_onnx(job: Job, weights: str = "float32") -> Any:
         temperature=model.temperature,
         thresholds=model.thresholds,
         label_delimiter=model.label_delimiter,
-        reference=None if known is None else KnownImages(len(known), known.split),
+        reference=None if reference is None else KnownImages(len(reference), reference.split),
         sets=model.sets,
-        maps=written.maps,
+        maps=maps,
         checkpoint=job.checkpoint.name,
         digest=hashlib.sha256(job.checkpoint.read_bytes()).hexdigest(),
         version=__version__,
     )
-    return written.graph.model(written.inputs, written.outputs, {KEY: metadata.to_json()})
 
 
 def to_bytes(model: Any) -> bytes:

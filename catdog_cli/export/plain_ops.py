@@ -282,6 +282,8 @@ def add_traced(graph: GraphBuilder, module: nn.Module, x: str, example: torch.Te
     Raises:
         UnknownOperationError: it does what is not in these tables.
     """
+    if type(module) in MODULES:
+        return MODULES[type(module)](graph, module, x, example.shape)
     body = module if isinstance(module, fx.GraphModule) else _trace(module)
     recorder = _Shapes(body)
     with torch.no_grad():

@@ -5,6 +5,7 @@ MosaicML's Composer.
 """
 
 import itertools
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,37 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return _windows_peak_bytes()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _windows_peak_bytes() -> int:
+    """Return PeakWorkingSetSize of PROCESS_MEMORY_COUNTERS, as GetProcessMemoryInfo fills it."""
+    import ctypes
+
+    class Counters(ctypes.Structure):
+        _fields_ = (
+            ("cb", ctypes.c_uint32),
+            ("PageFaultCount", ctypes.c_uint32),
+            ("PeakWorkingSetSize", ctypes.c_size_t),
+            ("others", ctypes.c_size_t * 7),
+        )
+
+    libraries = getattr(ctypes, "windll", None)
+    if libraries is None:
+        return 0
+    found = Counters(cb=ctypes.sizeof(Counters))
+    process = ctypes.c_void_p(libraries.kernel32.GetCurrentProcess())
+    done = libraries.kernel32.K32GetProcessMemoryInfo(process, ctypes.byref(found), found.cb)
+    return int(found.PeakWorkingSetSize) if done else 0
 
 
 @dataclass(eq=False)

@@ -1,5 +1,6 @@
 """The pictures in a form, from memory to memory: no file is written."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,9 @@ from ..errors import require
 from .limits import RefusedError
 
 HEADER_BYTES = 2048  # of one part
+SILENT = logging.Logger(
+    "catdog.multipart", logging.CRITICAL
+)  # or each damaged form would be a line on stderr
 
 
 @dataclass
@@ -73,6 +77,7 @@ def read_form(content_type: str, body: bytes, most: int) -> list[tuple[str, byte
     reader = _Reader(most)
     try:
         parser = library.MultipartParser(boundary or b"-", reader.callbacks())
+        parser.logger = SILENT
         parser.write(body)
         parser.finalize()
     except RefusedError:

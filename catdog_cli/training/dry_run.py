@@ -1,7 +1,5 @@
 """`--dry-run`: what a training would do, and how long it would take, measured on a few batches."""
 
-import resource
-import sys
 import time
 from typing import Any, cast
 
@@ -11,6 +9,7 @@ from ..data.dataset import class_counts
 from ..features.batches import FreshImages
 from ..features.cache_fill import table_bytes
 from ..features.extractor import AnyPrefix, View, frozen_prefix, run_prefix
+from ..runtime.memory import peak_bytes
 from ..settings import Phase, TrainSettings
 from ..settings_networks import describe_weights, specs_of
 from .batch_source import evaluation_views, fixed_views, refuse_too_large
@@ -135,5 +134,4 @@ def _peak_memory(setup: Setup) -> int:
     """Return the most memory that this measurement took: what a run takes, to a few per cent."""
     if setup.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak_bytes()

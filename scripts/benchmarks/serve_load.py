@@ -34,12 +34,12 @@ class PredictorProcess:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.rows = self._read()
 
-    def ask(self, what: str) -> float:
-        """Return the rate of all pictures ("rate", a second), or the median time of one ("one", s)."""
+    def ask(self, what: str) -> Any:
+        """Return rate (1/s) and processor time (s) of all pictures ("all"), or the time of one ("one", s)."""
         assert self.process.stdin is not None
         self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
-        return float(self._read())
+        return self._read()
 
     def _read(self) -> Any:
         assert self.process.stdout is not None
@@ -64,10 +64,10 @@ def run_child(checkpoint: str, paths: list[str]) -> None:
 
     send([each.to_dict() for each in iterate_predictions(predictor, images, 5)])
     for line in sys.stdin:
-        if line.strip() == "rate":
-            start = time.perf_counter()
+        if line.strip() == "all":
+            start, before = time.perf_counter(), time.process_time()
             count = sum(1 for _ in iterate_predictions(predictor, images, 5))
-            send(count / (time.perf_counter() - start))
+            send([count / (time.perf_counter() - start), (time.process_time() - before) / count])
         else:
             seconds = []
             for image in images[:100]:
@@ -99,14 +99,18 @@ def measure_catdog(options: argparse.Namespace, paths: list[Path]) -> list[str]:
     """Return the lines about the service and `Predictor`."""
     predictor, port = PredictorProcess(options.checkpoint, paths), free_port()
     command = serve_command(options.checkpoint, "--port", port, "--log-format", "none")
-    rates, loads, ones, idles, right = [], [], [], [], 0
+    rates, costs, loads, served_costs, ones, idles, right = [], [], [], [], [], [], 0
     with run_server(command, port) as server:
         requests = [make_request(path.read_bytes(), port) for path in paths]
         ask_all(port, requests, options.clients, options.clients)  # what is made once
-        predictor.ask("rate")
+        predictor.ask("all")
         for _ in range(options.rounds):
-            rates.append(predictor.ask("rate"))
+            rate, cost = predictor.ask("all")
+            rates.append(rate)
+            costs.append(1e3 * cost)
+            before = server.processor_s()
             loads.append(ask_all(port, requests, len(requests), options.clients))
+            served_costs.append(1e3 * (server.processor_s() - before) / len(requests))
             ones.append(predictor.ask("one"))
             idles.append(ask_all(port, requests, 100, 1).percentile(0.5))
             found = check_answers(loads[-1], predictor.rows)
@@ -118,11 +122,13 @@ def measure_catdog(options: argparse.Namespace, paths: list[Path]) -> list[str]:
     halves, tails = ([1e3 * load.percentile(share) for load in loads] for share in (0.5, 0.99))
     half, tail = statistics.median(halves), statistics.median(tails)
     one, idle = 1e3 * statistics.median(ones), 1e3 * statistics.median(idles)
+    cost, served_cost = statistics.median(costs), statistics.median(served_costs)
     return [
-        "| | pictures/s | p50 | p99 | one at a time, p50 | memory |",
-        "| --- | --- | --- | --- | --- | --- |",
-        f"| `Predictor`, all at once | {rate:.1f} | | | {one:.1f} ms | |",
+        "| | pictures/s | processor ms a picture | p50 | p99 | one at a time, p50 | memory |",
+        "|" + " --- |" * 7,
+        f"| `Predictor`, all at once | {rate:.1f} | {cost:.1f} | | | {one:.1f} ms | |",
         f"| `catdog serve`, {options.clients} clients | {served:.1f} ({served / rate:.2f} of it) "
+        f"| {served_cost:.1f} ({served_cost / cost:.2f} times) "
         f"| {half:.0f} ms | {tail:.0f} ms ({tail / half:.2f} times p50) "
         f"| {idle:.1f} ms ({idle / one:.2f} times) "
         f"| {memory:.0f} MB |",
@@ -135,7 +141,7 @@ def measure_peer(options: argparse.Namespace, paths: list[Path], name: str) -> s
     """Return the line about a peer."""
     port = free_port()
     command = [options.peer_python, str(Path(__file__).with_name(PEERS[name])), options.checkpoint, str(port)]
-    loads, idles = [], []
+    loads = []
     with run_server(command, port) as server:
         contents = [path.read_bytes() for path in paths]
         if name == "litserve":
@@ -144,16 +150,18 @@ def measure_peer(options: argparse.Namespace, paths: list[Path], name: str) -> s
         else:
             requests = [make_request(content, port) for content in contents]
         ask_all(port, requests, options.clients, options.clients)
+        before = server.processor_s()
         for _ in range(options.rounds):
             loads.append(ask_all(port, requests, len(requests), options.clients))
-            idles.append(ask_all(port, requests, 50, 1).percentile(0.5))
+        cost = 1e3 * (server.processor_s() - before) / (options.rounds * len(requests))
+        idles = [ask_all(port, requests, 50, 1).percentile(0.5) for _ in range(options.rounds)]
         memory = server.memory_mb()
     failed = sum(answer is None or answer[0] != 200 for load in loads for answer in load.answers)
     half, tail = (1e3 * statistics.median(load.percentile(share) for load in loads) for share in (0.5, 0.99))
     note = f"; {failed} failed" if failed else ""
     rate = statistics.median(load.rate for load in loads)
     return (
-        f"| {name} by hand, {options.clients} clients | {rate:.1f} | {half:.0f} ms "
+        f"| {name} by hand, {options.clients} clients | {rate:.1f} | {cost:.1f} | {half:.0f} ms "
         f"| {tail:.0f} ms ({tail / half:.2f} times p50){note} "
         f"| {1e3 * statistics.median(idles):.1f} ms | {memory:.0f} MB |"
     )

@@ -28,6 +28,15 @@ class Server:
         """Return what it and its children hold of the machine's memory (VmRSS), in 10^6 bytes."""
         return sum(map(_memory_mb, _list_tree(self.process.pid)))
 
+    def processor_s(self) -> float:
+        """Return the processor time that it and its children have taken."""
+        return sum(map(_processor_s, _list_tree(self.process.pid)))
+
+
+def _processor_s(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def _memory_mb(process: int) -> float:
     status = Path(f"/proc/{process}/status").read_text()

@@ -246,6 +246,11 @@ TEXTS: dict[str, dict[str, str | bytes]] = {
         "list.tsv": "filename\tlabel\na\tcats\n",
         "wide.txt": "a.png\r\nb.png\r\n".encode("utf-16"),
     },
+    "form": {  # the Content-Type, then the body
+        "two.form": b"multipart/form-data; boundary=x\n--x\r\nContent-Disposition: form-data; "
+        b'name="a"; filename="a.png"\r\nContent-Type: image/png\r\n\r\nabc\r\n--x\r\n'
+        b'Content-Disposition: form-data; filename="b\xc3\xa9.png"\r\n\r\nde\r\n-f\r\n--x--\r\n',
+    },
     "exclude": {"exclude.txt": 'a.png\r\n"b\\n.png"\n'},
     "decisions": {
         "ours.csv": "path,label,decision,new_label,when,checkpoint,key\r\n"

@@ -23,6 +23,7 @@ from catdog_cli.data.decisions import Decision, read_decisions
 from catdog_cli.data.prepared import open_prepared
 from catdog_cli.data.scan import read_exclude_list, scan_dataset
 from catdog_cli.data.sources.archives import unpack_archive
+from catdog_cli.errors import DataError
 from catdog_cli.evaluation import eval_split as selection
 from catdog_cli.export.web.onnxruntime_web import load_runtime
 from catdog_cli.images.read import read_image
@@ -36,6 +37,8 @@ from catdog_cli.models.zoo.registry import first_class_archs
 from catdog_cli.recipes import load_recipe
 from catdog_cli.runs.category_names import load_category_names
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
+from catdog_cli.serving.limits import RefusedError
+from catdog_cli.serving.multipart import read_form
 from catdog_cli.settings import HeadSpec
 from catdog_cli.settings_networks import memory_side, specs_of
 from catdog_cli.training import run
@@ -112,6 +115,15 @@ def _resume(path: Path) -> None:
 
 def _weights(path: Path) -> None:
     weights.load_backbone(build_classifier("simple_cnn", 2, HeadSpec()), str(path))
+
+
+def _form(path: Path) -> None:
+    """Read what a client of the service sends as a form."""
+    kind, _, body = path.read_bytes().partition(b"\n")
+    try:
+        read_form(kind.decode("latin-1"), body, 4)
+    except RefusedError as refused:
+        raise DataError(refused.sentence) from refused
 
 
 def _decisions(path: Path) -> None:
@@ -263,6 +275,21 @@ CSV = (
 CSV += (b"x" * 140_000, b"=cmd()", b"\x1b[31m", b'""', b";", b"\t", b"sep=;", b"label", b"\xff\xfe", b"\0\n")
 CSV += (b"x" * 300, b"x/" * 3000, b" ", b"~", b"id")
 
+FORM = (
+    b"--x\r\n",
+    b"--x",
+    b"--x--",
+    b"\r\n\r\n",
+    b"\r",
+    b"\n",
+    b"filename=",
+    b'"',
+    b";",
+    b"\\",
+    b"*=UTF-8''",
+    b":",
+)
+FORM += (b"--x\r\n\r\n" * 9, b"x" * 3000, b"\0", b"\xff", b"boundary=", b"multipart/form-data")
 TARGETS: dict[str, Target] = {
     "picture": Target(corpus.write_images, _picture),
     "checkpoint": Target(corpus.write_checkpoints, _checkpoint, damage_checkpoint),
@@ -285,6 +312,7 @@ TARGETS: dict[str, Target] = {
     "list": Target(
         corpus.write_texts("list"), lambda path: list(expand_inputs([str(path)], None)), tokens=CSV
     ),
+    "form": Target(corpus.write_texts("form"), _form, tokens=FORM),
     "exclude": Target(corpus.write_texts("exclude"), lambda path: read_exclude_list(path), tokens=JSON),
     "decisions": Target(corpus.write_texts("decisions"), _decisions, tokens=CSV),
     "prepared": Target(

@@ -18,6 +18,7 @@ DROP = """(() => {
   files.items.add(new File([bytes], %s, { type: %s }));
   document.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
 })()"""
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 BARS = (
     "document.getElementById('answer').hidden ? '' : "
     "[...document.querySelectorAll('#answer .percent')].map((each) => each.textContent).join()"
@@ -29,7 +30,7 @@ PROBLEM = "document.getElementById('problem').hidden ? '' : document.getElementB
 
 @pytest.fixture(scope="module")
 def browser():
-    with open_browser(find_chromium()) as page:
+    with open_browser(find_chromium(), *FAKE_CAMERA) as page:
         yield page
 
 
@@ -91,6 +92,27 @@ def test_what_is_unknown_is_said(browser, checkpoint, pictures, monkeypatch):
         drop(browser, pictures[2])
         assert "Unknown" in browser.wait("document.querySelector('#verdict.unknown')?.textContent")
         assert browser.value(NAMES) == ["<i>Cat</i>"]
+
+
+def test_the_camera_is_asked_again_and_again(browser, checkpoint):
+    records = []
+    with running(catdog_cli.app(checkpoint, device="cpu", on_request=records.append)) as served:
+        browser.console.clear()
+        browser.open(f"http://127.0.0.1:{served.port}/")
+        browser.wait(READY)
+        browser.click("#camera")
+        assert browser.wait(BARS)
+        assert browser.value("document.getElementById('camera').getAttribute('aria-pressed')") == "true"
+        assert browser.value("document.getElementById('video').videoWidth") > 0
+        frames = len(records)
+        browser.wait("new Promise((done) => setTimeout(() => done(true), 1500))")
+        asked = [record for record in records if record.path == "/predict"]
+        assert len(records) > frames
+        assert {record.status for record in asked} == {200}
+        browser.click("#camera")
+        assert browser.value("document.getElementById('video').hidden")
+        assert browser.value("document.getElementById('video').srcObject") is None
+        assert complaints(browser) == []
 
 
 def test_the_description_is_shown_without_the_internet(browser, checkpoint):

@@ -1,5 +1,6 @@
 """Links to pictures, or copies, in a folder for each predicted class."""
 
+import errno
 import filecmp
 import hashlib
 import os
@@ -12,13 +13,16 @@ from ..prediction import Prediction
 from ..streams import is_stream
 from ..urls import is_address
 
+NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+NO_PRIVILEGE = 1314  # Windows' own number
+
 
 class Sorter:
     """Puts each predicted picture under `folder`/CLASS; never moves one, never replaces a file.
 
     Pictures that are unlike what was trained on go into a folder of their own: see `name_unknown`.
     Doing it twice changes nothing, so that a run can be resumed. A second picture of the same name
-    gets eight digits of its path's digest behind its name.
+    gets eight digits of its path's digest behind its name. Where no links can be made, `copy` becomes True.
     """
 
     def __init__(self, folder: str, copy: bool, names: list[str]):
@@ -69,11 +73,21 @@ class Sorter:
                 return same and filecmp.cmp(source, target, shallow=False)
             return target.is_symlink() and os.readlink(target) == os.fspath(source)  # noqa: PTH115
         if not self.copy:
-            target.symlink_to(source)
-            return True
+            try:
+                target.symlink_to(source)
+                return True
+            except OSError as error:
+                if not _refuses_links(error):
+                    raise
+                self.copy = True  # so that all in this folder are of one kind
         with replacing(target, sync=False) as unfinished:
             shutil.copyfile(source, unfinished)
         return True
+
+
+def _refuses_links(error: OSError) -> bool:
+    """Say whether a file system has no links, as FAT, or a system lets this user make none, as Windows."""
+    return error.errno in NO_LINKS or getattr(error, "winerror", None) == NO_PRIVILEGE
 
 
 def name_unknown(names: list[str]) -> str:
