@@ -12,6 +12,7 @@ from ..data.label_lists import AS_SHOWN, LabelForm
 from ..images.looks import ONCE, describe_looks
 from ..inference.mean import MeanPredictor, describe_mean
 from ..inference.predictor import Predictor
+from ..inference.torch_predictor import require_checkpoint
 from ..runs.category_names import tell_apart
 from ..runs.directory import create_folder
 from ..runtime.progress import OnProgress
@@ -47,6 +48,8 @@ def evaluate_predictor(
 
     Where several processes predict, the main one calls this and the others `answer_shares`.
     """
+    if leave_class_out:
+        require_checkpoint(predictor, "--leave-class-out")
     form, class_names = label_form(predictor, labels), predictor.class_names
     dataset, split = choose_images(data, list(checkpoints), class_names, split, log, exclude, form, decisions)
     sources = [] if strangers is None else find_strangers(predictor, strangers)  # now, as the folder below

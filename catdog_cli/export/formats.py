@@ -47,15 +47,19 @@ def write_folder(job: Job, content: bytes) -> None:
     Raises:
         CatdogError: the folder holds something else, or cannot be written.
     """
-    write_page(job.output, content, job.runtime, job.model.origin.licence)
+    write_page(job.output, content, job.fetch_runtime(), job.model.origin.licence)
 
 
 def _beside(output: Path) -> Path:
     return output.with_suffix(".parity.json")
 
 
-def _beside_folder(output: Path) -> Path:  # not in it: it names pictures, and a page is published
-    return output.with_name(output.name + ".parity.json")
+def _behind(output: Path) -> Path:
+    """Return the place of a comparison that is not that of the ONNX file beside it.
+
+    A folder's is not in it: a comparison names pictures, and a page is published.
+    """
+    return Path(f"{output}.parity.json")
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def _make_float(job: Job) -> bytes:
 
 
 def _make_page(job: Job) -> bytes:
-    assert job.runtime  # what may have to be fetched comes first: the graph takes its time
+    job.fetch_runtime()  # first: where there is no network, nobody should wait for the graph
     return _make_float(job)
 
 
@@ -113,6 +117,6 @@ FORMATS = {
     "onnx": Format(".onnx", _make_float, 0.03),
     "onnx-fp16": Format(".fp16.onnx", _make_half, 0.05),
     "onnx-int8": Format(".int8.onnx", _make_int8, None),
-    "web": Format(".page", _make_page, 0.03, write=write_folder, report=_beside_folder, is_folder=True),
-    "pte": Format(".pte", make_pte, 0.03, require_executorch, answer_pte, _write_pte),
+    "web": Format(".page", _make_page, 0.03, write=write_folder, report=_behind, is_folder=True),
+    "pte": Format(".pte", make_pte, 0.03, require_executorch, answer_pte, _write_pte, _behind),
 }

@@ -41,7 +41,10 @@ class Job:
         """What the checkpoint and the file are compared on; drawn images where there are no others."""
         return find_or_draw(self.model, self.checkpoint, self.data, self.log)
 
+    def fetch_runtime(self) -> dict[str, bytes]:
+        """Return the files of onnxruntime-web, which a page needs, by name."""
+        return self._runtime
+
     @functools.cached_property
-    def runtime(self) -> dict[str, bytes]:
-        """The files of onnxruntime-web, which a page needs, by name."""
+    def _runtime(self) -> dict[str, bytes]:
         return load_runtime(self.ort, self.on_progress)

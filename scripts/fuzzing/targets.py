@@ -25,6 +25,7 @@ from catdog_cli.data.scan import read_exclude_list, scan_dataset
 from catdog_cli.data.sources.archives import unpack_archive
 from catdog_cli.errors import DataError
 from catdog_cli.evaluation import eval_split as selection
+from catdog_cli.export.web.onnxruntime_web import load_runtime
 from catdog_cli.images.read import read_image
 from catdog_cli.images.transforms import load_image, load_view
 from catdog_cli.inference.inputs import expand_inputs
@@ -321,6 +322,7 @@ TARGETS: dict[str, Target] = {
         beside=("images.npy", "labels.npy", "files.csv", "classes.json"),
     ),
     "archive": Target(corpus.write_archives, _archive),
+    "package": Target(corpus.write_archives, load_runtime),
     "rows": Target(corpus.write_texts("rows"), _rows, tokens=CSV + JSON),
 }
 

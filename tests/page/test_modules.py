@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from catdog_cli.explanation.placement import Piece, join_boxes, join_pieces, seen_box, spread
-from catdog_cli.images.formats.turns import choose_reduction
 from catdog_cli.images.read import read_pixels
 from catdog_cli.page import FILES
 from catdog_cli.plots.overlays import AGAINST, GLOW, GLOW_RANGE, OPAQUE
@@ -110,11 +109,21 @@ def test_a_large_jpeg_is_reduced_to_the_size_that_catdog_reduces_it_to(page, siz
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(8000, 5000), (9000, 12000), (39999, 1000), (40000, 1000), (20000, 3000)]
+    ("width", "height", "is_jpeg", "reduction"),
+    [
+        (1023, 5000, True, 1),
+        (1024, 1024, True, 2),
+        (4032, 3024, True, 4),
+        (9000, 12000, True, 8),
+        (3000, 1999, False, 1),
+        (3000, 2000, False, 2),
+        (4032, 3024, False, 4),
+        (39999, 300, False, 1),
+    ],
 )
-def test_huge_pictures_are_reduced_as_catdog_does(page, width, height):
-    script = f"import('./pixels.js').then((m) => m.chooseReduction({width}, {height}, 256, false))"
-    assert page.value(script) == choose_reduction(width, height, 256)
+def test_large_pictures_are_reduced(page, width, height, is_jpeg, reduction):
+    arguments = f"{width}, {height}, 256, {str(is_jpeg).lower()}"
+    assert page.value(f"import('./pixels.js').then((m) => m.chooseReduction({arguments}))") == reduction
 
 
 def png_of(width, height):

@@ -5,7 +5,7 @@ import { PictureError, inspect } from "./sniff.js";
 
 const MAX_FILE_BYTES = 200e6;
 const BAND_PIXELS = 2 ** 20; // drawn at once: a canvas of a whole picture is more than some phones allow
-const HUGE_PIXELS = 40e6; // from here on catdog reduces pictures of all formats
+const LARGE_PIXELS = 6e6; // the network would need forty bytes for each, more than a telephone may have
 const DECODING = { imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none" };
 const READ = "JPEG, PNG, WebP, GIF, BMP or AVIF";
 
@@ -42,11 +42,13 @@ function explain(format) {
   return `This is not a picture that a browser reads: choose a ${READ}.`;
 }
 
-/** Return by how much a picture is reduced, its shorter side still at least twice what is wanted: as images.decode does. */
+/** Return by how much a picture is reduced, its shorter side still at least twice what is wanted.
+ *
+ *  Of a JPEG it is what images.formats.jpeg_reader does; catdog reduces others from 40 megapixels on. */
 export function chooseReduction(width, height, side, isJpeg) {
+  if (!isJpeg && width * height < LARGE_PIXELS) return 1;
   const room = Math.floor(Math.min(width, height) / (2 * side));
-  if (isJpeg) return [8, 4, 2].find((scale) => room >= scale) ?? 1;
-  return width * height >= HUGE_PIXELS ? Math.max(1, room) : 1;
+  return [8, 4, 2].find((scale) => room >= scale) ?? 1;
 }
 
 /** Return the pixels of an ImageBitmap, which is closed; see `readPicture`. */
