@@ -47,6 +47,12 @@ NEEDS_TORCH = frozenset(
 )
 
 
+# what catdog needs and catdog-predict does without: see packaging/predict
+LEFT_OUT = frozenset(
+    ("torch", "torchvision", "matplotlib", "sklearn", "scipy", "jinja2", "platformdirs", "filelock")
+)
+
+
 class ReaderLeftError(Exception):
     """Nobody reads stdout or stderr any more: `catdog ... | head`."""
 
@@ -185,6 +191,14 @@ def _run(arguments: list[str]) -> int:
         for descriptor in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         return 0
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        echo_error(
+            f"This needs the package {error.name!r}, which catdog-predict leaves out: install all of catdog, "
+            f"with `pip install catdog`."
+        )
+        return 1
     except Exception as error:
         if type(error).__name__ not in ("OutOfMemoryError", "MemoryError"):  # torch's: not imported here
             raise
