@@ -12,26 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CatdogError, InterruptedRunError
-from ..runtime.seeds import seed_of
-from ..training.events import Warned
 from .budget import CARE
 from .events import StageStarted
 from .feature_bank import Sight
-from .fold_run import FoldTrainer
 from .head_trials import solve_grid, train_folds
 from .journal import FIRST_SCORE, Trial
 from .request import Request
 from .search import Search
 from .space import Dimension
-from .trials import as_settings, head_phases, largest_batch
+from .trials import head_phases, largest_batch
 
 FEATURES_SHARE = 0.6  # of the time, that computing features may take
 HEADS_SHARE = 0.4  # of what is left then, for heads, where there is time for fine-tuning as well
 SIGHTS = 3  # ways to look, on which heads with hidden layers are tried
 REDUCTION = 3  # of so many fine-tuning trials one goes on to the next fold
-    3.0  # forward passes that training on an image in the last blocks takes: a guess, for the plan
-)
 FEW_LEFT_S = 1.0  # in which no trial is begun
 FIRST_HEADS: dict[str, Any] = {
     "hidden_layers": (128,),
