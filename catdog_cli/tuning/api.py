@@ -37,21 +37,14 @@ from .budget import CARE, Clock
 from .cross_validation import find_groups
 from .events import SearchMoved, SearchPlanned
 from .feature_bank import FeatureBank, Sight
+from .fine_tuning import count_passes, fine_tune_s, numbers_of, search_fine_tuning
 from .finish import finish
 from .head_trials import Scope
 from .journal import Journal, load_optuna
 from .request import FOLDS, REQUEST, Request, build_request, read_request
 from .result import FOLDER, RESULT, TuneResult
 from .search import OutOfTimeError, Search
-from .stages import (
-    FEATURES_SHARE,
-    HEADS_SHARE,
-    fine_tune_s,
-    list_sights,
-    search_fine_tuning,
-    search_heads,
-    search_solved,
-)
+from .stages import FEATURES_SHARE, HEADS_SHARE, list_sights, search_heads, search_solved
 
 BUDGET = "10m"
 TOO_LONG = 1.5  # times what is left: more than an estimate errs by
@@ -331,7 +324,7 @@ def _plan(search: Search) -> dict[str, float]:
     solved_s = min(features_s + further_s + grid_s, max(features_s, FEATURES_SHARE * request.budget_s))
     rest_s = max(0.0, left_s - solved_s)
     stages = request.space.stages
-    tuned_s = _guess_fine_tuning(search, networks)
+    tuned_s = _guess_fine_tuning(search, networks) if "fine-tune" in stages else 0.0
     tunes = "fine-tune" in stages and rest_s * (1 - HEADS_SHARE) > tuned_s
     heads_s = rest_s * (HEADS_SHARE if tunes else 1.0) if "heads" in stages else 0.0
     rows = [
@@ -353,9 +346,9 @@ def _guess_fine_tuning(search: Search, networks: list[Any]) -> float:
     if search.best is not None:
         return fine_tune_s(search)
     pictures = len(search.labels)
-    slowest_s = min(search.bank.picture_s(each) for each in networks)
-    epochs = 2
-    return pictures * search.request.folds * (1 + 3.0 * epochs * 0.8) * slowest_s
+    epochs = min(numbers_of(search.request.space.fine_tune["fine_tune_epochs"]))
+    passes = count_passes(epochs, search.request.folds)
+    return pictures * search.request.folds * passes * search.bank.picture_s(networks[0])
 
 
 def _run_stages(search: Search, plan: dict[str, float]) -> None:

@@ -190,12 +190,7 @@ class Study:
             ]
             waiting = any(trial.state == states.WAITING for trial in there)
             number = left[0].number if left else len(there) - waiting
-            self.study.sampler = self.optuna.samplers.TPESampler(
-                seed=seed_of(self.journal.seed, self.stage, number) % 2**32,
-                n_startup_trials=RANDOM_TRIALS,
-                multivariate=True,
-                constant_liar=True,
-            )
+            self._seed(number)
             if left:
                 trial = self.optuna.trial.Trial(self.study, left[0]._trial_id)
             else:
@@ -203,9 +198,23 @@ class Study:
                     self.study.enqueue_trial({name: _name(value) for name, value in first[number].items()})
                 trial = self.study.ask()
             trial.set_user_attr(WORKER, self.journal.worker)
-            params = {name: self._suggest(trial, name) for name in self.dimensions}
+            params = {}
+            for name in self.dimensions:
+                self._seed(
+                    number, name
+                )  # what was drawn before a kill is not drawn again, and moves no other
+                params[name] = self._suggest(trial, name)
             trial.set_user_attr("params", params)
         return Trial(self.stage, trial.number, params, ended=False)
+
+    def _seed(self, *parts: int | str) -> None:
+        """Give the study a sampler whose numbers depend on the search's seed and on `parts` alone."""
+        self.study.sampler = self.optuna.samplers.TPESampler(
+            seed=seed_of(self.journal.seed, self.stage, *parts) % 2**32,
+            n_startup_trials=RANDOM_TRIALS,
+            multivariate=True,
+            constant_liar=True,
+        )
 
     def _suggest(self, trial: Any, name: str) -> Any:
         dimension = self.dimensions[name]

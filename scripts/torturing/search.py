@@ -53,6 +53,10 @@ def main() -> int:
         first, second = (describe(folder / name) for name in ("whole", "killed"))
     print(f"killed {kills} times; {len(first['trials'])} trials; undisturbed it took {whole_s:.1f} s")
     differing = [name for name in first if first[name] != second[name]]
+    for own, other in zip(first["trials"], second["trials"], strict=False):
+        if own != other:
+            print(f"undisturbed {own}\n     killed {other}")
+            break
     print(f"different: {', '.join(differing)}" if differing else "the same trials, best trial and weights")
     return int(bool(differing) or kills < options.kills)
 

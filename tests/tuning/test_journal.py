@@ -1,5 +1,6 @@
 """The journal: the same trials after a kill, several processes, torn lines."""
 
+import contextlib
 import json
 
 import pytest
@@ -64,6 +65,39 @@ def test_killed_between_any_two_steps_it_tries_the_same(tmp_path):
         assert (again.number, again.params) == (number, trial.params)
         study.tell(again, value_of(again.params), {"rung_1": value_of(again.params)})
         journal.close()
+    journal, study = open_study(tmp_path / "two")
+    assert [trial.params for trial in study.trials()] == expected
+    journal.close()
+
+
+def test_killed_while_a_trial_is_drawn_it_tries_the_same(tmp_path, monkeypatch):
+    """The journal has some of its parameters: the others are what they would have been."""
+    journal, study = open_study(tmp_path / "one")
+    expected = run(study, 15)
+    journal.close()
+    suggest = Study._suggest
+    for number in range(15):
+        for most in (0, 1, 2, 3):
+            journal, study = open_study(tmp_path / "two")
+            left = most
+
+            def suggest_some(self, trial, name):
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
+                return suggest(self, trial, name)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Study, "_suggest", suggest_some)
+                trial = None
+                with contextlib.suppress(KeyboardInterrupt):
+                    trial = study.ask(FIRST)
+            if trial is not None:
+                value = value_of(trial.params)
+                study.tell(trial, value, {"seconds": 1.0, "rung_1": value})
+            journal.close()
+        assert len(study.trials()) == number + 1
     journal, study = open_study(tmp_path / "two")
     assert [trial.params for trial in study.trials()] == expected
     journal.close()

@@ -11,7 +11,7 @@ import torch
 import catdog_cli
 from catdog_cli.errors import CatdogError, InterruptedRunError, SettingsError
 from catdog_cli.models.zoo import timm_source
-from catdog_cli.tuning import api, request, stages
+from catdog_cli.tuning import api, fine_tuning, request
 from catdog_cli.tuning.events import SearchPlanned, StageStarted, TrialEnded
 from catdog_cli.tuning.result import TuneResult
 from catdog_cli.tuning.search import Search
@@ -240,7 +240,7 @@ def test_partial_fine_tuning_by_successive_halving(hard, squeezenet_file, tmp_pa
 
 def test_a_fine_tuned_network_is_trained_as_its_trial_was(hard, squeezenet_file, tmp_path, monkeypatch):
     """Where fine-tuning wins, the last training has both phases, and keeps its last epoch."""
-    monkeypatch.setattr(stages, "_goes_on", lambda *arguments: True)
+    monkeypatch.setattr(fine_tuning, "_goes_on", lambda *arguments: True)
     judge = Search.judge
     monkeypatch.setattr(
         Search, "judge", lambda self, probabilities: _raised(judge(self, probabilities), self)
