@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import classes
+import exported
 import floor
 import gpu
 import growth
@@ -46,6 +47,7 @@ GROUPS = {
         precision.measure, precision.rows, missing="this processor has no bfloat16 of its own."
     ),
     "start": Group(start.measure, start.rows),
+    "export": Group(exported.measure, exported.rows, by_default=False),
     "growth": Group(growth.measure, growth.rows, by_default=False),
     "networks": Group(
         networks.measure,
