@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import classes
+import exported
 import flattery
 import floor
 import gpu
@@ -48,6 +49,7 @@ GROUPS = {
         precision.measure, precision.rows, missing="this processor has no bfloat16 of its own."
     ),
     "start": Group(start.measure, start.rows),
+    "export": Group(exported.measure, exported.rows, by_default=False),
     "growth": Group(growth.measure, growth.rows, by_default=False),
     "networks": Group(
         networks.measure,
