@@ -198,6 +198,7 @@ class Study:
                     self.study.enqueue_trial({name: _name(value) for name, value in first[number].items()})
                 trial = self.study.ask()
             trial.set_user_attr(WORKER, self.journal.worker)
+            _ = trial.relative_params  # drawn together, now: later they would have another seed
             params = {}
             for name in self.dimensions:
                 self._seed(

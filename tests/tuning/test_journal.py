@@ -73,10 +73,10 @@ def test_killed_between_any_two_steps_it_tries_the_same(tmp_path):
 def test_killed_while_a_trial_is_drawn_it_tries_the_same(tmp_path, monkeypatch):
     """The journal has some of its parameters: the others are what they would have been."""
     journal, study = open_study(tmp_path / "one")
-    expected = run(study, 15)
+    expected = run(study, 20)
     journal.close()
     suggest = Study._suggest
-    for number in range(15):
+    for number in range(20):
         for most in (0, 1, 2, 3):
             journal, study = open_study(tmp_path / "two")
             left = most
