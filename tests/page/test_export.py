@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
+import catdog_cli
 from catdog_cli.export.web.page_folder import write_page
 from catdog_cli.inference.predictor import Predictor
 from tests.conftest import draw_image
+from tests.serving.served import running
 
 from .folder_server import FolderServer, serving
 from .test_modules import PICTURES
@@ -216,3 +218,20 @@ def test_what_it_says_of_itself_is_what_the_file_says(folder, network):
     assert sorted(about["files"]) == sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
+
+
+def test_a_service_shows_it_under_its_own_policy_too(folder, tiny_run, browser, tmp_path):
+    draw_image(0, 1).save(tmp_path / "cat.png")
+    with running(catdog_cli.app(tiny_run, page=folder, device="cpu")) as served:
+        browser.console.clear()
+        browser.open(f"http://127.0.0.1:{served.port}/")
+        browser.wait(READY)
+        assert (
+            browser.value("document.getElementById('where').textContent") == "Pictures stay on this device."
+        )
+        assert browser.value("document.getElementById('offline').offsetHeight")
+        browser.choose("#file", tmp_path / "cat.png")
+        browser.wait("document.getElementById('answer').offsetHeight")
+        assert [each for each in browser.console if each.get("entry", {}).get("level") != "info"] == []
+        origin = f"http://127.0.0.1:{served.port}"
+        browser.call("Storage.clearDataForOrigin", origin=origin, storageTypes="all")
