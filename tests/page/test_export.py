@@ -44,6 +44,13 @@ def forget(page, server):
     page.call("Storage.clearDataForOrigin", origin=server.url.rstrip("/"), storageTypes="all")
 
 
+def open_again(page, server):
+    """Load the page another time, without what tests have left in it."""
+    page.value("void (globalThis.before = true)")
+    page.open(server.url)
+    page.wait(f"!globalThis.before && {READY}")
+
+
 @pytest.fixture(scope="module")
 def opened(folder, browser):
     with serving(folder) as server:
@@ -75,7 +82,8 @@ def test_the_page_says_what_predict_says(opened, network, tmp_path):
 
 
 def test_what_it_shows_is_what_was_answered(opened, network, tmp_path):
-    page, _ = opened
+    page, server = opened
+    open_again(page, server)
     path = tmp_path / "cat.png"
     draw_image(0, 1).save(path)
     page.choose("#file", path)
@@ -98,7 +106,8 @@ def test_an_unreadable_picture_is_a_sentence_and_the_next_one_is_answered(opened
 
 
 def test_the_camera_is_answered(opened):
-    page, _ = opened
+    page, server = opened
+    open_again(page, server)
     page.click("#camera")
     page.wait("document.getElementById('answer').offsetHeight")
     assert page.value("document.getElementById('verdict').textContent")
@@ -112,9 +121,7 @@ def test_it_works_with_the_server_gone(folder, browser, tmp_path):
     assert page.value("document.getElementById('offline').offsetHeight")
     before = set(server.asked)
     server.stop()
-    page.value("void (globalThis.before = true)")
-    page.open(server.url)
-    page.wait(f"!globalThis.before && {READY}")
+    open_again(page, server)
     draw_image(1, 1).save(tmp_path / "dog.png")
     page.choose("#file", tmp_path / "dog.png")
     page.wait("document.getElementById('answer').offsetHeight")
