@@ -29,10 +29,15 @@ def runtime():
 
 
 @pytest.fixture(scope="package")
-def network(few, tmp_path_factory):
-    """Return a tiny network as an ONNX file."""
-    folder = tmp_path_factory.mktemp("network")
-    return export(train_tiny(few, folder / "run"), output=folder / "tiny.onnx").path
+def tiny_run(few, tmp_path_factory):
+    """Return the run of a tiny network."""
+    return train_tiny(few, tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="package")
+def network(tiny_run):
+    """Return the same as an ONNX file."""
+    return export(tiny_run).path
 
 
 @pytest.fixture(scope="package")

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
+import catdog_cli
 from catdog_cli.export.web.page_folder import write_page
 from catdog_cli.inference.predictor import Predictor
 from tests.conftest import draw_image
+from tests.serving.served import running
 
 from .folder_server import FolderServer, serving
 from .test_modules import PICTURES
@@ -42,6 +44,13 @@ def forget(page, server):
     page.call("Storage.clearDataForOrigin", origin=server.url.rstrip("/"), storageTypes="all")
 
 
+def open_again(page, server):
+    """Load the page another time, without what tests have left in it."""
+    page.value("void (globalThis.before = true)")
+    page.open(server.url)
+    page.wait(f"!globalThis.before && {READY}")
+
+
 @pytest.fixture(scope="module")
 def opened(folder, browser):
     with serving(folder) as server:
@@ -73,7 +82,8 @@ def test_the_page_says_what_predict_says(opened, network, tmp_path):
 
 
 def test_what_it_shows_is_what_was_answered(opened, network, tmp_path):
-    page, _ = opened
+    page, server = opened
+    open_again(page, server)
     path = tmp_path / "cat.png"
     draw_image(0, 1).save(path)
     page.choose("#file", path)
@@ -96,7 +106,8 @@ def test_an_unreadable_picture_is_a_sentence_and_the_next_one_is_answered(opened
 
 
 def test_the_camera_is_answered(opened):
-    page, _ = opened
+    page, server = opened
+    open_again(page, server)
     page.click("#camera")
     page.wait("document.getElementById('answer').offsetHeight")
     assert page.value("document.getElementById('verdict').textContent")
@@ -110,9 +121,7 @@ def test_it_works_with_the_server_gone(folder, browser, tmp_path):
     assert page.value("document.getElementById('offline').offsetHeight")
     before = set(server.asked)
     server.stop()
-    page.value("void (globalThis.before = true)")
-    page.open(server.url)
-    page.wait(f"!globalThis.before && {READY}")
+    open_again(page, server)
     draw_image(1, 1).save(tmp_path / "dog.png")
     page.choose("#file", tmp_path / "dog.png")
     page.wait("document.getElementById('answer').offsetHeight")
@@ -216,3 +225,20 @@ def test_what_it_says_of_itself_is_what_the_file_says(folder, network):
     assert sorted(about["files"]) == sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
+
+
+def test_a_service_shows_it_under_its_own_policy_too(folder, tiny_run, browser, tmp_path):
+    draw_image(0, 1).save(tmp_path / "cat.png")
+    with running(catdog_cli.app(tiny_run, page=folder, device="cpu")) as served:
+        browser.console.clear()
+        browser.open(f"http://127.0.0.1:{served.port}/")
+        browser.wait(READY)
+        assert (
+            browser.value("document.getElementById('where').textContent") == "Pictures stay on this device."
+        )
+        assert browser.value("document.getElementById('offline').offsetHeight")
+        browser.choose("#file", tmp_path / "cat.png")
+        browser.wait("document.getElementById('answer').offsetHeight")
+        assert [each for each in browser.console if each.get("entry", {}).get("level") != "info"] == []
+        origin = f"http://127.0.0.1:{served.port}"
+        browser.call("Storage.clearDataForOrigin", origin=origin, storageTypes="all")

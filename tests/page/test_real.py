@@ -1,15 +1,19 @@
 """Fifty real photographs in the page of a real network: what it says is what `catdog predict` says."""
 
+import io
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from catdog_cli.cli import run
 from catdog_cli.export.api import export
 from catdog_cli.export.formats import FORMATS
 from catdog_cli.inference.predictor import Predictor
+from tests.browser import find_chromium, open_browser
 
+from .conftest import CAMERAS
 from .folder_server import serving
 from .test_export import READY, ask, forget
 
@@ -38,11 +42,15 @@ def trained(shared, tmp_path_factory):
     return run_dir
 
 
-def test_the_page_says_of_fifty_photographs_what_predict_says(
-    shared, trained, runtime, browser, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("catdog_cli.export.job.load_runtime", lambda *_: runtime)
-    page = export(trained, "web", output=tmp_path / "page").path
+@pytest.fixture(scope="module")
+def page(trained, runtime, tmp_path_factory):
+    """Return the folder of its page."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("catdog_cli.export.job.load_runtime", lambda *_: runtime)
+        return export(trained, "web", output=tmp_path_factory.mktemp("page") / "page").path
+
+
+def test_the_page_says_of_fifty_photographs_what_predict_says(shared, trained, page, browser):
     photos = choose_photos(shared, "val", 50)
     with serving(page) as server:
         browser.open(server.url)
@@ -62,3 +70,25 @@ def test_the_page_says_of_fifty_photographs_what_predict_says(
     maps = np.array([np.reshape(list(row["maps"][0]["values"].values()), (2, 7, 7)) for row in rows])
     logits = np.array([each.logits for each in answers])
     np.testing.assert_allclose(maps.mean((2, 3)) + file.metadata.maps.bias, logits, atol=1e-4)
+
+
+def test_the_camera_says_of_a_photograph_what_predict_says(shared, page, tmp_path):
+    photo = choose_photos(shared, "val", 2)[1]
+    frame = Image.open(photo).convert("RGB").resize((640, 480))
+    content = io.BytesIO()
+    frame.save(content, "JPEG", quality=95)
+    (tmp_path / "camera.mjpeg").write_bytes(content.getvalue() * 30)
+    (tmp_path / "frame.jpg").write_bytes(content.getvalue())
+    flags = (*CAMERAS[1:], "--use-fake-device-for-media-stream")
+    video = f"--use-file-for-fake-video-capture={tmp_path / 'camera.mjpeg'}"
+    best = Predictor(page / "model.onnx")(tmp_path / "frame.jpg")[0]
+    with serving(page) as server, open_browser(find_chromium(), *flags, video) as browser:
+        browser.open(server.url)
+        browser.wait(READY)
+        browser.click("#camera")
+        browser.wait("document.getElementById('answer').offsetHeight")
+        assert browser.value("document.querySelector('.line .name').textContent") == best.name
+        shown = browser.value("document.querySelector('.line .percent').textContent")
+        assert float(shown.strip("<>% ")) == pytest.approx(
+            100 * best.probability, abs=5
+        )  # video is not exact
