@@ -29,7 +29,6 @@ from ..settings_networks import InputSpecs, specs_of
 from .job import Job
 from .parity import Answers
 
-EXTRA = "executorch"
 CPU = torch.device("cpu")
 
 
@@ -73,7 +72,7 @@ def require_executorch() -> None:
     Raises:
         CatdogError: it is not installed.
     """
-    require("executorch.exir", EXTRA)
+    require("executorch.exir", "executorch")
 
 
 def make_pte(job: Job) -> bytes:
@@ -82,8 +81,8 @@ def make_pte(job: Job) -> bytes:
     Raises:
         CatdogError: ExecuTorch is not installed, or cannot compile the network.
     """
-    exir = require("executorch.exir", EXTRA)
-    xnnpack = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", EXTRA)
+    exir = require("executorch.exir", "executorch")
+    xnnpack = require("executorch.backends.xnnpack.partition.xnnpack_partitioner", "executorch")
     core = Core(job.model, job.looks).eval()
     views = [
         torch.zeros(1, spec.size, spec.size, 3, dtype=torch.uint8)
@@ -113,7 +112,7 @@ class _Runner:
         self.model = job.model
         self.loaded = list_looks(job.model.input_spec, job.looks)
         with Quiet():  # it tells what it looks for on other processors
-            runtime = require("executorch.runtime", EXTRA).Runtime.get()
+            runtime = require("executorch.runtime", "executorch").Runtime.get()
             self.method = runtime.load_program(content).load_method("forward")
 
     def predict(self, sources: Iterable[Any]) -> Iterator[Answer]:
