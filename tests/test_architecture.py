@@ -18,7 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catdog_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-SETTINGS = {"settings", "settings_schema", "settings_head", "settings_networks", "settings_rules"}
+SETTINGS = {
+    "settings",
+    "settings_schema",
+    "settings_head",
+    "settings_input",
+    "settings_networks",
+    "settings_rules",
+}
 LOWEST = {"errors", "runtime"} | SETTINGS
 LIBRARY = LOWEST | {"images", "data", "models", "known", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
@@ -26,8 +33,9 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "runtime": {"errors"},
     "settings_schema": {"errors"},
     "settings_head": {"errors", "settings_schema"},
-    "settings": {"errors", "settings_schema", "settings_head"},
-    "settings_networks": {"errors", "settings"},
+    "settings_input": {"errors", "settings_schema"},
+    "settings": {"errors", "settings_schema", "settings_head", "settings_input"},
+    "settings_networks": {"errors", "settings_input"},
     "settings_rules": {"errors", "settings_schema", "settings", "settings_head", "settings_networks"},
     "images": LOWEST,
     "data": LOWEST | {"images"},

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, quote
 from ..runtime.text import name_some
-from ..settings import UNKNOWN_LABEL
+from ..settings_input import UNKNOWN_LABEL
 
 if TYPE_CHECKING:
     from .decisions import Decision

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ..images.looks import LONGEST_SIDES, WHOLE
-from ..settings import InputSpec
+from ..settings_input import InputSpec
 
 
 class Box(NamedTuple):

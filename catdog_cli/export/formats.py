@@ -117,6 +117,6 @@ FORMATS = {
     "onnx": Format(".onnx", _make_float, 0.03),
     "onnx-fp16": Format(".fp16.onnx", _make_half, 0.05),
     "onnx-int8": Format(".int8.onnx", _make_int8, None),
-    "web": Format(".page", _make_page, 0.03, write=write_folder, report=_behind, is_folder=True),
     "pte": Format(".pte", make_pte, 0.03, require_executorch, answer_pte, _write_pte, _behind),
+    "web": Format(".page", _make_page, 0.03, write=write_folder, report=_behind, is_folder=True),
 }

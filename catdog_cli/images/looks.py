@@ -4,7 +4,7 @@ Answers are means over the looks: test-time augmentation.
 """
 
 from ..errors import SettingsError
-from ..settings import LOOKS, InputSpec
+from ..settings_input import LOOKS, InputSpec
 from ..settings_networks import AnySpec, specs_of
 from ..settings_schema import check_choice
 

@@ -20,10 +20,9 @@
 
 import base64
 import binascii
-import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from ..images.looks import WHOLE
 from ..known.conformal import METHODS, SetScores, least_rate
 from ..models.tasks import SINGLE_LABEL, TASKS, Task
 from ..runs.category_names import match_category_names
-from ..settings import LOOKS, InputSpec
+from ..settings_input import LOOKS, InputSpec
 from ..settings_networks import AnySpec, join_specs, specs_of
 from ..settings_schema import check_choice, check_kind
 
@@ -44,12 +43,11 @@ MOST_IMAGES = 100_000
 IMAGES, PROBABILITIES, LOGITS, KNOWN, MAP = "images", "probabilities", "logits", "known_p", "class_map"
 
 
-@dataclass(frozen=True)
 class KnownImages:
-    """From how many images' distances the p-values of a file come."""
+    """From how many images' distances the p-values of a file come, and whose they are."""
 
-    images: int
-    split: str = ""
+    def __init__(self, images: int, split: str = "") -> None:
+        self.images, self.split = images, split
 
     def __len__(self) -> int:
         return self.images
@@ -60,8 +58,7 @@ class KnownImages:
         return least_rate(self.images)
 
 
-@dataclass(frozen=True)
-class MapOutput:
+class MapOutput(NamedTuple):
     """An output with class maps: of which network, and how the image was cut for it."""
 
     name: str
@@ -69,8 +66,7 @@ class MapOutput:
     kind: str
 
 
-@dataclass(frozen=True)
-class Maps:
+class Maps(NamedTuple):
     """The outputs with class maps, and each class's bias (C,)."""
 
     outputs: tuple[MapOutput, ...]
@@ -115,9 +111,9 @@ class Metadata:
                 "temperature": self.temperature,
                 "thresholds": self.thresholds,
                 "label_delimiter": self.label_delimiter,
-                "unknown": None if self.reference is None else dataclasses.asdict(self.reference),
+                "unknown": None if self.reference is None else vars(self.reference),
                 "sets": None if self.sets is None else _encode_sets(self.sets),
-                "maps": None if self.maps is None else dataclasses.asdict(self.maps),
+                "maps": None if self.maps is None else _encode_maps(self.maps),
             }
         )
 
@@ -220,6 +216,10 @@ def _read_maps(kept: Any, num_classes: int, num_networks: int) -> Maps:
     if not outputs or len(bias) != num_classes:
         raise ValueError("its maps are not those of its classes")
     return Maps(outputs, bias)
+
+
+def _encode_maps(maps: Maps) -> dict[str, Any]:
+    return {"outputs": [each._asdict() for each in maps.outputs], "bias": list(maps.bias)}
 
 
 def _encode_sets(sets: SetScores) -> dict[str, str]:

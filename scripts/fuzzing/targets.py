@@ -17,6 +17,7 @@ from structure import damage_checkpoint
 
 from catdog_cli.commands import info_checkpoint as checkpoint_facts
 from catdog_cli.commands import options
+from catdog_cli.recipes.build import build_settings
 from catdog_cli.commands.output import info_text
 from catdog_cli.data.decision_log import DecisionLog
 from catdog_cli.data.decisions import Decision, read_decisions
@@ -178,7 +179,7 @@ def _data_archive(path: Path) -> None:
 
 def _options(path: Path) -> None:
     given = options.read_config(str(path), KNOWN)
-    options.build_settings("pets", given, given.pop("recipe", None))
+    build_settings("pets", given, given.pop("recipe", None))
 
 
 def _sides(path: Path) -> None:

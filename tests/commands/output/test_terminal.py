@@ -11,7 +11,7 @@ from catdog_cli.commands.output import terminal
 from catdog_cli.commands.output.info_text import _settings
 from catdog_cli.commands.output.table import list_facts, list_rows
 from catdog_cli.commands.output.terminal import counted
-from catdog_cli.commands.output.train_progress import _size
+from catdog_cli.commands.output.units import show_size
 from catdog_cli.evaluation.result import show_p
 
 
@@ -27,10 +27,10 @@ def test_a_plural_that_is_more_than_an_s():
 
 
 @pytest.mark.parametrize(
-    ("num_bytes", "shown"), [(460_800, "461 kB"), (500_000, "500 kB"), (3_200_000, "3 MB"), (40, "1 kB")]
+    ("num_bytes", "shown"), [(460_800, "460.8 kB"), (500_000, "500.0 kB"), (3_200_000, "3.2 MB"), (40, "40 bytes")]
 )
 def test_a_few_features_are_not_none(num_bytes, shown):
-    assert _size(num_bytes) == shown
+    assert show_size(num_bytes) == shown
 
 
 @pytest.mark.parametrize(("chance", "shown"), [(0.0, "< 0.0001"), (3e-8, "< 0.0001"), (0.0034, "0.0034")])
