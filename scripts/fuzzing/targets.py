@@ -17,7 +17,6 @@ from structure import damage_checkpoint
 
 from catdog_cli.commands import info_checkpoint as checkpoint_facts
 from catdog_cli.commands import options
-from catdog_cli.recipes.build import build_settings
 from catdog_cli.commands.output import info_text
 from catdog_cli.data.decision_log import DecisionLog
 from catdog_cli.data.decisions import Decision, read_decisions
@@ -36,6 +35,7 @@ from catdog_cli.models import weights
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.zoo.registry import first_class_archs
 from catdog_cli.recipes import load_recipe
+from catdog_cli.recipes.build import build_settings
 from catdog_cli.runs.category_names import load_category_names
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 from catdog_cli.serving.limits import RefusedError

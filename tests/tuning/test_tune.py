@@ -299,7 +299,7 @@ def test_time_is_kept_and_too_little_is_said(hard, squeezenet_file, tmp_path):
     result = catdog_cli.tune(hard, output=tmp_path / "run", **options)
     assert result.seconds < 40  # 25 where nobody else has the cores
     assert result.num_trials > 8
-    with pytest.raises(CatdogError, match="before one trial was scored|give a --budget of at least"):
+    with pytest.raises(CatdogError, match=r"before one trial was scored|give a --budget of at least"):
         catdog_cli.tune(hard, output=tmp_path / "none", age_s=600.0, **small(squeezenet_file))
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import sys
 
 import pytest
@@ -27,7 +28,8 @@ def test_a_plural_that_is_more_than_an_s():
 
 
 @pytest.mark.parametrize(
-    ("num_bytes", "shown"), [(460_800, "460.8 kB"), (500_000, "500.0 kB"), (3_200_000, "3.2 MB"), (40, "40 bytes")]
+    ("num_bytes", "shown"),
+    [(460_800, "460.8 kB"), (500_000, "500.0 kB"), (3_200_000, "3.2 MB"), (40, "40 bytes")],
 )
 def test_a_few_features_are_not_none(num_bytes, shown):
     assert show_size(num_bytes) == shown
@@ -87,7 +89,7 @@ def test_errors_have_no_colour_in_a_file(capsys):
 def test_lines_break_between_words(monkeypatch, columns):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((columns, 20)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((columns, 20)))
     words = ["sentence", "of", "words", "that", "is", "longer", "than", "this", "terminal", "is", "wide"] * 2
     path = "a/path/that/is/longer/than/any/terminal/and/stays/whole/for/all/that.jpg"
     terminal.log(" ".join([*words, path, *words]))
