@@ -47,6 +47,7 @@ from .search import OutOfTimeError, Search
 from .stages import FEATURES_SHARE, HEADS_SHARE, list_sights, search_heads, search_solved
 
 BUDGET = "10m"
+GRID_S = 5e-5  # an image, a class and a strength, of a thousand features in five folds: a guess, for the plan
 TOO_LONG = 1.5  # times what is left: more than an estimate errs by
 
 
@@ -320,7 +321,10 @@ def _plan(search: Search) -> dict[str, float]:
         )
     further_s = sum(sorted(bank.cost_s(each) for each in networks)[-2:]) * (looks - 1)
     left_s = search.left_s()
-    grid_s = 1.0 * len(networks)
+    sights = len(networks) + min(2, len(networks)) * (len(request.space.choices("looks")) - 1)
+    grid_s = (
+        sights * GRID_S * len(search.labels) * search.scope.num_classes * len(request.space.choices("l2"))
+    )
     solved_s = min(features_s + further_s + grid_s, max(features_s, FEATURES_SHARE * request.budget_s))
     rest_s = max(0.0, left_s - solved_s)
     stages = request.space.stages

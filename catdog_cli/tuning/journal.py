@@ -21,7 +21,6 @@ from ..errors import CatdogError, require
 from ..runtime.seeds import seed_of
 from .space import Dimension, Range
 
-LEAST_TRIALS = 8  # that say what matters
 RANDOM_TRIALS = 12  # before the sampler has enough to learn from
 FIRST_SCORE = "rung_1"  # of a trial's facts: on the first folds, which all trials have
 WORKER = "worker"  # of a trial: which process it is in
@@ -237,26 +236,6 @@ class Study:
         ended = state.PRUNED if score is None else state.COMPLETE
         self.study.tell(trial.number, score, state=ended)
         return Trial(self.stage, trial.number, trial.params, score, facts)
-
-    def importances(self) -> dict[str, float]:
-        """Return the share of each dimension in how much first scores differ; {} of few trials."""
-        there = [trial for trial in self.study.get_trials(deepcopy=False) if FIRST_SCORE in trial.user_attrs]
-        if len(there) < LEAST_TRIALS or len({trial.user_attrs[FIRST_SCORE] for trial in there}) < 2:
-            return {}
-        copied = self.optuna.create_study(direction="maximize")
-        for trial in there:
-            score = trial.user_attrs[FIRST_SCORE]
-            copied.add_trial(
-                self.optuna.trial.create_trial(
-                    params=trial.params, distributions=trial.distributions, value=score
-                )
-            )
-        with contextlib.suppress(ValueError, RuntimeError, ZeroDivisionError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            evaluator = self.optuna.importance.FanovaImportanceEvaluator(n_trees=32, seed=0)
-            found = self.optuna.importance.get_param_importances(copied, evaluator=evaluator)
-            return {name: float(value) for name, value in found.items()}
-        return {}
 
 
 class _Lock:

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..evaluation.report import write_text
 from ..plots import plot_search, plot_slices
 from ..runtime.html import data_uri, render
-from .journal import Trial
+from .importances import rank_settings
+from .journal import FIRST_SCORE, Trial
 from .result import NAMES, PAGE, RECIPE, TuneResult
 from .search import Search
 
@@ -37,7 +36,7 @@ def write_page(search: Search, result: TuneResult, trials: list[Trial]) -> None:
         figures=list_figures(result),
         search_image=_image(plot_search, list_points(search, scored), NAMES[result.metric]),
         stages=list_stages(result, trials),
-        importances=list_importances(search, scored),
+        importances=list_importances(trials),
         slices_image=_image(plot_slices, slices, NAMES[result.metric]) if slices else "",
         best=list_best(result, scored),
         recipe=(search.run_dir / RECIPE).read_text("utf-8"),
@@ -131,11 +130,16 @@ def list_stages(result: TuneResult, trials: list[Trial]) -> list[tuple[str, ...]
     return rows
 
 
-def list_importances(search: Search, scored: list[Trial]) -> list[tuple[str, list[tuple[str, float]]]]:
-    """Return, by stage, the settings with their share in how much scores differ, the largest first."""
+def list_importances(trials: list[Trial]) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Return, by stage, the settings with their share in how much scores differ, the largest first.
+
+    Of heads it is the score on the first folds, which those that were given up have, too.
+    """
     found = []
-    solved = explained_shares([trial for trial in scored if trial.stage == "solved"])
-    for stage, shares in (("solved", solved), ("heads", search.heads.importances())):
+    for stage in ("solved", "heads"):
+        own = [(trial, trial.facts.get(FIRST_SCORE, trial.score)) for trial in trials if trial.stage == stage]
+        known = [(trial, score) for trial, score in own if score is not None]
+        shares = rank_settings([trial for trial, _ in known], [score for _, score in known])
         shown = sorted(shares.items(), key=lambda item: -item[1])
         if shown:
             found.append((STAGES[stage], [(_setting(name), share) for name, share in shown]))
@@ -144,21 +148,6 @@ def list_importances(search: Search, scored: list[Trial]) -> list[tuple[str, lis
 
 def _setting(name: str) -> str:
     return "network and looks" if name == "sight" else name.replace("_", " ")
-
-
-def explained_shares(trials: list[Trial]) -> dict[str, float]:
-    """Return the share of the scores' variance between the values of each setting of a full grid."""
-    scores = np.array([trial.score for trial in trials], dtype=np.float64)
-    if len(scores) < 2 or scores.std() == 0:
-        return {}
-    found = {}
-    for name in {name for trial in trials for name in trial.params}:
-        values = [str(trial.params.get(name)) for trial in trials]
-        groups = {value: scores[[own == value for own in values]] for value in set(values)}
-        if len(groups) > 1:
-            between = sum(len(own) * (own.mean() - scores.mean()) ** 2 for own in groups.values())
-            found[name] = float(between / ((scores - scores.mean()) ** 2).sum())
-    return found
 
 
 def list_slices(search: Search, trials: list[Trial]) -> dict[str, list[tuple[Any, float]]]:

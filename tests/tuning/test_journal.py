@@ -170,13 +170,3 @@ def test_notes_stay_as_the_first_process_made_them(tmp_path):
     study.renote("used_s", 4.0)
     assert (study.noted("used_s"), study.noted("nothing")) == (4.0, None)
     journal.close()
-
-
-def test_what_matters_is_found(tmp_path):
-    journal, study = open_study(tmp_path)
-    assert study.importances() == {}
-    run(study, 24)
-    shares = study.importances()
-    assert max(shares, key=shares.get) == "layers"
-    assert sum(shares.values()) == pytest.approx(1)
-    journal.close()
