@@ -68,6 +68,10 @@ def test_a_token_is_asked_for_once(browser, checkpoint, pictures):
         browser.wait(READY)
         drop(browser, pictures[1])
         browser.wait("!document.getElementById('ask-token').hidden")
+        assert browser.value("document.getElementById('problem').hidden")
+        browser.value("document.getElementById('token').value = 'another one'")
+        browser.click("#ask-token button")
+        assert browser.wait(PROBLEM) == "This is not the token: type it again."
         browser.value("document.getElementById('token').value = 'long enough'")
         browser.click("#ask-token button")
         assert browser.wait(BARS)

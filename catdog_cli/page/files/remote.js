@@ -49,7 +49,9 @@ export class Engine {
       throw new Error("The server does not answer.");
     }
     const found = await answer.json();
-    if (answer.status === 401) throw Object.assign(new Error(found.error), { wantsToken: true });
+    if (answer.status === 401) {
+      throw Object.assign(new Error(this.token ? "This is not the token: type it again." : ""), { wantsToken: true });
+    }
     if (!Array.isArray(found) && !answer.ok) throw new Error(found.error);
     return found;
   }
