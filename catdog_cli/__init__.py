@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .errors import CatdogError
     from .evaluation.api import compare, evaluate
     from .evaluation.calibrate import calibrate
+    from .export.api import export
     from .images.read import read_pixels as read_image
     from .inference.explain import explain
     from .inference.predict import predict
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .tracking.follow import track_mlflow, track_tensorboard
     from .training.api import resume, train
     from .training.lr_finder import find_learning_rate
+    from .tuning.api import tune
+    from .tuning.cross_validation import cross_validate
 
 __all__ = [
     "CatdogError",
@@ -30,8 +33,10 @@ __all__ = [
     "check_data",
     "clean_runs",
     "compare",
+    "cross_validate",
     "evaluate",
     "explain",
+    "export",
     "find_learning_rate",
     "list_runs",
     "load_checkpoint",
@@ -45,6 +50,7 @@ __all__ = [
     "track_mlflow",
     "track_tensorboard",
     "train",
+    "tune",
 ]
 
 _HOMES = {  # name: (module, its name there)
@@ -55,8 +61,10 @@ _HOMES = {  # name: (module, its name there)
     "check_data": ("data.api", "check_data"),
     "clean_runs": ("runs.summaries", "clean_runs"),
     "compare": ("evaluation.api", "compare"),
+    "cross_validate": ("tuning.cross_validation", "cross_validate"),
     "evaluate": ("evaluation.api", "evaluate"),
     "explain": ("inference.explain", "explain"),
+    "export": ("export.api", "export"),
     "find_learning_rate": ("training.lr_finder", "find_learning_rate"),
     "list_runs": ("runs.summaries", "list_runs"),
     "load_checkpoint": ("runs.api", "load_checkpoint"),
@@ -70,6 +78,7 @@ _HOMES = {  # name: (module, its name there)
     "track_mlflow": ("tracking.follow", "track_mlflow"),
     "track_tensorboard": ("tracking.follow", "track_tensorboard"),
     "train": ("training.api", "train"),
+    "tune": ("tuning.api", "tune"),
 }
 
 

@@ -1,7 +1,6 @@
 """The root command: finds subcommands by name without importing them, turns errors into exit codes."""
 
 import contextlib
-import difflib
 import importlib
 import os
 import select
@@ -27,8 +26,11 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "explain": "Show where pictures speak for their class, with proof.",
     "evaluate": "Measure a checkpoint on labelled pictures, with a report.",
     "calibrate": "Make a checkpoint's answers honest on labelled pictures.",
+    "export": "Write a checkpoint as one file that answers anywhere.",
     "compare": "Measure two checkpoints on the same pictures.",
     "serve": "Answer over HTTP, with a page for pictures and the camera.",
+    "tune": "Search for the best settings within a time, and train with them.",
+    "cross-validate": "Measure a recipe by folds that are held out in turn.",
     "lr-find": "Find a learning rate by a range test.",
     "verify-resume": "Prove on your data that a killed run loses nothing.",
     "data": "Get, check, review, split and prepare pictures.",
@@ -36,8 +38,19 @@ COMMANDS = {  # name: (module under commands, one line for the list)
     "clean": "Free what finished runs no longer need.",
     "info": "List networks and recipes, or say what a checkpoint holds.",
 }
-IN_SHARES = frozenset(("train", "predict", "evaluate"))  # work as several processes of one launcher
-NEEDS_TORCH = frozenset(("train", "predict", "explain", "evaluate", "calibrate", "compare", "lr-find"))
+IN_SHARES = frozenset(("train", "predict", "evaluate", "tune"))  # work as several processes of one launcher
+NEEDS_TORCH = frozenset(
+    (
+        *("train", "predict", "explain", "evaluate", "calibrate", "compare", "export", "lr-find"),
+        *("tune", "cross-validate"),
+    )
+)
+
+
+# what catdog needs and catdog-predict does without: see packaging/predict
+LEFT_OUT = frozenset(
+    ("torch", "torchvision", "matplotlib", "sklearn", "scipy", "jinja2", "platformdirs", "filelock")
+)
 
 
 class ReaderLeftError(Exception):
@@ -89,6 +102,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
             close = difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {close[0]!r}?" if close else "`catdog --help` lists all."
             ctx.fail(f"No such command {args[0]!r}: {hint}")
@@ -130,7 +145,8 @@ def main() -> None:
 
 def _needs_torch(arguments: list[str]) -> bool:
     is_help = {"-h", "--help"}.intersection(arguments)
-    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help
+    by_onnx = arguments[:1] == ["predict"] and any(each.lower().endswith(".onnx") for each in arguments)
+    return bool(NEEDS_TORCH.intersection(arguments[:1])) and not is_help and not by_onnx
 
 
 def run(arguments: list[str]) -> int:
@@ -175,6 +191,14 @@ def _run(arguments: list[str]) -> int:
         for descriptor in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         return 0
+    except ModuleNotFoundError as error:
+        if error.name not in LEFT_OUT:
+            raise
+        echo_error(
+            f"This needs the package {error.name!r}, which catdog-predict leaves out: install all of catdog, "
+            f"with `pip install catdog`."
+        )
+        return 1
     except Exception as error:
         if type(error).__name__ not in ("OutOfMemoryError", "MemoryError"):  # torch's: not imported here
             raise

@@ -5,12 +5,16 @@ checkpoints, `settings.json` and recipe files. A field has the same name as its 
 all there is to know about it; see `settings_schema`. What may not stand together is in `settings_rules`.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .errors import SettingsError, quote
+from .errors import SettingsError
 from .settings_head import HeadSpec as HeadSpec
+from .settings_input import INTERPOLATIONS as INTERPOLATIONS
+from .settings_input import LOOKS as LOOKS
+from .settings_input import PRECISION
+from .settings_input import UNKNOWN_LABEL as UNKNOWN_LABEL
+from .settings_input import InputSpec as InputSpec
 from .settings_schema import (
     FINE_TUNING,
     GROUPS,
@@ -22,7 +26,6 @@ from .settings_schema import (
     PlainDict,
     Setting,
     about,
-    check_choice,
     check_kind,
     check_range,
     check_save_every,
@@ -30,9 +33,6 @@ from .settings_schema import (
 )
 
 AUGMENTS = ("none", "light", "standard", "strong")
-INTERPOLATIONS = ("bilinear", "bicubic")
-LOOKS = ("once", "mirror", "whole")
-UNKNOWN_LABEL = -1  # of an image that may have the label or not; 1 and 0 are known. Between data and models
 
 
 def _check_unfreeze(label: str, value: Any) -> None:
@@ -60,35 +60,6 @@ def _check_phases(label: str, value: Any) -> None:
         check_kind("phase", phase, Phase, "the settings of a phase")
     if not value:
         raise SettingsError("There is no phase to train: give at least one.")
-
-
-@dataclass(frozen=True)
-class InputSpec(PlainDict):
-    """How a picture becomes a network's input: the one contract between data and models.
-
-    The shorter side is resized to `resize` px, the central `size` x `size` px are kept, scaled to 0..1,
-    and normalised by channel with `mean` and `std`.
-    """
-
-    size: int = 224
-    resize: int = 256
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    interpolation: str = "bilinear"
-
-    def __post_init__(self) -> None:
-        check_range("image size", self.size, 8, 4096, whole=True)
-        check_range("resize", self.resize, self.size, 8192, whole=True)
-        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
-        for name, values, low in (("mean", self.mean, -1e6), ("std", self.std, 1e-6)):
-            if not isinstance(values, tuple) or len(values) != 3:
-                raise SettingsError(f"{name} is {quote(values)}, but must be three numbers, one a colour.")
-            for value in values:
-                check_range(name, value, low, 1e6)
-
-    def with_size(self, size: int) -> "InputSpec":
-        """Return the spec for another input size, keeping the ratio of resize to size."""
-        return dataclasses.replace(self, size=size, resize=max(size, round(size * self.resize / self.size)))
 
 
 @dataclass(frozen=True)
@@ -194,9 +165,9 @@ class Phase(PlainDict):
     monitor: str = field(
         default="auto",  # what the task is measured by, once DATA is known
         metadata=about(
-            "By what the best epoch is chosen; map: mean average precision, of several labels a picture.",
+            "By what the best epoch is chosen; map: of several labels; last: none, the last one is kept.",
             TRAINING,
-            choices=("auto", "accuracy", "map", "loss", "f1", "auc"),
+            choices=("auto", "accuracy", "map", "loss", "f1", "auc", "last"),
             default="auto: accuracy; map with several labels",
         ),
     )
@@ -318,12 +289,7 @@ class TrainSettings(PlainDict):
     )
     precision: str = field(
         default="auto",
-        metadata=about(
-            "Of what is frozen, and of prediction.",
-            MACHINE,
-            choices=("auto", "fp32", "bf16"),
-            default="auto: bf16 where the processor has it",
-        ),
+        metadata=PRECISION,
     )
     workers: int = field(
         default=-1,  # chosen for the machine

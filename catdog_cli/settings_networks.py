@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import SettingsError, quote
-from .settings import InputSpec
+from .settings_input import InputSpec
 
 JOIN = "+"  # between the names of networks, and between their weights in the same order
 WORDS = ("imagenet", "none")  # of --weights; all else is a file

@@ -115,6 +115,11 @@ RULES = (
         "--views fixes augmented views: add --augment.",
     ),
     Rule(
+        in_a_phase(lambda phase: phase.monitor == "last" and bool(phase.patience)),
+        "--monitor last keeps the last epoch, and --patience ends where validation stops to gain: leave one "
+        "of them out.",
+    ),
+    Rule(
         in_a_phase(lambda phase: bool(phase.warmup_epochs) and phase.scheduler == "one-cycle"),
         "--warmup-epochs does nothing with --scheduler one-cycle, which warms up by itself: leave it out.",
     ),

@@ -5,7 +5,6 @@ the documentation all come from here. A field is declared with `field(default, m
 """
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Callable
@@ -117,6 +116,8 @@ class PlainDict:
         fields = {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
         for name in values:
             if name not in fields:
+                import difflib
+
                 close = difflib.get_close_matches(quote(name).strip("'"), fields, 1)
                 hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(fields)}."
                 raise SettingsError(f"Unknown setting {quote(name)}{hint}")

@@ -18,7 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "catdog_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-SETTINGS = {"settings", "settings_schema", "settings_head", "settings_networks", "settings_rules"}
+SETTINGS = {
+    "settings",
+    "settings_schema",
+    "settings_head",
+    "settings_input",
+    "settings_networks",
+    "settings_rules",
+}
 LOWEST = {"errors", "runtime"} | SETTINGS
 LIBRARY = LOWEST | {"images", "data", "models", "known", "features", "runs"}
 MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import itself
@@ -26,8 +33,9 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "runtime": {"errors"},
     "settings_schema": {"errors"},
     "settings_head": {"errors", "settings_schema"},
-    "settings": {"errors", "settings_schema", "settings_head"},
-    "settings_networks": {"errors", "settings"},
+    "settings_input": {"errors", "settings_schema"},
+    "settings": {"errors", "settings_schema", "settings_head", "settings_input"},
+    "settings_networks": {"errors", "settings_input"},
     "settings_rules": {"errors", "settings_schema", "settings", "settings_head", "settings_networks"},
     "images": LOWEST,
     "data": LOWEST | {"images"},
@@ -40,13 +48,16 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
     "runs": LOWEST | {"images", "data", "models", "known"},
     "evaluation": LIBRARY | {"plots", "inference", "explanation"},
     "training": LIBRARY | {"evaluation", "plots", "recipes"},
-    "tracking": LIBRARY | {"evaluation", "training"},  # its events
+    "tuning": LIBRARY | {"evaluation", "training", "plots", "recipes"},
+    "tracking": LIBRARY | {"evaluation", "training", "tuning"},  # their events
     "inference": LIBRARY | {"explanation"},
-    "serving": LOWEST | {"images", "inference", "runs"},
+    "export": LIBRARY | {"explanation", "inference", "evaluation", "page"},
+    "page": set(),
+    "serving": LOWEST | {"images", "inference", "runs", "page"},
     "review": LIBRARY | {"inference", "serving"},
     "commands": LIBRARY
     | {"explanation", "evaluation", "training", "tracking", "inference", "plots", "recipes", "review"}
-    | {"serving"},
+    | {"export", "serving", "tuning"},
     "cli": LOWEST | {"commands"},
     "__main__": {"cli"},
     "__init__": {
@@ -59,7 +70,9 @@ MAY_IMPORT = {  # a part is a folder or file of catdog_cli; it may also import i
         "evaluation",
         "inference",
         "review",
+        "export",
         "serving",
+        "tuning",
     },  # the public names, imported when first used
 }
 TALKERS = {"cli", "commands"}  # who may use click and rich, and print

@@ -13,6 +13,8 @@ from catdog_cli import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+OTHERS_OPTIONS = ("catdog train pets --lr 0.001: there is no option --lr",)  # what the page says of a mistake
 SEPARATORS = {"|", ">", ">>", "2>", "&&", ";", "&"}
 
 Words = tuple[str, ...]
@@ -97,6 +99,19 @@ def test_readme_calls_only_what_exists(readme):
     calls = list_calls(readme)
     assert calls
     assert [mistake for words in calls for mistake in find_mistakes(words)] == []
+
+
+def list_inline_calls(markdown: str) -> list[list[str]]:
+    """Return the words of every `catdog ...` between backticks in a text."""
+    return [shlex.split(call) for call in re.findall(r"`(catdog [^`\n]+)`", markdown)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_call_only_what_exists(page):
+    text = page.read_text(encoding="utf-8")
+    calls = [*list_calls(text), *list_inline_calls(text)]
+    wrong = [mistake for words in calls for mistake in find_mistakes(words)]
+    assert [mistake for mistake in wrong if mistake not in OTHERS_OPTIONS] == []
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

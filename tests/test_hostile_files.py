@@ -119,9 +119,9 @@ def test_bands_give_the_pixels_of_the_whole(monkeypatch):
     reduced = [rgb.to_rgb(image, 3) for image in images]
     monkeypatch.setattr(rgb, "BAND_PIXELS", 40 * 7)
     for image, wanted, smaller in zip(images, whole, reduced, strict=True):
-        assert torch.equal(rgb.to_rgb(image), wanted), image.mode
-        assert torch.equal(rgb.to_rgb(image, 3), smaller), image.mode
-        assert smaller.shape == (3, 17, 14)
+        assert np.array_equal(rgb.to_rgb(image), wanted), image.mode
+        assert np.array_equal(rgb.to_rgb(image, 3), smaller), image.mode
+        assert smaller.shape == (17, 14, 3)
 
 
 def make_tiff(count: int) -> bytes:

@@ -7,7 +7,7 @@ import click
 
 from ..runtime.progress import report_progress
 from .data_review import review
-from .options import PATH, decisions_option, json_option, label_options
+from .options import PATH, decisions_option, group_by_option, json_option, label_options
 from .output.check_table import describe_check
 from .output.terminal import echo, echo_json, log
 
@@ -121,8 +121,9 @@ def check(
     features = None
     if checkpoint is not None:
         from ..inference.predictor import Predictor
+        from ..inference.torch_predictor import require_checkpoint
 
-        features = Predictor.load(checkpoint).features
+        features = require_checkpoint(Predictor.load(checkpoint), "--checkpoint").features
     found = check_data(root, features=features, progress=True, **_given(labels))
     _print(found.to_dict(), as_json, *describe_check(found))  # first: a file that fails costs no answer
     if page is not None:
@@ -138,9 +139,7 @@ def check(
 @click.argument("manifest", metavar="FILE", type=PATH)
 @click.option("--val-fraction", default=0.2, show_default=True, help="Share of pictures in val.")
 @click.option("--test-fraction", default=0.0, show_default=True, help="Share of pictures in test.")
-@click.option(
-    "--group-by", metavar="REGEX", help="Keep pictures together whose paths match in the same text."
-)
+@group_by_option
 @decisions_option
 @seed_option
 @label_options

@@ -94,7 +94,7 @@ def _meet(device: str | None) -> Group:
     """
     import torch
 
-    from ..data.loaders import usable_cores
+    from ..runtime.parallel import usable_cores
 
     if os.environ.get("OMP_NUM_THREADS", "1") == "1":
         torch.set_num_threads(usable_cores())

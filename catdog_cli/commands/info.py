@@ -36,7 +36,7 @@ def info(
     clear_cache: bool,
     as_json: bool,
 ) -> None:
-    """List networks or recipes, show a network's layers, or say what a checkpoint or run directory holds.
+    """List networks or recipes, show a network's layers, or say what a checkpoint, run or export holds.
 
     \b
     Examples:
@@ -64,6 +64,10 @@ def info(
         _print(_describe_archs(all_archs), as_json, info_text.format_archs)
     elif _is_arch(target := _resolve(target)):
         _print(_describe_arch(target), as_json, info_text.format_arch)
+    elif target.lower().endswith(".onnx"):
+        from .info_export import describe_export, format_export
+
+        _print(describe_export(target), as_json, format_export)
     else:
         from .info_checkpoint import describe_checkpoint
 

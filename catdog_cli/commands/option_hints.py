@@ -1,6 +1,5 @@
 """What an option that does not exist was meant to be: another tool's word for one of ours, or a slip."""
 
-import difflib
 from collections.abc import Collection, Sequence
 
 # What timm, torchvision's references, Ultralytics, Keras, fastai, Lightning and others call them; of the
@@ -128,6 +127,8 @@ def _mean(name: str, known: dict[str, str]) -> list[str]:
     if aliases or len(name) < 2:
         return aliases
     longer = [known[each] for each in known if each.startswith(name) and len(name) > 2]
+    import difflib
+
     return longer[:3] or [known[each] for each in difflib.get_close_matches(name, known, 3)]
 
 

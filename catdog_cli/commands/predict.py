@@ -170,8 +170,8 @@ def split_arguments(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
         raise click.UsageError("Nothing was given: name pictures, then the checkpoint.")
     *inputs, checkpoint = arguments
     suffix = Path(checkpoint).suffix.lower()
-    from ..data.tables import TABLE_SUFFIXES
     from ..images.suffixes import IMAGE_SUFFIXES
+    from ..runtime.files import TABLE_SUFFIXES
 
     if suffix in (*IMAGE_SUFFIXES, ".txt", *TABLE_SUFFIXES) or checkpoint == "-":
         raise click.UsageError(

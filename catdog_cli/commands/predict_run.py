@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InterruptedRunError, LostProcessError
-from .output.bars import Pace, TaskBar
 from .output.predict_output import MOST_DRAWN, Drawing, Tally, print_json, print_text
 from .output.terminal import counted, echo, echo_json, printable
 
@@ -31,6 +30,8 @@ class Bar:
         self.bar, self.name = None, step
         if not (show and sys.stderr.isatty()):
             return
+        from .output.bars import Pace, TaskBar  # and with them rich
+
         self.bar, self.pace, self.total = TaskBar(), Pace(), _count(inputs)
         self.done = self.kept = 0
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
+from .grouped_help import GroupedCommand
 from .output.terminal import echo, echo_json, log
 from .predict import pick_unknown_rate
 
@@ -14,9 +15,20 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 5  # classes of a request in a line
 LINE, JSON, NONE = "line", "json", "none"
+FIRST = (
+    "--model",
+    "--host",
+    "--port",
+    "--allow-host",
+    "--token",
+    "--tls-cert",
+    "--tls-key",
+    "--unknown-rate",
+    "--log-format",
+)
 
 
-@click.command()
+@click.command(cls=GroupedCommand, first=FIRST)
 @click.argument("checkpoint", metavar="[CKPT]", required=False, type=options.PATH)
 @click.option(
     "--model",

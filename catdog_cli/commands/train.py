@@ -15,7 +15,9 @@ from .grouped_help import GroupedCommand
 from .output.terminal import echo_json, log
 from .output.train_progress import TrainReport
 from .stop_signals import StopSignals
+from .tune import BUDGET, budget_option, search_and_print
 
+AUTO = "auto"  # of --recipe: a search finds one
 TRACKING = ("mlflow", "mlflow_experiment", "mlflow_model", "tensorboard")
 FIRST = (
     "--arch",
@@ -37,6 +39,7 @@ FIRST = (
 @options.tracking_options
 @options.recipe_option
 @options.config_option
+@budget_option
 @options.run_option("--output", type=options.PATH, help="Run directory.  [default: checkpoints/ARCH-N]")
 @options.run_option(
     "--resume", type=options.PATH, metavar="RUN", help="Resume a run: its directory or last.pt."
@@ -53,7 +56,13 @@ FIRST = (
 )
 @options.json_option
 def train(
-    data: str | None, config: str | None, output: str | None, resume: str | None, dry_run: bool, **given: Any
+    data: str | None,
+    config: str | None,
+    budget: str | None,
+    output: str | None,
+    resume: str | None,
+    dry_run: bool,
+    **given: Any,
 ) -> None:
     """Train on DATA: a folder with a folder of pictures per class (below train/ and val/, or not), a table
     path,class or path,labels, an archive, or the address of one.
@@ -62,7 +71,7 @@ def train(
     Examples:
       catdog train pets
       catdog train pets --arch resnet18 --fine-tune-epochs 3
-      catdog train pets --recipe best
+      catdog train pets --budget 10m
       catdog train --resume checkpoints/mobilenet_v2-1 --epochs 10
     """
     as_json = given.pop("as_json")
@@ -74,6 +83,9 @@ def train(
         raise click.UsageError("Missing argument DATA: the folder with pictures.")
     if resume is None:
         _refuse_run(data)
+    if budget is not None or given.get("recipe") == AUTO:
+        _search(str(data), config, budget, output, resume, dry_run, given, as_json)
+        return
     with several(given["device"]):
         if dry_run:
             _dry_run(str(data), config, given, as_json)
@@ -92,6 +104,27 @@ def _refuse_run(data: str | None) -> None:
             f"{data!r} is a checkpoint, not pictures: resume a run with `catdog train --resume RUN`, or "
             f"train on a folder of pictures."
         )
+
+
+def _search(
+    data: str,
+    config: str | None,
+    budget: str | None,
+    output: str | None,
+    resume: str | None,
+    dry_run: bool,
+    given: dict[str, Any],
+    as_json: bool,
+) -> None:
+    """Search within a budget, as `catdog tune` does, and train what it finds."""
+    if resume is not None or dry_run:
+        raise click.UsageError(
+            "--budget searches: continue one with `catdog tune --resume RUN`; no --dry-run."
+        )
+    merged, tracking = _merge(config, given)
+    if merged.pop("recipe", AUTO) != AUTO:
+        raise click.UsageError("--budget finds the recipe: leave out --recipe, or the budget.")
+    search_and_print(data, None, {**merged, "budget": budget or BUDGET, "output": output}, tracking, as_json)
 
 
 def _train(data: str, config: str | None, output: str | None, given: dict[str, Any]) -> Any:

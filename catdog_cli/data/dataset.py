@@ -1,7 +1,6 @@
 """What a scan finds: pictures, labels and class names by split; every part of catdog passes these around."""
 
 import dataclasses
-import difflib
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, quote
 from ..runtime.text import name_some
-from ..settings import UNKNOWN_LABEL
+from ..settings_input import UNKNOWN_LABEL
 
 if TYPE_CHECKING:
     from .decisions import Decision
@@ -172,6 +171,8 @@ def class_text(dataset: Dataset, split: str, index: int) -> str:
 
 def _unknown_classes(root: Path, unknown: list[str], known: list[str]) -> str:
     names = name_some(unknown)
+    import difflib
+
     close = difflib.get_close_matches(unknown[0].casefold(), [name.casefold() for name in known], 1)
     hint = next((name for name in known if close and name.casefold() == close[0]), None)
     shown = ", ".join(quote(name) for name in known[:10]) + (" ..." if len(known) > 10 else "")

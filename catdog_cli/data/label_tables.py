@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 from ..errors import DataError
+from ..runtime.files import TABLE_SUFFIXES
 from .image_files import Listing, list_folder
 from .label_lists import AS_SHOWN, LabelForm, has_label_columns
 from .listed_files import ListedFiles
 from .split_names import split_of
-from .tables import TABLE_SUFFIXES, open_table
+from .tables import open_table
 
 USUAL = (
     "labels",

@@ -3,11 +3,8 @@
 import dataclasses
 import os
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +20,6 @@ from .worker_deaths import iterate_loader
 LEAST_TIMEOUT_S = 300.0  # after which a silent worker is given up
 SLOWEST_IMAGE_S = 20.0  # to decode the largest picture that is read
 SOCKET_PATH_BYTES = 103  # macOS; Linux allows 107
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -34,46 +29,6 @@ class CorruptImage:
     index: int
     path: str
     reason: str
-
-
-def usable_cores() -> int:
-    """Return the number of cores for this process: its part of those that all of one launch may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")  # set by torchrun and accelerate launch
-    return max(1, cores // max(1, int(beside))) if beside.isdigit() else cores
-
-
-def split_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield items in lists of `size`, the last one shorter."""
-    part: list[T] = []
-    for item in items:
-        part.append(item)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
-def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """Yield function(item) for each item, in order, computed by `threads` threads a little ahead.
-
-    Each thread gives torch one core: separate batches on separate cores beat one batch on all of them.
-    """
-    if threads <= 1:
-        yield from map(function, items)
-        return
-    pending: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(threads, "catdog", initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @dataclass(eq=False)

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..runtime.files import expand_home, read_text
-from ..runtime.http import is_address, is_file_address, path_of_address
+from ..runtime.addresses import is_address, is_file_address, path_of_address
+from ..runtime.files import RUN_SETTINGS, expand_home, read_text
 from .sources.unpacked import fetch_once, is_archive, unpack_once
 
-RUN_SETTINGS = "settings.json"
 FROM_RUN = "data_from_run"  # in it: where the data lies, seen from the run
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, quote
-from ..runtime.files import write_atomic
-from ..runtime.http import is_address
+from ..runtime.addresses import is_address
+from ..runtime.files import RUN_SPLIT, write_atomic
 from ..settings import UNKNOWN_LABEL
 from .class_names import describe_alike, find_alike
 from .dataset import Dataset, Split
@@ -46,7 +46,6 @@ from .tables import Columns, Table, open_table, show_header
 
 MANIFEST_COLUMNS = ("path", "class", "split")
 LABEL_COLUMNS = ("path", LABELS, UNKNOWN, "split")  # where pictures have several labels
-RUN_SPLIT = "split.csv"  # what a run calls the manifest of its images
 MAX_RUNS = 10  # each trained on the manifest of the one before
 
 

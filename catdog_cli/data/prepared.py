@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..settings import UNKNOWN_LABEL
+from ..settings_input import UNKNOWN_LABEL
 from .dataset import Dataset, Split
 
 IMAGES, LABELS, FILES, DESCRIPTION = "images.npy", "labels.npy", "files.csv", "classes.json"

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..errors import DataError, quote
 
-TABLE_SUFFIXES = (".csv", ".tsv")
 DELIMITERS = (",", ";", "\t", "|")
 START_BYTES = 4096  # by which the encoding is told
 MAX_HEADER = 1 << 20  # letters: what has no line break before is no table

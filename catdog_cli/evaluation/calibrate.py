@@ -12,7 +12,7 @@ import torch
 from ..data.dataset import Dataset
 from ..data.label_lists import LabelForm
 from ..errors import DataError
-from ..inference.predictor import Predictor
+from ..inference.torch_predictor import TorchPredictor
 from ..known.conformal import SetScores
 from ..known.reference import MOST_IMAGES, Reference, fit_reference, sample_images
 from ..models.tasks import Task
@@ -112,7 +112,7 @@ def calibrate(
     with _held(path, say):
         content = load_checkpoint(path)
         model = build_from_checkpoint(content, path, head)
-        predictor = Predictor(model, device=device, precision=precision)
+        predictor = TorchPredictor(model, device=device, precision=precision)
         labels = label_form(predictor, LabelForm(label_delimiter, label_columns))
         dataset, name = choose_images(
             data, [str(path)], model.class_names, split, say, expand_home(exclude), labels
@@ -177,7 +177,9 @@ class _Measured:
         )
 
 
-def _measure(predictor: Predictor, dataset: Dataset, split: str, log: Log, report: OnProgress) -> _Measured:
+def _measure(
+    predictor: TorchPredictor, dataset: Dataset, split: str, log: Log, report: OnProgress
+) -> _Measured:
     labels, step = dataset.splits[split].labels, f"measuring {predictor.arch}"
     chosen = set(sample_images(labels, MOST_IMAGES, seed=0).tolist())
     logits, features, good, sampled = [], [], [], []

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..data.dataset import Dataset
 from ..errors import DataError
@@ -47,7 +46,7 @@ def collect_logits(
     """
     paths, labels = dataset.splits[split].paths, dataset.splits[split].labels
     step, total = f"measuring {predictor.arch}", len(paths)
-    logits: list[torch.Tensor] = []
+    logits: list[np.ndarray] = []
     p_values: list[float] = []
     indices: list[int] = []
     unreadable: dict[str, str] = {}
@@ -58,7 +57,7 @@ def collect_logits(
             unreadable[paths[index]] = str(answer.error)
         else:
             indices.append(index)
-            logits.append(answer.logits)
+            logits.append(np.asarray(answer.logits, np.float64))
             p_values += [] if answer.known is None else [answer.known.p_value]
         on_progress(step, index + 1, total)
     if not indices:
@@ -66,7 +65,7 @@ def collect_logits(
         raise DataError(f"None of the {total} pictures under {str(dataset.root)!r} can be read: {first}")
     _name_unreadable(unreadable, log)
     known = np.array(p_values) if len(p_values) == len(indices) else None
-    return SplitLogits(torch.stack(logits).double().numpy(), labels[indices], indices, unreadable, known)
+    return SplitLogits(np.stack(logits), labels[indices], indices, unreadable, known)
 
 
 def _name_unreadable(unreadable: dict[str, str], log: Callable[[str], None]) -> None:

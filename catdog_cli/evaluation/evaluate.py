@@ -12,6 +12,7 @@ from ..data.label_lists import AS_SHOWN, LabelForm
 from ..images.looks import ONCE, describe_looks
 from ..inference.mean import MeanPredictor, describe_mean
 from ..inference.predictor import Predictor
+from ..inference.torch_predictor import require_checkpoint
 from ..runs.category_names import tell_apart
 from ..runs.directory import create_folder
 from ..runtime.progress import OnProgress
@@ -47,6 +48,8 @@ def evaluate_predictor(
 
     Where several processes predict, the main one calls this and the others `answer_shares`.
     """
+    if leave_class_out:
+        require_checkpoint(predictor, "--leave-class-out")
     form, class_names = label_form(predictor, labels), predictor.class_names
     dataset, split = choose_images(data, list(checkpoints), class_names, split, log, exclude, form, decisions)
     sources = [] if strangers is None else find_strangers(predictor, strangers)  # now, as the folder below
@@ -97,9 +100,8 @@ def label_form(predictor: Predictor, labels: LabelForm) -> LabelForm:
 
 
 def _introduce(predictor: Predictor, number: int, split: str) -> str:
-    where = f"{predictor.device.type}, {str(predictor.dtype).removeprefix('torch.')}"
     looks = describe_looks(predictor.looks)
-    return f"Measuring {predictor.arch} on {number:,} pictures ({split}){looks}; {where}"
+    return f"Measuring {predictor.arch} on {number:,} pictures ({split}){looks}; {predictor.runs_on}"
 
 
 def _measure(

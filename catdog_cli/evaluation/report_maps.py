@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import CatdogError
 from ..explanation.overlay_folder import shrink
 from ..images.preview import make_preview
-from ..images.read import read_image
+from ..images.read import read_pixels
 from ..inference.mean import MeanPredictor
 from ..inference.predictor import Predictor
 from .report_gallery import THUMBNAIL_PX, Explain, View
@@ -29,7 +29,7 @@ def mistake_explainer(
         wanted = [item["label"]] if "label" in item else [item["predicted"], item["true"]]
         try:
             source = find_source(item)
-            pixels = shrink(read_image(source, THUMBNAIL_PX), THUMBNAIL_PX)
+            pixels = shrink(read_pixels(source, THUMBNAIL_PX), THUMBNAIL_PX)
             maps = [predictor.explain(source, folders[name], check=False).first for name in wanted]
         except CatdogError:  # it has gone meanwhile
             return []

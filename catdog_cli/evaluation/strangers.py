@@ -16,6 +16,7 @@ from ..data.dataset import Dataset
 from ..errors import DataError, UnavailableError
 from ..inference.inputs import Unusable, expand_inputs, fetch_input, input_path
 from ..inference.predictor import Predictor
+from ..inference.torch_predictor import TorchPredictor, require_checkpoint
 from ..inference.urls import is_address
 from ..known.reference import Reference
 from ..runtime.progress import OnProgress
@@ -149,6 +150,7 @@ def leave_classes_out(
     Raises:
         UnavailableError: the checkpoint keeps nothing to do that by.
     """
+    predictor = require_checkpoint(predictor, "--leave-class-out")
     reference = predictor.reference
     if reference is None or not len(reference.labels):
         reason = (
@@ -181,7 +183,7 @@ def leave_classes_out(
 
 
 def _look_at(
-    predictor: Predictor, dataset: Dataset, split: str, on_progress: OnProgress
+    predictor: TorchPredictor, dataset: Dataset, split: str, on_progress: OnProgress
 ) -> tuple[torch.Tensor, np.ndarray]:
     """Return what the readable images of a split are known by, (N, D), and their labels."""
     labels, seen, good = dataset.splits[split].labels, [], []

@@ -16,9 +16,9 @@ from torch import nn
 
 from ..models.heads import CosineLinear, Head, Standardise
 from ..models.inference_form.inference_form import InferenceForm
+from .explanation import EXACT
 from .network_cut import INPUT, MAP, TOKENS, Cut, differentiable, find_cut
 
-EXACT = "class activation map"
 METHODS = {MAP: "HiResCAM", TOKENS: "gradient x token", INPUT: "gradient x input"}
 
 

@@ -7,9 +7,9 @@ A map is worth something where the first number is the larger one.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image, ImageFilter
 
+from ..images.formats.scaling import Pixels
 from .placement import Box
 
 FIFTH = 0.2  # share of the pixels that is blurred
@@ -36,35 +36,32 @@ def random_fifths(mask: np.ndarray, count: int = NUM_RANDOM, seed: int = SEED) -
     return found
 
 
-def blur_places(views: Sequence[torch.Tensor], boxes: Sequence[Box], heat: np.ndarray) -> list[torch.Tensor]:
+def blur_places(views: Sequence[Pixels], boxes: Sequence[Box], heat: np.ndarray) -> list[Pixels]:
     """Return an image unchanged, with its important fifth blurred, and with random ones, for each look at it.
 
     Args:
-        views: what is seen of the image, uint8 (3, size, size) each.
+        views: what is seen of the image, uint8 (H, W, 3) each.
         boxes: where each lies in the box of the map.
         heat: the map (S, S).
 
     Returns:
-        For each look uint8 (2 + NUM_RANDOM, 3, size, size).
+        For each look uint8 (2 + NUM_RANDOM, H, W, 3).
     """
     important = important_fifth(heat)
     masks = [np.zeros_like(important), important, *random_fifths(important)]
     pairs = zip(views, boxes, strict=True)
-    return [_blur(view, [_cut_mask(mask, box, view.shape[1]) for mask in masks]) for view, box in pairs]
+    return [_blur(view, [_cut_mask(mask, box, *view.shape[:2]) for mask in masks]) for view, box in pairs]
 
 
-def _cut_mask(mask: np.ndarray, box: Box, size: int) -> torch.Tensor:
-    """Return the part of a mask in a box at another size: (size, size) booleans."""
-    centres = (np.arange(size) + 0.5) / size  # of pixels
+def _cut_mask(mask: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:
+    """Return the part of a mask in a box at another size: (height, width) booleans."""
     rows, columns = (
-        ((start + length * centres) * len(mask)).astype(int).clip(0, len(mask) - 1)
-        for start, length in ((box.top, box.height), (box.left, box.width))
+        ((start + length * (np.arange(size) + 0.5) / size) * len(mask)).astype(int).clip(0, len(mask) - 1)
+        for start, length, size in ((box.top, box.height, height), (box.left, box.width, width))
     )
-    return torch.from_numpy(mask[np.ix_(rows, columns)])
+    return np.asarray(mask[np.ix_(rows, columns)])
 
 
-def _blur(view: torch.Tensor, masks: Sequence[torch.Tensor]) -> torch.Tensor:
-    pixels = view.permute(1, 2, 0).contiguous().cpu().numpy()
-    blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(BLUR * len(pixels)))
-    soft = torch.from_numpy(np.asarray(blurred).copy()).permute(2, 0, 1)
-    return torch.stack([torch.where(mask, soft, view.cpu()) for mask in masks])
+def _blur(view: Pixels, masks: Sequence[np.ndarray]) -> Pixels:
+    blurred = Image.fromarray(view).filter(ImageFilter.GaussianBlur(BLUR * min(view.shape[:2])))
+    return np.stack([np.where(mask[..., None], np.asarray(blurred), view) for mask in masks])

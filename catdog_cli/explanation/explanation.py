@@ -9,6 +9,7 @@ from ..errors import SettingsError
 from ..runtime.text import printable, show_percent
 from .placement import Box, spread
 
+EXACT = "class activation map"
 ROWS, COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 

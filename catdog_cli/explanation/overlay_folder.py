@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..errors import CatdogError
+from ..images.formats.scaling import Pixels
 from ..runtime.files import replacing
 from .explanation import ClassMap, Explanation
 
@@ -41,11 +41,11 @@ class OverlayFolder:
         self.folder, self.writer = folder, writer
         self._taken: set[str] = set()
 
-    def add(self, explanation: Explanation, image: torch.Tensor | None) -> Explanation:
+    def add(self, explanation: Explanation, image: Pixels | None) -> Explanation:
         """Write an image's maps and rows; return its explanation with the path of the PNG.
 
         Args:
-            image: uint8 (3, H, W), upright; None where it could not be read.
+            image: uint8 (H, W, 3), upright; None where it could not be read.
 
         Raises:
             CatdogError: something cannot be written.
@@ -58,7 +58,7 @@ class OverlayFolder:
             self.writer.writerow(row)
         return explanation
 
-    def _draw(self, explanation: Explanation, image: torch.Tensor) -> Path:
+    def _draw(self, explanation: Explanation, image: Pixels) -> Path:
         from ..plots.overlays import write_overlays
 
         pixels = shrink(image, OVERLAY_PX)
@@ -100,9 +100,9 @@ def open_overlay_folder(folder: Path) -> Iterator[OverlayFolder]:
         ) from error
 
 
-def shrink(image: torch.Tensor, side_px: int) -> np.ndarray:
-    """Return an image with its longer side at most `side_px`: uint8 (3, H, W) -> (H, W, 3)."""
-    whole = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+def shrink(image: Pixels, side_px: int) -> np.ndarray:
+    """Return an image, uint8 (H, W, 3), with its longer side at most `side_px`."""
+    whole = Image.fromarray(image)
     whole.thumbnail((side_px, side_px))
     return np.asarray(whole)
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from PIL import Image
 
-from ..images.augment import LONGEST_SIDES, WHOLE
-from ..settings import InputSpec
+from ..images.looks import LONGEST_SIDES, WHOLE
+from ..settings_input import InputSpec
 
 
 class Box(NamedTuple):
@@ -62,11 +62,8 @@ def join_boxes(boxes: Sequence[Box]) -> Box:
 
 def enlarge(grid: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return a map at another size, float32 (height, width): between its places it changes evenly."""
-    values = torch.from_numpy(np.ascontiguousarray(grid, np.float32))[None, None]
-    larger = torch.nn.functional.interpolate(
-        values, (height, width), mode="bilinear", align_corners=False, antialias=True
-    )
-    return larger[0, 0].numpy()
+    values = Image.fromarray(np.ascontiguousarray(grid, np.float32))
+    return np.array(values.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def spread(grid: np.ndarray, box: Box, height: int, width: int) -> np.ndarray:

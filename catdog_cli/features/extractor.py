@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ..data.digests import content_keys
-from ..data.loaders import Batch, CorruptImage, Images, collate, map_in_order, usable_cores
-from ..images.augment import WHOLE
+from ..data.loaders import Batch, CorruptImage, Images, collate
+from ..images.looks import WHOLE
 from ..images.transforms import normalise, pixel_versions, split_images
 from ..models.classifier import Classifier
 from ..models.inference_form.inference_form import InferenceForm, form_name
@@ -21,6 +21,7 @@ from ..models.side_by_side import join_features
 from ..runtime.devices import keep_busy, to_cpu
 from ..runtime.files import cache_root
 from ..runtime.memory import MicroBatch
+from ..runtime.parallel import map_in_order, usable_cores
 from ..runtime.seeds import seed_of
 from ..settings import InputSpec
 from ..settings_networks import AnySpec, InputSpecs

@@ -23,13 +23,12 @@ import torch
 from ..runtime.vision import torchvision
 from ..settings import AUGMENTS, InputSpec
 from ..settings_schema import check_choice
+from .looks import LONGEST_SIDES, WHOLE
 
 F = torchvision.transforms.v2.functional
 InterpolationMode = torchvision.transforms.InterpolationMode
 SMALLEST_CROP = {"light": 0.6, "standard": 0.5, "strong": 0.25}  # share of the picture's area
 CROP_RATIOS = (3 / 4, 4 / 3)  # width / height
-WHOLE = "whole"  # beside settings.AUGMENTS: nothing is cut off, and sides lose their ratio
-LONGEST_SIDES = 8  # times the shorter one: what is longer loses its ends before it is resized
 ERASED = (0.02, 0.2)  # share of the view's area
 
 

@@ -5,19 +5,18 @@ so that the same file gives the same pixels in training, evaluation, prediction 
 filter is changed per call: many threads may decode at once.
 """
 
-import torch
+import numpy as np
 from PIL import Image
 
 from ..runtime.native_stderr import Quiet, listen_alone
-from .formats import FormatError, bmp, heif, png, tga, tiff, webp
+from .formats import FormatError, heif, png, tga, webp
 from .formats.color_modes import to_rgb
 from .formats.exif import EXIF_ORIENTATION, read_orientation
 from .formats.jpeg import START
 from .formats.jpeg_reader import read_jpeg
 from .formats.pillow import open_pillow
-from .formats.scaling import SIXTEEN_BITS, Scale
+from .formats.scaling import SIXTEEN_BITS, Pixels, Scale
 from .formats.size_limits import check_heavy, check_size
-from .formats.tiff_reader import read_tiff
 from .formats.turns import choose_reduction, in_turn
 from .suffixes import FORMAT_NAMES, SNIFF_BYTES, image_suffix, sniff_image
 
@@ -26,10 +25,8 @@ HEAVY = ("WEBP", "AVIF", "HEIF", "JPEG2000")  # whose decoders take many times t
 MAX_LINES = 3  # of what a decoder prints about one picture
 
 
-def decode(
-    data: bytearray, name: str, shorter_side: int | None, remarks: list[str] | None = None
-) -> torch.Tensor:
-    """Return the pixels of a file upright: uint8 (3, H, W).
+def decode(data: bytearray, name: str, shorter_side: int | None, remarks: list[str] | None = None) -> Pixels:
+    """Return the pixels of a file upright: uint8 (H, W, 3).
 
     Args:
         data: the whole file; parts of it may be overwritten.
@@ -69,7 +66,7 @@ def open_image(data: bytes | bytearray, kind: str) -> Image.Image:
 
 def _decode(
     data: bytearray, name: str, shorter_side: int | None, remarks: list[str] | None
-) -> tuple[torch.Tensor, int]:
+) -> tuple[Pixels, int]:
     """Return a picture's RGB pixels as they lie in the file, and its orientation.
 
     A huge one is reduced by a whole number, its shorter side still at least twice what is wanted.
@@ -85,6 +82,9 @@ def _decode(
             reduce_by = choose_reduction(picture.width, picture.height, shorter_side)
             return png.read_png(picture, reduce_by), picture.orientation
     if kind == "TIFF":
+        from .formats import tiff
+        from .formats.tiff_reader import read_tiff
+
         tags = tiff.read_header(data)
         with in_turn(tags.width * tags.height):
             reduce_by = choose_reduction(tags.width, tags.height, shorter_side)
@@ -94,9 +94,9 @@ def _decode(
     return _decode_by_pillow(data, kind, shorter_side)
 
 
-def _decode_bmp(
-    data: bytearray, shorter_side: int | None, remarks: list[str] | None
-) -> tuple[torch.Tensor, int]:
+def _decode_bmp(data: bytearray, shorter_side: int | None, remarks: list[str] | None) -> tuple[Pixels, int]:
+    from .formats import bmp
+
     header = bmp.read_header(data)
     inner = bmp.find_embedded(data, header)
     if inner is not None:
@@ -108,7 +108,7 @@ def _decode_bmp(
         return bmp.read_bmp(data, header, reduce_by), 1
 
 
-def _decode_by_pillow(data: bytearray, kind: str, shorter_side: int | None) -> tuple[torch.Tensor, int]:
+def _decode_by_pillow(data: bytearray, kind: str, shorter_side: int | None) -> tuple[Pixels, int]:
     if kind == "WEBP":
         webp.check_size(data)
     with open_image(data, kind) as image:
@@ -128,15 +128,15 @@ def _decode_by_pillow(data: bytearray, kind: str, shorter_side: int | None) -> t
         return pixels, read_orientation(image.info.get("exif") or b"")
 
 
-def _uncover(pixels: torch.Tensor, frame: list[int]) -> None:
+def _uncover(pixels: Pixels, frame: list[int]) -> None:
     """Make white what the first frame of a GIF leaves free of its canvas, as browsers do."""
     left, top, right, bottom = frame
-    pixels[:, :top], pixels[:, bottom:] = 255, 255
-    pixels[:, :, :left], pixels[:, :, right:] = 255, 255
+    pixels[:top], pixels[bottom:] = 255, 255
+    pixels[:, :left], pixels[:, right:] = 255, 255
 
 
-def convert_pillow(image: Image.Image) -> torch.Tensor:
-    """Return a Pillow image upright: RGB, uint8 (3, H, W)."""
+def convert_pillow(image: Image.Image) -> Pixels:
+    """Return a Pillow image upright: RGB, uint8 (H, W, 3)."""
     with Quiet():
         check_size(*image.size)
         image.load()
@@ -156,9 +156,9 @@ def _find_orientation(image: Image.Image) -> int:
     return orientation
 
 
-def turn_upright(image: torch.Tensor, orientation: int) -> torch.Tensor:
-    """Undo an Exif orientation (1..8); 5 to 8 swap the sides."""
+def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo an Exif orientation (1..8) of pixels (H, W, 3); 5 to 8 swap the sides."""
     if orientation in (5, 6, 7, 8):
-        image = image.transpose(1, 2)
-    flips = {2: [2], 3: [1, 2], 4: [1], 6: [2], 7: [1, 2], 8: [1]}.get(orientation)
-    return image.flip(flips) if flips else image
+        pixels = pixels.transpose(1, 0, 2)
+    flips = {2: (1,), 3: (0, 1), 4: (0,), 6: (1,), 7: (0, 1), 8: (0,)}.get(orientation, ())
+    return np.ascontiguousarray(np.flip(pixels, flips))

@@ -3,18 +3,13 @@
 Answers are means over the looks: test-time augmentation.
 """
 
-from collections.abc import Sequence
-
-import torch
-
 from ..errors import SettingsError
-from ..settings import LOOKS, InputSpec
+from ..settings_input import LOOKS, InputSpec
 from ..settings_networks import AnySpec, specs_of
 from ..settings_schema import check_choice
-from .augment import WHOLE, build_augment, sharp_side
-from .read import ImageSource, read_image_for
-from .transforms import join_row, load_image
 
+WHOLE = "whole"  # beside settings.AUGMENTS: nothing is cut off, and sides lose their ratio
+LONGEST_SIDES = 8  # times the shorter one: what is longer loses its ends before it is resized
 Look = tuple[InputSpec, str]  # one network's image, and how it is cut out: "none" or WHOLE
 ONCE, MIRROR, UNCUT = LOOKS
 
@@ -47,20 +42,3 @@ def list_looks(spec: AnySpec, looks: str) -> tuple[Look, ...]:
     """
     kinds = ("none", WHOLE) if looks == UNCUT else ("none",)
     return tuple((part, kind) for kind in kinds for part in specs_of(spec))
-
-
-def load_looks(source: ImageSource, looks: Sequence[Look]) -> torch.Tensor:
-    """Read an image once and return all that is looked at of it.
-
-    Returns:
-        Of one look uint8 (3, size, size), as `load_image` does; of several all in a row, uint8
-        (sum of size * size * 3,).
-
-    Raises:
-        ImageError: the image cannot be read.
-    """
-    if len(looks) == 1:
-        return load_image(source, looks[0][0])
-    images = read_image_for(source, [sharp_side(kind, part) for part, kind in looks])
-    pairs = zip(images, looks, strict=True)
-    return join_row(build_augment(kind, part)(image) for image, (part, kind) in pairs)

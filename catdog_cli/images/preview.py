@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ..runtime.html import data_uri
-from .read import ImageError, read_image
+from .read import ImageError, read_pixels
 
 
 class Preview(NamedTuple):
@@ -36,8 +36,7 @@ def encode_small(source: Any, side_px: int, quality: int) -> tuple[bytes, int, i
     Raises:
         ImageError: it cannot be read.
     """
-    pixels = read_image(source, side_px)
-    image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+    image = Image.fromarray(read_pixels(source, side_px))
     image.thumbnail((side_px, side_px))
     data = io.BytesIO()
     image.save(data, "JPEG", quality=quality)

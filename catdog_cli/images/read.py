@@ -2,13 +2,13 @@
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeGuard, TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from ..errors import CatdogError, DataError, SettingsError
@@ -21,7 +21,10 @@ from .formats.scaling import Pixels
 MAX_FILE_BYTES = 2**30
 CUT_OFF = ("truncated", "unexpected end", "end of file")  # what decoders say of a file that breaks off
 
-ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | Pixels | torch.Tensor
+if TYPE_CHECKING:
+    import torch
+
+ImageSource = Union[str, os.PathLike[str], bytes, bytearray, memoryview, Image.Image, Pixels, "torch.Tensor"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,7 +35,29 @@ class ImageError(DataError):
 
 def read_image(
     source: ImageSource, shorter_side: int | None = None, remarks: list[str] | None = None
-) -> torch.Tensor:
+) -> "torch.Tensor":
+    """Read a picture as `read_pixels` does, as a tensor; it takes a tensor, too.
+
+    Args:
+        source: as for `read_pixels`, or a uint8 tensor (3, H, W).
+        shorter_side, remarks: as for `read_pixels`.
+
+    Returns:
+        uint8 (3, H, W), in memory as (H, W, 3).
+
+    Raises:
+        ImageError, SettingsError: as of `read_pixels`.
+    """
+    import torch
+
+    if isinstance(source, torch.Tensor):
+        return _check_tensor(source)
+    return torch.from_numpy(read_pixels(source, shorter_side, remarks)).permute(2, 0, 1)
+
+
+def read_pixels(
+    source: ImageSource, shorter_side: int | None = None, remarks: list[str] | None = None
+) -> Pixels:
     """Read a picture upright (Exif orientation applied, XMP's ignored) as RGB.
 
     Alpha and transparent colours are laid over white. Unsigned samples of 1 to 16 bits are scaled by the
@@ -41,8 +66,7 @@ def read_image(
     read it; one that lacks its end marker alone is read.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, a uint8 array (H, W), (H, W, 3) or (H, W, 4),
-            or a uint8 tensor (3, H, W).
+        source: a path, the bytes of a file, a PIL image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4).
         shorter_side: px that the caller will resize the shorter side to. A large JPEG is then decoded
             at 1/2, 1/4 or 1/8 of its size, and another picture of 40 megapixels or more is reduced by a
             whole number, its shorter side still at least twice this.
@@ -50,14 +74,12 @@ def read_image(
             end marker; looking for them takes some time.
 
     Returns:
-        uint8 (3, H, W).
+        uint8 (H, W, 3).
 
     Raises:
         ImageError: the picture is missing, empty, damaged, too large or no picture.
         SettingsError: `source` is of none of these types.
     """
-    if isinstance(source, torch.Tensor):
-        return _check_tensor(source)
     if isinstance(source, np.ndarray):
         return _convert_array(source)
     if isinstance(source, (str, os.PathLike)):
@@ -68,13 +90,20 @@ def read_image(
         return _guard("given as bytes", decode, bytearray(source), "", shorter_side, remarks)
     if isinstance(source, Image.Image):
         return _guard("given as a PIL image", convert_pillow, source)
+    if _is_tensor(source):
+        return np.ascontiguousarray(_check_tensor(source).permute(1, 2, 0).numpy())
     raise SettingsError(
         f"A picture was given as {type(source).__name__!r}, but must be a path, bytes, a PIL image, "
         "a uint8 array (H, W, 3) or a uint8 tensor (3, H, W)."
     )
 
 
-def read_image_for(source: ImageSource, sides: Sequence[int]) -> list[torch.Tensor]:
+def _is_tensor(source: Any) -> TypeGuard["torch.Tensor"]:
+    """Say whether a source is a tensor; of who never imported torch none is."""
+    return "torch" in sys.modules and isinstance(source, sys.modules["torch"].Tensor)
+
+
+def read_image_for(source: ImageSource, sides: Sequence[int]) -> list["torch.Tensor"]:
     """Return what `read_image` gives for each shorter side (px), decoded once where the scale is the same.
 
     Raises:
@@ -88,14 +117,14 @@ def read_image_for(source: ImageSource, sides: Sequence[int]) -> list[torch.Tens
     return [found[side] for side in sides]
 
 
-def _has_same_scale(source: ImageSource, image: torch.Tensor, side: int, larger: int) -> bool:
+def _has_same_scale(source: ImageSource, image: "torch.Tensor", side: int, larger: int) -> bool:
     """Say whether an image read for `larger` is, to the bit, what is read for the shorter side `side`.
 
     What is reduced keeps at least twice the side that is wanted, and a JPEG is reduced only where it has four
     times that.
     """
     shortest = min(image.shape[1:])
-    if isinstance(source, (torch.Tensor, np.ndarray, Image.Image)):  # which are never reduced
+    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):  # others are never reduced
         return True
     return shortest < 4 * side and (shortest < 2 * larger or _is_jpeg(source))
 
@@ -108,19 +137,6 @@ def _is_jpeg(source: str | os.PathLike[str] | bytes | bytearray | memoryview) ->
             return file.read(len(START)) == START
     except OSError:  # gone since a moment ago: reading it again says so
         return False
-
-
-def read_pixels(source: ImageSource) -> Pixels:
-    """Read an image upright as RGB pixels: uint8 (H, W, 3).
-
-    Args:
-        source: as for `read_image`: a path, the bytes of a file, a PIL image or an array.
-
-    Raises:
-        ImageError: it is missing, empty, damaged, too large or no image.
-    """
-    pixels: Pixels = read_image(source).permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(pixels)
 
 
 def read_size(source: ImageSource) -> tuple[int, int]:
@@ -142,7 +158,7 @@ def read_size(source: ImageSource) -> tuple[int, int]:
         header = _guard(name, scan_jpeg, bytes(data))
         turned = header.orientation >= 5
         return (header.width, header.height) if turned else (header.height, header.width)
-    _, height, width = read_image(source).shape
+    height, width, _ = read_pixels(source).shape
     return height, width
 
 
@@ -183,7 +199,7 @@ def _read_file(name: str, path: Path) -> bytearray:
         raise _refuse(name, getattr(error, "strerror", None) or str(error)) from error
 
 
-def _convert_array(array: npt.NDArray[np.generic]) -> torch.Tensor:
+def _convert_array(array: npt.NDArray[np.generic]) -> Pixels:
     right = array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4)))
     if not right or 0 in array.shape:
         wanted = "uint8 (H, W), (H, W, 3) or (H, W, 4)"
@@ -191,7 +207,9 @@ def _convert_array(array: npt.NDArray[np.generic]) -> torch.Tensor:
     return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
 
 
-def _check_tensor(image: torch.Tensor) -> torch.Tensor:
+def _check_tensor(image: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
     right = image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == 3
     if not right or 0 in image.shape:
         given = f"{image.dtype} {tuple(image.shape)}"

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import importlib.metadata
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import PIL
@@ -20,11 +20,13 @@ from ..runtime.vision import torchvision
 from ..settings import InputSpec
 from ..settings_networks import AnySpec, InputSpecs
 from .augment import build_augment, sharp_side, view_centre
+from .looks import Look
 from .read import ImageSource, read_image, read_image_for
 
 __all__ = [
     "build_augment",
     "load_image",
+    "load_looks",
     "load_view",
     "normalise",
     "pixel_versions",
@@ -51,6 +53,23 @@ def load_image(source: ImageSource, spec: AnySpec) -> torch.Tensor:
         images = read_image_for(source, [part.resize for part in spec.parts])
         return join_row(view_centre(image, part) for image, part in zip(images, spec.parts, strict=True))
     return view_centre(read_image(source, spec.resize), spec)
+
+
+def load_looks(source: ImageSource, looks: Sequence[Look]) -> torch.Tensor:
+    """Read an image once and return all that is looked at of it.
+
+    Returns:
+        Of one look uint8 (3, size, size), as `load_image` does; of several all in a row, uint8
+        (sum of size * size * 3,).
+
+    Raises:
+        ImageError: the image cannot be read.
+    """
+    if len(looks) == 1:
+        return load_image(source, looks[0][0])
+    images = read_image_for(source, [sharp_side(kind, part) for part, kind in looks])
+    pairs = zip(images, looks, strict=True)
+    return join_row(build_augment(kind, part)(image) for image, (part, kind) in pairs)
 
 
 def load_view(source: ImageSource, spec: AnySpec, augment: str, seed: int) -> torch.Tensor:

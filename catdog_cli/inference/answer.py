@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..errors import SettingsError
 
@@ -51,12 +50,13 @@ class SureSet:
 class Answer:
     """What a checkpoint says of one picture: logits and probabilities (C,), or an error.
 
-    Two answers are equal if they say the same of the same source.
+    They are tensors of torch, or arrays where an exported file answers. Two answers are equal if they say the
+    same of the same source.
     """
 
     source: Any
-    logits: torch.Tensor | None = None
-    probabilities: torch.Tensor | None = None
+    logits: Any = None
+    probabilities: Any = None
     error: str | None = None
     class_names: Sequence[str] = field(default=(), repr=False)  # C of each: folder names, display names
     names: Sequence[str] = field(default=(), repr=False)
@@ -110,15 +110,15 @@ class Answer:
 
 def _is_equal(one: Any, other: Any) -> bool:
     """Say whether two values are equal, arrays and tensors by all their elements."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return type(one) is type(other) and np.array_equal(one, other)
-    return type(one) is type(other) and bool(one == other)
+    if type(one) is not type(other):
+        return False
+    if hasattr(one, "__array__") and not isinstance(one, np.generic):
+        return np.array_equal(np.asarray(one), np.asarray(other))
+    return bool(one == other)
 
 
 def rank_classes(
-    probabilities: torch.Tensor, class_names: Sequence[str], names: Sequence[str], k: int
+    probabilities: Any, class_names: Sequence[str], names: Sequence[str], k: int
 ) -> list[ClassProbability]:
     """Return the `k` likeliest classes of probabilities (C,), best first, never more than there are.
 
@@ -127,8 +127,9 @@ def rank_classes(
     """
     if k < 1:
         raise SettingsError(f"top-k is {k}, but must be at least 1.")
-    values, places = probabilities.topk(min(k, len(class_names)))
+    values = np.asarray(probabilities)
+    places = np.argsort(-values, kind="stable")[:k]
     return [
         ClassProbability(class_names[i], names[i], value)
-        for i, value in zip(places.tolist(), values.tolist(), strict=True)
+        for i, value in zip(places.tolist(), values[places].tolist(), strict=True)
     ]

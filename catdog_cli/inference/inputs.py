@@ -16,21 +16,20 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from ..data.dataset import Dataset
 from ..data.image_files import walk_folder
-from ..data.manifests import iterate_listed
 from ..data.natural_sort import sort_naturally
-from ..data.prepared import is_prepared, open_prepared
-from ..data.tables import START_BYTES, TABLE_SUFFIXES, find_encoding
 from ..errors import DataError
 from ..images.read import ImageError
-from ..runtime.files import expand_home
+from ..runtime.files import TABLE_SUFFIXES, expand_home
 from .streams import STDIN, ImageBytes, PeekedStream, is_stream
 from .urls import fetch_image, find_file, is_address, is_file_address
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
 
 LIST_SUFFIXES = (".txt", *TABLE_SUFFIXES)
 UTF8_MARK = b"\xef\xbb\xbf"
@@ -50,7 +49,7 @@ class PreparedImage:
     """A picture of a prepared folder; `path` is the file that it was made from, as files.csv says."""
 
     path: str
-    dataset: Dataset
+    dataset: "Dataset"
     split: str
     index: int
 
@@ -158,10 +157,13 @@ def _expand_stream(name: str, file: IO[bytes]) -> Iterator[Input]:
 
 
 def _expand_path(path: str, ignored: Counter[str]) -> Iterator[Input]:
-    if is_prepared(Path(path)):
-        yield from _expand_prepared(Path(path))
-    elif os.path.isdir(path):  # noqa: PTH112 - Path would change what the user wrote
-        yield from _or_unusable(_walk(path, ignored), path, "holds no pictures")
+    if os.path.isdir(path):  # noqa: PTH112 - Path would change what the user wrote
+        from ..data.prepared import is_prepared  # which a single file needs not
+
+        if is_prepared(Path(path)):
+            yield from _expand_prepared(Path(path))
+        else:
+            yield from _or_unusable(_walk(path, ignored), path, "holds no pictures")
     elif not os.path.lexists(path) and re.search(r"[*?[]", path):
         yield from _or_unusable(_expand_pattern(path), path, "matches no file")
     elif path.lower().endswith(LIST_SUFFIXES):
@@ -171,13 +173,19 @@ def _expand_path(path: str, ignored: Counter[str]) -> Iterator[Input]:
 
 
 def _expand_prepared(folder: Path) -> Iterator[PreparedImage]:
+    from ..data.prepared import open_prepared
+
     dataset = open_prepared(folder)
     for name, split in dataset.splits.items():
         for index, path in enumerate(split.paths):
             yield PreparedImage(path, dataset, name, index)
 
 
-_open_once = functools.lru_cache(maxsize=4)(open_prepared)
+@functools.lru_cache(maxsize=4)
+def _open_once(folder: Path) -> "Dataset":
+    from ..data.prepared import open_prepared
+
+    return open_prepared(folder)
 
 
 def _find_prepared(folder: str, path: str, split: str, index: int) -> PreparedImage:
@@ -273,6 +281,8 @@ def _read_list(path: str) -> Iterator[str]:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
             raise DataError(f"The list {path!r} is not a regular file: give one, or use - for stdin.")
         if path.lower().endswith(TABLE_SUFFIXES):
+            from ..data.manifests import iterate_listed
+
             yield from iterate_listed(path)
             return
         with Path(path).open("rb") as file:
@@ -284,6 +294,8 @@ def _read_list(path: str) -> Iterator[str]:
 
 def _read_text(file: IO[bytes]) -> Iterator[str]:
     """Yield the lines of a text in any usual encoding; one of UTF-8 may hold names that cannot be decoded."""
+    from ..data.tables import START_BYTES, find_encoding
+
     start = file.read(START_BYTES)
     encoding = find_encoding(start)
     file.seek(len(UTF8_MARK) if encoding == "utf-8-sig" else 0)

@@ -1,16 +1,12 @@
 """What a predictor says beside its classes, at stated rates: is it of the known kind, which may it be."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sized
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 
 from ..errors import SettingsError, UnavailableError
 from ..known.conformal import METHODS, SetScores, choose_sets
-from ..known.reference import Reference
-from ..models.classifier import Classifier
-from ..models.inference_form.inference_form import InferenceForm
-from ..runs.checkpoint import LoadedModel
 from ..settings_schema import check_choice, check_range
 from .answer import Known, SureSet, rank_classes
 
@@ -20,7 +16,18 @@ if TYPE_CHECKING:
 UNKNOWN_RATE = 0.01
 
 
-def pick_reference(reference: Reference | None, rate: float) -> Reference | None:
+class KnownBy(Sized, Protocol):
+    """What strangers are told by: its length is the number of images kept."""
+
+    @property
+    def least_rate(self) -> float:
+        """The smallest rate at which anything can be called unknown."""
+
+
+AnyReference = TypeVar("AnyReference", bound=KnownBy)
+
+
+def pick_reference(reference: AnyReference | None, rate: float) -> AnyReference | None:
     """Return what strangers are told by, None where there is nothing or a rate of 0 says never.
 
     Raises:
@@ -30,23 +37,12 @@ def pick_reference(reference: Reference | None, rate: float) -> Reference | None
     return reference if rate else None
 
 
-def build_forms(
-    classifier: Classifier, border: int, dtype: torch.dtype, device: torch.device
-) -> tuple[InferenceForm | None, list[InferenceForm]]:
-    """Return the fast forms of a classifier's networks; with a border, of what is before and behind it."""
-    if not border:
-        return None, [InferenceForm(network.whole(), dtype, device) for network in classifier.networks]
-    front = classifier.prefix(border)
-    rest = torch.nn.Sequential(*(block for _, block in classifier.blocks[border:]))
-    return InferenceForm(front, dtype, device), [InferenceForm(rest, dtype, device)]
-
-
 def describe_known(p_values: np.ndarray | None, row: int, rate: float) -> Known | None:
     """Return whether an image is of the known kind at a rate, None where nothing tells."""
     return None if p_values is None else Known(float(p_values[row]), bool(p_values[row] > rate))
 
 
-def why_never_unknown(reference: Reference | None, rate: float) -> str | None:
+def why_never_unknown(reference: KnownBy | None, rate: float) -> str | None:
     """Return a sentence where a rate that was asked for cannot make any image unknown, else None."""
     if not rate:
         return None
@@ -98,7 +94,7 @@ class SetChooser:
         return choose_sets(probabilities, self.limits, self.method)
 
     def describe(
-        self, chosen: np.ndarray, probabilities: torch.Tensor, class_names: list[str], names: list[str]
+        self, chosen: np.ndarray, probabilities: Any, class_names: list[str], names: list[str]
     ) -> SureSet:
         """Return the classes of one image, the likeliest first: `chosen` (C,) with probabilities (C,)."""
         kept = {name for name, is_in in zip(class_names, chosen, strict=True) if is_in}
@@ -114,8 +110,10 @@ def refuse_sets_of_mean(sure: float | None) -> None:
         )
 
 
-def make_chooser(model: LoadedModel, sure: float | None, method: str) -> SetChooser | None:
+def make_chooser(model: Any, sure: float | None, method: str) -> SetChooser | None:
     """Return what chooses sets of classes at the rate `sure`, None where nobody asked for them.
+
+    `model` has the fields of a `LoadedModel`.
 
     Raises:
         SettingsError: images may have several labels, or as of `SetChooser`.
@@ -130,9 +128,7 @@ def make_chooser(model: LoadedModel, sure: float | None, method: str) -> SetChoo
     return SetChooser(model.sets, sure, method, model.temperature, len(model.class_names))
 
 
-def describe_sets(
-    predictor: "Predictor", logits: torch.Tensor, probabilities: torch.Tensor
-) -> list[SureSet | None]:
+def describe_sets(predictor: "Predictor", logits: Any, probabilities: Any) -> list[SureSet | None]:
     """Return the set of classes of each image, of logits and probabilities (N, C); None where not asked for.
 
     Sets are chosen at the temperature at which they were calibrated, whatever probabilities are shown.
@@ -140,7 +136,7 @@ def describe_sets(
     chooser = predictor.set_chooser
     if chooser is None:
         return [None] * len(logits)
-    chosen = chooser.choose(predictor.task.probabilities(logits.numpy(), chooser.temperature))
+    chosen = chooser.choose(predictor.task.probabilities(np.asarray(logits), chooser.temperature))
     return [
         chooser.describe(row, each, predictor.class_names, predictor.names)
         for row, each in zip(chosen, probabilities, strict=True)

@@ -14,16 +14,22 @@ from ..errors import SettingsError, quote
 from ..runtime.text import name_some
 from ..settings import LOOKS
 from ..settings_networks import InputSpecs, specs_of
-from .predictor import Predictor
+from .predictor import Explains, Predictor
+from .torch_predictor import TorchPredictor
 
 
-class MeanPredictor(Predictor):
+def mean_of(members: Sequence[Predictor], paths: Sequence[str | Path]) -> "MeanPredictor":
+    """Return the mean of checkpoints; see `MeanPredictor`."""
+    return MeanPredictor([each for each in members if isinstance(each, TorchPredictor)], paths)
+
+
+class MeanPredictor(TorchPredictor):
     """The mean of what several checkpoints of the same classes say: it answers as one `Predictor` does.
 
     Its `logits` are those of the mean probabilities, so that they need no temperature.
     """
 
-    def __init__(self, members: Sequence[Predictor], paths: Sequence[str | Path]):
+    def __init__(self, members: Sequence[TorchPredictor], paths: Sequence[str | Path]):
         """Make one of several predictors, which share device, precision and all other options.
 
         Raises:
@@ -73,6 +79,17 @@ class MeanPredictor(Predictor):
             distances.append(measured)
         return torch.cat([self.task.logits_of(torch.stack(found).mean(0)), *distances], 1)
 
+    def explainer(self, class_name: str | None = None, check: bool = True) -> Explains:
+        """Refuse: there is no map.
+
+        Raises:
+            SettingsError: always.
+        """
+        raise SettingsError(
+            "The mean of several checkpoints has no map, for what is averaged are probabilities: explain "
+            "each checkpoint by itself."
+        )
+
     @property
     def tells_unknown(self) -> bool:
         """Whether one of the members at least tells strangers."""
@@ -95,7 +112,9 @@ class MeanPredictor(Predictor):
         return [list(itertools.islice(rest, len(each.loaded))) for each in self.members]
 
 
-def _refuse_other_classes(first: Predictor, path: str | Path, other: Predictor, its_path: str | Path) -> None:
+def _refuse_other_classes(
+    first: TorchPredictor, path: str | Path, other: TorchPredictor, its_path: str | Path
+) -> None:
     lacking = [name for name in first.class_names if name not in set(other.class_names)]
     more = [name for name in other.class_names if name not in set(first.class_names)]
     if first.task.name != other.task.name:

@@ -3,15 +3,15 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..explanation.explanation import ClassMap, list_reasons
-from ..images.preview import make_preview
 from ..runtime.text import printable, show_percent
 from .answer import ClassProbability, Known, SureSet
 from .inputs import Input, fetch_input
 from .urls import is_address
+
+if TYPE_CHECKING:
+    from ..explanation.explanation import ClassMap
 
 PREVIEW_PX = 128
 PREVIEW_STYLE = f"max-width:{PREVIEW_PX}px;max-height:{PREVIEW_PX}px"
@@ -56,7 +56,9 @@ class Prediction:
     known: Known | None = None
     sure: SureSet | None = None
     source: Input | None = field(default=None, repr=False, compare=False)  # what a notebook shows
-    maps: tuple[ClassMap, ...] | None = field(default=None, repr=False, compare=False)  # if it was explained
+    maps: "tuple[ClassMap, ...] | None" = field(
+        default=None, repr=False, compare=False
+    )  # if it was explained
 
     @property
     def status(self) -> Literal["ok", "error"]:
@@ -124,10 +126,16 @@ class Prediction:
 
     def list_reasons(self) -> list[str]:
         """Return why, as lines, where it was explained."""
-        return [] if self.maps is None or self.error is not None else list_reasons(self.maps)
+        if self.maps is None or self.error is not None:
+            return []
+        from ..explanation.explanation import list_reasons
+
+        return list_reasons(self.maps)
 
     def _repr_html_(self) -> str:
         """Return the image and its classes, for a notebook."""
+        from html import escape
+
         if self.error is not None:
             return f"<p>{escape(self.error)}</p>"
         rows = "".join(
@@ -143,9 +151,13 @@ class Prediction:
         return f'<div style="display:flex;align-items:center;gap:1em">{self._image()}{table}</div>'
 
     def _image(self) -> str:
+        from html import escape
+
         source = self.path if self.source is None else self.source
         if isinstance(source, str) and is_address(source):  # the browser fetches it: showing asks no network
             return f'<img alt="" src="{escape(source)}" style="{PREVIEW_STYLE}">'
+        from ..images.preview import make_preview
+
         preview = make_preview(fetch_input(source), PREVIEW_PX)
         if preview is None:  # it has gone meanwhile
             return ""

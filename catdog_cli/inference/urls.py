@@ -1,21 +1,12 @@
 """Pictures at http(s) addresses, fetched only when the user gave such an address; and at file addresses."""
 
-import http.client
 import os
 import time
 from typing import Any
 
 from ..images.read import ImageError
+from ..runtime.addresses import is_address, is_file_address, path_of_address
 from ..runtime.files import expand_home
-from ..runtime.http import (
-    OversizeError,
-    find_reason,
-    is_address,
-    is_file_address,
-    open_url,
-    path_of_address,
-    read_blocks,
-)
 
 __all__ = ["fetch_image", "find_file", "is_address", "is_file_address", "read_source"]
 
@@ -41,6 +32,10 @@ def fetch_image(address: str, max_bytes: int = MAX_IMAGE_BYTES, max_seconds: flo
     Raises:
         ImageError: it does not answer in time, refuses, leads elsewhere than http(s), or sends too much.
     """
+    import http.client  # with it come ssl and email, of which a file on the disk needs nothing
+
+    from ..runtime.http import OversizeError, find_reason, open_url, read_blocks
+
     started = time.monotonic()
     try:
         with open_url(address, max_seconds) as response:

@@ -142,14 +142,25 @@ class SetScores:
                 or tensor.layout != torch.strided
             ):
                 raise ValueError(f"{name} of the scores of sets is no tensor of {wanted}")
-            if tensor.shape != (len(kept["labels"]),) or tensor.is_meta or not 0 < len(tensor) <= MOST_SCORES:
+            if tensor.shape != (len(kept["labels"]),) or tensor.is_meta:
                 raise ValueError(f"{name} of the scores of sets is {tuple(tensor.shape)}")
-            if not torch.isfinite(tensor).all():
-                raise ValueError(f"{name} of the scores of sets holds numbers that are not finite")
-        labels = kept["labels"].numpy()
-        if labels.min() < 0 or labels.max() >= num_classes:
+        scores = {name: kept[name].numpy().astype(np.float64) for name in METHODS}
+        return cls(kept["labels"].numpy(), scores).checked(num_classes)
+
+    def checked(self, num_classes: int) -> "SetScores":
+        """Return these scores, which a file may have held.
+
+        Raises:
+            ValueError: they are not those of such classes.
+        """
+        number = len(self.labels)
+        if not 0 < number <= MOST_SCORES or any(len(each) != number for each in self.scores.values()):
+            raise ValueError(f"the scores of sets are of {number} images")
+        if any(not np.isfinite(each).all() for each in self.scores.values()):
+            raise ValueError("the scores of sets hold numbers that are not finite")
+        if self.labels.min() < 0 or self.labels.max() >= num_classes:
             raise ValueError("the scores of sets are of classes that are not there")
-        return cls(labels, {name: kept[name].numpy().astype(np.float64) for name in METHODS})
+        return self
 
 
 def choose_sets(probabilities: np.ndarray, thresholds: np.ndarray, method: str) -> np.ndarray:

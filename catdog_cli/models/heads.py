@@ -64,13 +64,17 @@ class Standardise(nn.Module):
 class Dropout(nn.Dropout):
     """`nn.Dropout` that draws 15 bits an element on a CPU, where torch's own draw takes most of a step.
 
-    The share dropped is `p` to 1/32768. Random numbers come from torch's global generator.
+    The share dropped is `p` to 1/32768. Random numbers come from torch's global generator, or from
+    `generator`.
     """
+
+    generator: torch.Generator | None = None
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         if not self.training or not self.p or features.device.type != "cpu":
             return super().forward(features)
-        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64).random_()  # 63 random bits each
+        words = torch.empty(-(-features.numel() // 4), dtype=torch.int64)
+        words.random_(generator=self.generator)  # 63 random bits each
         bits = words.view(torch.int16)[: features.numel()].view(features.shape)
         dropped = round(self.p * 2**15)
         kept = bits.bitwise_and_(0x7FFF).ge_(dropped)  # 0 or 1, in int16: half the time of a bool

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ..settings import UNKNOWN_LABEL
+from ..settings_input import UNKNOWN_LABEL
 
 if TYPE_CHECKING:
     import torch

@@ -17,6 +17,7 @@ from .labels import (
 from .overlays import plot_explanations
 from .photos import plot_mistakes, plot_predictions
 from .quality import plot_calibration, plot_confusion, plot_roc
+from .search import plot_search, plot_slices
 from .strangers import plot_fooled, plot_strangers
 
 __all__ = [
@@ -34,5 +35,7 @@ __all__ = [
     "plot_precision_recall",
     "plot_predictions",
     "plot_roc",
+    "plot_search",
+    "plot_slices",
     "plot_strangers",
 ]

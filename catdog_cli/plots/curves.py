@@ -39,7 +39,8 @@ def plot_curves(
             val_accuracy (fractions); a missing or non-finite value leaves a gap.
         path: the picture to write.
         best: index of the best row; by default the highest val_accuracy, the lower val_loss among equals.
-        chosen_by: what the best epoch is best in: accuracy, map, loss, f1 or auc.
+        chosen_by: what the best epoch is best in: accuracy, map, loss, f1 or auc; "last" where none is
+            chosen.
 
     Raises:
         CatdogError: there is no row, or `path` cannot be written.
@@ -69,6 +70,7 @@ def plot_curves(
         if np.isfinite(value):
             by = MONITORS.get(chosen_by, chosen_by)
             epoch = f"best epoch {best + 1}" if kind == chosen_by else f"epoch {best + 1}, best by {by}"
+            epoch = f"epoch {best + 1}, the last" if chosen_by == "last" else epoch
             note += f"; {epoch} (star): {shown}"
         write_title(axes, MONITORS.get(kind, kind.capitalize()), note, pad=32, lift=17)
         axes.set_xlabel("epoch")

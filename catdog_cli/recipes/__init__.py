@@ -41,6 +41,10 @@ def load_recipe(name: str) -> Recipe:
         SettingsError: no such recipe or file, or what it says makes no sense.
     """
     check_kind("recipe", name, str, "a name or a file")
+    if name == "auto":
+        raise SettingsError(
+            "The recipe 'auto' is a search: call catdog_cli.tune, or `catdog train DATA --recipe auto`."
+        )
     shipped = name in recipe_names()
     path = Path(__file__).parent / f"{name}.toml" if shipped else Path(expand_home(name))
     try:

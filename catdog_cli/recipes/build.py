@@ -173,7 +173,8 @@ def _default_length(chosen: dict[str, Any], scratch: bool, solved: bool) -> dict
     if scratch:
         return {"epochs": SCRATCH_EPOCHS}
     is_fresh = chosen.get("augment", "none") != "none" and not chosen.get("views")
-    if is_fresh or not chosen.get("cache", True):  # every epoch goes through the whole network
+    kept = chosen.get("cache", True) and chosen.get("monitor") != "last"
+    if is_fresh or not kept:  # every epoch goes through the whole network, or none is chosen
         return {"epochs": FRESH_EPOCHS}
     return {"epochs": MOST_EPOCHS, "patience": PATIENCE}
 

@@ -1,12 +1,11 @@
 """Notices data given where a checkpoint belongs, and the other way round, before anything is loaded."""
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import SettingsError
-from .directory import BEST, LAST, SETTINGS, SPLIT
+from ..runtime.files import BEST, LAST, RUN_SETTINGS, RUN_SPLIT
 
 SUFFIXES = (
     ".pt",
@@ -28,15 +27,22 @@ def is_like_checkpoint(path: str | os.PathLike[str]) -> bool:
     path = Path(path)
     try:
         if path.is_dir():
-            there = {name for name in (BEST, LAST, SETTINGS, SPLIT) if (path / name).is_file()}
-            return bool(there & {BEST, LAST}) or {SETTINGS, SPLIT} <= there
+            there = {name for name in (BEST, LAST, RUN_SETTINGS, RUN_SPLIT) if (path / name).is_file()}
+            return bool(there & {BEST, LAST}) or {RUN_SETTINGS, RUN_SPLIT} <= there
         if not path.is_file():
             return False
         if path.suffix.lower() in SUFFIXES:
             return True
         with path.open("rb") as file:
-            if file.read(4) != b"PK\3\4":
-                return False
+            return file.read(4) == b"PK\3\4" and _holds_pickle(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _holds_pickle(path: Path) -> bool:
+    import zipfile  # which the other arguments, pictures most often, do without
+
+    try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
     except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):

@@ -194,6 +194,11 @@ class LoadedModel:
     reference: Reference | None = None  # what tells strangers
     sets: SetScores | None = None  # by which sets of classes are chosen
 
+    @property
+    def arch(self) -> str:
+        """The network's name, or those of several."""
+        return self.classifier.arch
+
 
 def build_from_checkpoint(
     content: dict[str, Any], path: str | Path, head: nn.Module | None = None, describe: bool = False

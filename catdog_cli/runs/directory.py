@@ -16,16 +16,26 @@ from typing import IO, Any
 
 from ..data.dataset import Dataset
 from ..data.decisions import format_rows
-from ..data.location import FROM_RUN, RUN_SETTINGS, describe_place, find_data
-from ..data.manifests import RUN_SPLIT, read_keys, read_split, write_split
+from ..data.location import FROM_RUN, describe_place, find_data
+from ..data.manifests import read_keys, read_split, write_split
 from ..errors import CatdogError, CheckpointError, SettingsError
 from ..models.file_kinds import describe_folder
 from ..models.zoo.registry import is_listed
-from ..runtime.files import CURVES, HISTORY, expand_home, read_text, sweep, write_atomic
+from ..runtime.files import BEST as BEST
+from ..runtime.files import (
+    CURVES,
+    HISTORY,
+    RUN_SETTINGS,
+    RUN_SPLIT,
+    expand_home,
+    read_text,
+    sweep,
+    write_atomic,
+)
+from ..runtime.files import LAST as LAST
 from ..settings import TrainSettings
 from .lock import locked
 
-BEST, LAST = "best.pt", "last.pt"
 SETTINGS, SPLIT, DECISIONS, REPORTS = RUN_SETTINGS, RUN_SPLIT, "decisions.csv", "reports"
 MLFLOW_NOTE, MLFLOW_PENDING, TENSORBOARD = "mlflow.json", "mlflow-pending.jsonl", "tensorboard"
 

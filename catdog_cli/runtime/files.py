@@ -16,6 +16,8 @@ from ..errors import CatdogError
 HISTORY, CURVES = "history.jsonl", "curves.png"
 REPORT, REPORT_PLOTS = "report.json", ("confusion_matrix.png", "roc.png", "calibration.png", "mistakes.png")
 LABEL_PLOTS = ("labels.png", "precision_recall.png", "calibration.png", "mistakes.png")  # of several labels
+BEST, LAST, RUN_SETTINGS, RUN_SPLIT = "best.pt", "last.pt", "settings.json", "split.csv"  # of a run
+TABLE_SUFFIXES = (".csv", ".tsv")  # of lists of images
 MAX_TEXT_BYTES = 16_000_000
 LEFT_OVER = re.compile(r"\..+\.\d+\.tmp")  # what `replacing` calls a file that is not whole yet
 

@@ -1,4 +1,4 @@
-"""Addresses: http and https requests, what comes held to a size and a time; and the paths of file:// ones.
+"""http and https requests, what comes held to a size and a time.
 
 Python's own client does what is needed (redirects, proxies, TLS). What is left to do, resuming a file and
 stopping a server that sends too much or too slowly, another client would leave to its user, too.
@@ -7,7 +7,6 @@ stopping a server that sends too much or too slowly, another client would leave 
 import contextlib
 import functools
 import http.client
-import os
 import time
 import urllib.parse
 import urllib.request
@@ -18,30 +17,6 @@ BLOCK_BYTES = 1 << 18
 
 class OversizeError(Exception):
     """A server sends more bytes than it may."""
-
-
-def is_address(text: str) -> bool:
-    """Say whether `text` is an http(s) address rather than a path."""
-    return text.lower().startswith(("http://", "https://"))
-
-
-def is_file_address(text: str) -> bool:
-    """Say whether `text` is a file:// address, as browsers and file managers give a path."""
-    return text.lower().startswith("file://")
-
-
-def path_of_address(address: str) -> str:
-    """Return the path that a file:// address means, its percent signs decoded.
-
-    Raises:
-        ValueError: it names another machine.
-    """
-    parts = urllib.parse.urlsplit(address.replace("#", "%23").replace("?", "%3F"))
-    if parts.hostname not in (None, "localhost") or not parts.path:
-        raise ValueError(
-            f"Cannot open {address!r}: give a path of this machine, such as file:///home/me/cat.jpg."
-        )
-    return os.fsdecode(urllib.parse.unquote_to_bytes(os.fsencode(parts.path)))
 
 
 @contextlib.contextmanager

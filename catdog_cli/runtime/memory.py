@@ -4,11 +4,14 @@ Used by training's steps and passes and by prediction. Source of the idea: autom
 MosaicML's Composer.
 """
 
+import contextlib
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -120,3 +123,13 @@ def free_memory() -> None:
 def describe_shrink(size: int) -> str:
     """Return what the user is told when memory has run out and prediction continues with less at once."""
     return f"Out of memory: continuing with at most {size} pictures at once."
+
+
+def available_bytes() -> int:
+    """Return how much memory the system could hand out without swapping; where it does not say, 0."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -15,6 +15,7 @@ from ..images.facts import read_area
 from ..images.formats.turns import HUGE_PIXELS
 from ..inference.prediction import Prediction
 from ..inference.streams import ImageBytes
+from ..page import FILES, OF_EXPORT
 from ..runtime.parallel import usable_cores
 from .access import Access
 from .batcher import Batcher
@@ -26,7 +27,7 @@ from .multipart import read_form
 from .openapi import describe_api
 from .static_files import list_files
 
-PAGE = Path(__file__).with_name("page")
+PAGE = Path(__file__).with_name("page")  # of programs; that of people is catdog_cli.page
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; script-src 'self' "
     "'wasm-unsafe-eval'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -91,7 +92,8 @@ class Service:
             self._count,
         )
         self.metrics = Metrics(lambda: len(self.batcher.waiting))
-        self.files = {**list_files(PAGE), **(list_files(page) if page is not None else {})}
+        own = {**list_files(FILES, OF_EXPORT), **list_files(PAGE)}
+        self.files = {**own, **(list_files(page) if page is not None else {})}
         self.files["/docs"] = self.files["/docs.html"]
         self.starts: list[Callable[[], None]] = []  # called in the event loop before the first request
         self.endpoints: dict[str, dict[str, Endpoint]] = {

@@ -1,6 +1,7 @@
 """A folder of a page's files, looked through once: no path that a client sends ever reaches the disk."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +41,11 @@ class StaticFile:
         return Reply(self.path.read_bytes(), self.kind, 200, headers)
 
 
-def list_files(folder: Path) -> dict[str, StaticFile]:
+def list_files(folder: Path, left_out: Collection[str] = ()) -> dict[str, StaticFile]:
     """Return the files of a folder by the path that they are asked for by; / is its index.html."""
     found: dict[str, StaticFile] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in KINDS:
+        if path.is_file() and path.suffix in KINDS and path.name not in left_out:
             digest = hashlib.blake2b(path.read_bytes(), digest_size=12).hexdigest()
             name = path.relative_to(folder).as_posix()
             file = StaticFile(path, KINDS[path.suffix], f'"{digest}"')

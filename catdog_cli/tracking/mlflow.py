@@ -18,6 +18,7 @@ from ..runs import directory
 from ..runs.directory import write_run_file
 from ..settings_schema import check_kind
 from ..training.events import EpochEnded, Event, RunEnded, RunResumed, RunStarted
+from ..tuning.events import TrialEnded
 from .mlflow_check import look
 from .mlflow_store import ADDRESS, MlflowStore, StoreError, hide_password
 from .run_params import describe_run, hash_file, list_files, metrics_row, read_json_lines
@@ -122,7 +123,10 @@ class Tracker:
         self.run_id: str | None = note.get("run_id")
         self.known: set[int] | None = None if self.run_id else set()  # steps that MLflow has
         self.step = 0  # epochs so far, over all phases
-        self.waiting: list[dict[str, Any]] = []  # to be sent: {"params"} or {"step", "time_ms", "metrics"}
+        # to be sent: {"params"}, {"step", "time_ms", "metrics"}, or {"trial", "of", "row"} of a search
+        self.waiting: list[dict[str, Any]] = []
+        self.trials_there: list[str] = list(note.get("trials") or ())  # that MLflow has
+        self.trials = set(self.trials_there)  # and those that wait
         self.num_kept = 0  # of them, in the pending file
         self.class_names: list[str] = []
         self.has_custom_head = False
@@ -139,6 +143,8 @@ class Tracker:
             self._on_setup(event.setup, event.run_dir)
         elif isinstance(event, EpochEnded):
             self._on_epoch(event.row)
+        elif isinstance(event, TrialEnded):
+            self._on_trial(event)
         elif isinstance(event, RunEnded):
             self.finish(event.result)
         self._log_news()
@@ -158,22 +164,40 @@ class Tracker:
 
     def _on_resume(self, progress: "Progress") -> None:
         """Take up again what is in the history; `_deliver` leaves out what MLflow has of it."""
+        trials = [item for item in self.waiting if "trial" in item]
         pending = {
             item["step"]: item for item in read_json_lines(self.run_dir / PENDING_FILE) if "step" in item
         }
         self.step = len(progress.history)
-        self.waiting = [
-            pending.get(step) or metrics_row(step, row) for step, row in enumerate(progress.history, 1)
-        ]
+        rows = [pending.get(step) or metrics_row(step, row) for step, row in enumerate(progress.history, 1)]
+        self.waiting = [*trials, *rows]
 
     def _on_setup(self, setup: "Setup", run_dir: Path) -> None:
         self.class_names = setup.dataset.class_names
         self.has_custom_head = setup.settings.head.is_custom
-        (run_dir / PENDING_FILE).unlink(missing_ok=True)
+        self._start()
+        self.queue.put({"params": describe_run(setup)})
+
+    def _start(self) -> None:
+        """Begin to send, with what an earlier session could not send behind what resuming has found."""
+        if self.thread.ident is not None:  # a search has trials before it has a setup
+            return
+        (self.run_dir / PENDING_FILE).unlink(missing_ok=True)
         if self.run_id is None:
             self._write_note(published=None)
-        self.queue.put({"params": describe_run(setup)})
         self.thread.start()
+
+    def _on_trial(self, event: TrialEnded) -> None:
+        """Send a trial of a search, once: a search that goes on tells of those before, too."""
+        key = f"{event.stage}-{event.number}"
+        if key in self.trials:
+            return
+        self.trials.add(key)
+        self._start()
+        scores = {"score": event.score, "loss": event.loss, "seconds": event.seconds}
+        row = metrics_row(event.number, {f"trial_{name}": value for name, value in scores.items()})
+        params = {"stage": event.stage, **event.params, "given_up": event.score is None}
+        self.queue.put({"trial": key, "of": params, "row": row})
 
     def _on_epoch(self, row: dict[str, Any]) -> None:
         self.step += 1
@@ -240,6 +264,7 @@ class Tracker:
                     self.store.send_params(run_id, item["params"])
             rows = [item for item in self.waiting if item.get("step", 0) not in {0, *known}]
             self.store.send_rows(run_id, rows)
+            self._send_trials(run_id)
         except CatdogError as error:  # StoreError, or the note cannot be written
             self.known = None if self.run_id else set()  # what arrived in spite of it is asked for
             self.lose(error)
@@ -251,6 +276,16 @@ class Tracker:
         self.waiting, self.num_kept, self.lost_at = [], 0, None
         (self.run_dir / PENDING_FILE).unlink(missing_ok=True)
         return run_id
+
+    def _send_trials(self, run_id: str) -> None:
+        """Send the trials that wait, and note which ones MLflow has."""
+        trials = [item for item in self.waiting if "trial" in item]
+        for item in trials:
+            self.store.send_trial(run_id, item["trial"], item["of"], item["row"])
+            self.waiting.remove(item)
+            self.trials_there.append(item["trial"])
+        if trials:
+            self._write_note(published=self.note.get("published"))
 
     def _open_run(self) -> tuple[str, set[int]]:
         """Start an MLflow run, or resume the one of before; return it, and the steps that it has.
@@ -276,6 +311,7 @@ class Tracker:
             "model": self.model,
             "run_id": self.run_id,
             "published": published,
+            **({"trials": self.trials_there} if self.trials_there else {}),
         }
         write_run_file(self.run_dir / NOTE_FILE, (json.dumps(self.note, indent=1) + "\n").encode())
 

@@ -167,12 +167,20 @@ class MlflowStore:
         check_alive(self.experiment, found and found.lifecycle_stage)
         return found is not None
 
-    def start(self, name: str) -> str:
-        """Begin an MLflow run and return its id."""
+    def send_trial(self, parent: str, name: str, params: dict[str, Any], row: dict[str, Any]) -> None:
+        """Send a trial of a search as a run of its own, a child of the search's."""
+        child = self.start(name, parent)
+        self.send_params(child, params)
+        self.send_rows(child, [row])
+        self.close(child, "FINISHED")
+
+    def start(self, name: str, parent: str | None = None) -> str:
+        """Begin an MLflow run, a child of `parent` where there is one, and return its id."""
         with translate_errors(self.uri):
             found = self.client.get_experiment_by_name(self.experiment)
             experiment_id = found.experiment_id if found else self._make_experiment()
             tags = {"mlflow.source.name": "catdog train", "catdog.version": __version__}
+            tags |= {} if parent is None else {"mlflow.parentRunId": parent}
             return self.client.create_run(experiment_id, tags=tags, run_name=name).info.run_id
 
     def _make_experiment(self) -> str:

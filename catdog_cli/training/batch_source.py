@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..data.loaders import usable_cores
 from ..data.shared_memory import describe_shortage
 from ..errors import SettingsError
 from ..features.batches import FreshImages, KeptFeatures, fixed_view
 from ..features.cache_fill import build_feature_table, claim_room, table_bytes
 from ..features.extractor import AnyPrefix, ImageSet, View, frozen_prefix
 from ..runtime.files import cache_root
+from ..runtime.parallel import usable_cores
 from ..settings import Phase, TrainSettings
 from ..settings_networks import memory_side
 from .events import CacheTooSmall, FeaturesComputed, Listener, Warned

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .setup import Setup
 
 SAVE_SHARE = 0.1  # saving may take this share of the time, or cheap epochs would only write
+LAST_EPOCH = "last"  # of `monitor`: validation images choose no epoch
 MONITOR_MIN = ("loss",)  # the others are better when higher
 EVIDENCE_IMAGES = (
     3  # that only one of two epochs gets right, and always the same one: chance does so 1 in 4 times
@@ -60,9 +61,9 @@ def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str, min_d
 
     Of two with the same value, which accuracies on a few hundred pictures often have, the one with the
     lower loss is better. A row of an earlier phase, trained by an older catdog, may lack what a later one
-    watches: then accuracies are compared.
+    watches: then accuracies are compared. Where LAST_EPOCH is watched nothing is chosen: the latest is best.
     """
-    if best is None:
+    if best is None or monitor == LAST_EPOCH:
         return True
     if f"val_{monitor}" not in best:
         monitor = "accuracy"

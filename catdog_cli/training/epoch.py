@@ -16,7 +16,7 @@ from ..models.tasks import Task
 from ..runtime.distributed import processes
 from ..runtime.seeds import generator_of
 from ..settings import Phase
-from .checkpointing import Progress, RunState, better, has_failed
+from .checkpointing import LAST_EPOCH, Progress, RunState, better, has_failed
 from .hooks import check_logits
 from .phase_run import PhaseRun
 
@@ -118,7 +118,7 @@ def measure(run: PhaseRun, state: RunState, train_loss: float) -> dict[str, floa
     with run.average.applied() if run.average is not None else contextlib.nullcontext():
         logits, labels, features = evaluate_features(run, keep=state.learns_features)
         check_logits(run, logits)
-        monitors = {monitor, state.monitor}
+        monitors = {monitor, state.monitor} - {LAST_EPOCH}
         metrics = processes().from_main(lambda: _score(run.task, logits, labels, monitors))
         row = {"phase": progress.phase, "phase_name": run.phase.name, "epoch": progress.epoch + 1, **metrics}
         failed = has_failed(train_loss, metrics["val_loss"], run.task.chance_loss(logits.shape[1]))
@@ -138,7 +138,7 @@ def gains(row: dict[str, Any], improved: bool, progress: Progress, phase: Phase)
     network still learns; by a thousandth at least, or it would creep on for ever.
     """
     best, name = progress.phase_best, f"val_{phase.monitor}"
-    if best is None or (improved and row[name] != best[name]):
+    if best is None or phase.monitor == LAST_EPOCH or (improved and row[name] != best[name]):
         return True
     before = [past["val_loss"] for past in progress.history if past["phase"] == progress.phase]
     return row["val_loss"] < (1 - LEAST_FALL) * min(before) - phase.min_delta

@@ -76,7 +76,7 @@ def solve_head(run: PhaseRun, sums: EpochSums) -> dict:
     strength = Strength(run.phase.weight_decay, "as given")
     if not run.phase.weight_decay:
         strength = _pick_strength(run, len(run.source.tables), features, labels, num_classes)
-    weight, bias = _solve(
+    weight, bias = solve_regression(
         run.task, features, labels, num_classes, strength.l2, run.class_weights, run.phase.label_smoothing
     )
     with torch.no_grad():
@@ -117,7 +117,7 @@ def _pick_strength(
         for number, fold in enumerate(held):
             out = fold.repeat(views).to(labels.device)  # (V * N,)
             tolerance = ROUGH_TOLERANCE * min(1, strength / STRENGTHS[0])  # the weaker, the flatter
-            starts[number] = weight, bias = _solve(
+            starts[number] = weight, bias = solve_regression(
                 run.task, features[~out], labels[~out], num_classes, strength, run.class_weights,
                 start=starts[number], tolerance=tolerance,
             )  # fmt: skip
@@ -181,7 +181,7 @@ def _held_out_labels(labels: torch.Tensor, seed: int) -> list[torch.Tensor]:
     return [out for out in found if out.any() and not out.all()]
 
 
-def _solve(
+def solve_regression(
     task: Task,
     features: torch.Tensor,
     labels: torch.Tensor,

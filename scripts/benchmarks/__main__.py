@@ -40,6 +40,7 @@ def parse() -> argparse.Namespace:
     add("--floor-pictures", type=_count, default=512, metavar="N", help="decoded for the floor; 512")
     add("--tutorial-pictures", type=_count, default=320, metavar="N", help="of a tutorial's epoch; 320")
     add("--tutorial-val", type=_count, default=128, metavar="N", help="validated after it; 128")
+    add("--tune-seconds", type=_count, default=60, metavar="N", help="of a search; 60")
     add("--full", action="store_true", help="the tutorial's three epochs of all pictures, not scaled up")
     add("--predict-pictures", type=_count, default=1000, metavar="N", help="to predict; 1000")
     add(

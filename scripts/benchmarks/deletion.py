@@ -13,9 +13,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from catdog_cli.data.loaders import map_in_order, usable_cores
-from catdog_cli.inference.explain import Explainer
 from catdog_cli.inference.predictor import Predictor
+from catdog_cli.inference.torch_explainer import Explainer
+from catdog_cli.runtime.parallel import map_in_order, usable_cores
 
 HEADER = ("checkpoint", "method", "pictures", "important", "random", "difference (95 %)", "more", "middle")
 

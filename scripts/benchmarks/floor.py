@@ -54,7 +54,7 @@ def rate(function: Callable[[Any], Any], items: list, images: int) -> float:
     """Return pictures a second of `function` over `items`, on all cores with one torch thread each."""
     import torch
 
-    from catdog_cli.data.loaders import usable_cores
+    from catdog_cli.runtime.parallel import usable_cores
 
     threads = usable_cores()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:

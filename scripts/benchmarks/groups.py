@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import classes
+import exported
+import flattery
 import floor
 import gpu
 import growth
@@ -15,6 +17,7 @@ import precision
 import predict
 import start
 import training
+import tuned
 import tutorial
 import unknown
 from table import Found, Row
@@ -46,6 +49,7 @@ GROUPS = {
         precision.measure, precision.rows, missing="this processor has no bfloat16 of its own."
     ),
     "start": Group(start.measure, start.rows),
+    "export": Group(exported.measure, exported.rows, by_default=False),
     "growth": Group(growth.measure, growth.rows, by_default=False),
     "networks": Group(
         networks.measure,
@@ -55,6 +59,8 @@ GROUPS = {
     ),
     "strangers": Group(unknown.measure, unknown.rows, by_default=False),
     "classes": Group(classes.measure, classes.rows, by_default=False),
+    "tune": Group(tuned.measure, tuned.rows, by_default=False),
+    "flattery": Group(flattery.measure, flattery.rows, by_default=False),
     **{name: _peer(name) for name in peers.SAID},
     "gpu": Group(gpu.measure, gpu.rows, by_default=False, missing="torch finds no CUDA GPU here."),
 }

@@ -78,12 +78,14 @@ def run_server(
                 raise SystemExit(f"{' '.join(command)} does not answer:\n{log.read().decode()[-2000:]}")
             yield Server(process, port)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
+            tree = _list_tree(process.pid) if process.poll() is None else []
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            for each in tree:  # what it has left running
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+            process.wait()
 
 
 def _await_answer(process: subprocess.Popen, port: int, path: str) -> bool:

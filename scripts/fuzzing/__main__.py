@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NAMES = (
     *("picture", "checkpoint", "resume", "weights", "manifest", "names", "options", "recipe", "sides"),
-    *("list", "exclude", "prepared", "archive", "rows", "labels", "run", "data"),
+    *("list", "exclude", "prepared", "archive", "rows", "labels", "run", "data", "package"),
 )
 STUCK_S = 400  # without an end of one input: longer than a machine pauses a process
 HEAVY = {"picture": 4, "checkpoint": 3, "resume": 3, "weights": 2}  # shares of the time; others have 1

@@ -25,6 +25,7 @@ from catdog_cli.data.scan import read_exclude_list, scan_dataset
 from catdog_cli.data.sources.archives import unpack_archive
 from catdog_cli.errors import DataError
 from catdog_cli.evaluation import eval_split as selection
+from catdog_cli.export.web.onnxruntime_web import load_runtime
 from catdog_cli.images.read import read_image
 from catdog_cli.images.transforms import load_image, load_view
 from catdog_cli.inference.inputs import expand_inputs
@@ -34,6 +35,7 @@ from catdog_cli.models import weights
 from catdog_cli.models.classifier import build_classifier
 from catdog_cli.models.zoo.registry import first_class_archs
 from catdog_cli.recipes import load_recipe
+from catdog_cli.recipes.build import build_settings
 from catdog_cli.runs.category_names import load_category_names
 from catdog_cli.runs.checkpoint import build_from_checkpoint, load_checkpoint
 from catdog_cli.serving.limits import RefusedError
@@ -177,7 +179,7 @@ def _data_archive(path: Path) -> None:
 
 def _options(path: Path) -> None:
     given = options.read_config(str(path), KNOWN)
-    options.build_settings("pets", given, given.pop("recipe", None))
+    build_settings("pets", given, given.pop("recipe", None))
 
 
 def _sides(path: Path) -> None:
@@ -321,6 +323,7 @@ TARGETS: dict[str, Target] = {
         beside=("images.npy", "labels.npy", "files.csv", "classes.json"),
     ),
     "archive": Target(corpus.write_archives, _archive),
+    "package": Target(corpus.write_archives, load_runtime),
     "rows": Target(corpus.write_texts("rows"), _rows, tokens=CSV + JSON),
 }
 

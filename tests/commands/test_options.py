@@ -88,8 +88,8 @@ FILE_VALUES = (
     *("3", "-1", "1.5", "nan", '"text"', '"~"', '""'),
     *("true", "[]", "[1]", '["x"]', "{}", "2026-11-25"),
 )
-NO_FILE_OPTIONS = {"data", "config", "resume", "dry_run", "as_json", "accept_changed_data"}
-FILE_OPTIONS = sorted({option.name for option in train.params} - NO_FILE_OPTIONS)
+NO_FILE_OPTIONS = {"data", "config", "resume", "dry_run", "as_json", "accept_changed_data", "budget"}
+FILE_OPTIONS = sorted({option.name for option in train.params if option.expose_value} - NO_FILE_OPTIONS)
 
 
 def is_taken(file):

@@ -82,7 +82,7 @@ def test_falls_are_those_of_predicting_the_blurred_images(labels):
     image = draw_labels({"green"}, 902)
     found = labels.explain(image).first
     view = load_image(image, labels.input_spec)
-    (changed,) = blur_places([view], [Box(0, 0, 1, 1)], enlarge(found.grid, 96, 96))
+    (changed,) = blur_places([view.permute(1, 2, 0).numpy()], [Box(0, 0, 1, 1)], enlarge(found.grid, 96, 96))
     chances = [next(float(answer.probabilities[1]) for answer in labels.predict([each])) for each in changed]
     assert chances[0] == found.probability
     assert found.fall == pytest.approx(chances[0] - chances[1], abs=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from catdog_cli.data.decisions import read_decisions
 from catdog_cli.review.app import make_handler
 from catdog_cli.serving.loopback import LoopbackServer
-from tests.review.browser import find_chromium, open_browser
+from tests.browser import find_chromium, open_browser
 from tests.review.reviewed import PLANTED, paths, reopen, write_run
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium on this machine")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import catdog_cli
-from tests.review.browser import find_chromium, open_browser
+from tests.browser import find_chromium, open_browser
 
 from .served import running
 
@@ -19,9 +19,12 @@ DROP = """(() => {
   document.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
 })()"""
 FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-READY = "document.readyState === 'complete' && document.getElementById('hint')?.offsetHeight"
-BARS = "[...document.querySelectorAll('#answer .percent')].map((each) => each.textContent).join()"
-NAMES = "[...document.querySelectorAll('#answer span:not(.percent)')].map((each) => each.textContent)"
+BARS = (
+    "document.getElementById('answer').hidden ? '' : "
+    "[...document.querySelectorAll('#answer .percent')].map((each) => each.textContent).join()"
+)
+NAMES = "[...document.querySelectorAll('#answer .name')].map((each) => each.textContent)"
+READY = "document.getElementById('where')?.textContent && document.getElementById('loading').hidden"
 PROBLEM = "document.getElementById('problem').hidden ? '' : document.getElementById('problem').textContent"
 
 
@@ -65,6 +68,10 @@ def test_a_token_is_asked_for_once(browser, checkpoint, pictures):
         browser.wait(READY)
         drop(browser, pictures[1])
         browser.wait("!document.getElementById('ask-token').hidden")
+        assert browser.value("document.getElementById('problem').hidden")
+        browser.value("document.getElementById('token').value = 'another one'")
+        browser.click("#ask-token button")
+        assert browser.wait(PROBLEM) == "This is not the token: type it again."
         browser.value("document.getElementById('token').value = 'long enough'")
         browser.click("#ask-token button")
         assert browser.wait(BARS)
@@ -87,7 +94,7 @@ def test_what_is_unknown_is_said(browser, checkpoint, pictures, monkeypatch):
         browser.open(f"http://127.0.0.1:{served.port}/")
         browser.wait(READY)
         drop(browser, pictures[2])
-        assert "Unknown" in browser.wait("document.querySelector('#answer .unknown')?.textContent")
+        assert "Unknown" in browser.wait("document.querySelector('#verdict.unknown')?.textContent")
         assert browser.value(NAMES) == ["<i>Cat</i>"]
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from catdog_cli.errors import CatdogError
+from catdog_cli.recipes.build import build_settings
 from catdog_cli.runs.directory import RunDirectory
 from catdog_cli.settings import HeadSpec, Phase
 from catdog_cli.training.checkpointing import FAR_ABOVE_CHANCE, better, has_failed, takes_over
@@ -149,3 +150,27 @@ def test_patience_goes_on_while_the_loss_falls_although_the_accuracy_stands_stil
     last = train(settings_for(few, phase), tmp_path / "run")
     assert len(last["history"]) == 5
     assert last["best"]["epoch"] == 3
+
+
+def test_the_last_epoch_is_kept_where_validation_chooses_nothing(few, tmp_path):
+    """Other labels in val, and the same weights: no epoch is picked by them, nor patience asked."""
+    phase = Phase("scratch", 4, 3e-2, unfreeze="all", batch_size=3, monitor="last")
+    first, second = Phase("head", 2, 1e-3, batch_size=6), dataclasses.replace(phase, name="later")
+    for number, phases in enumerate(((phase,), (first, second))):
+        last = train(settings_for(few, *phases), tmp_path / str(number))
+        best = load(tmp_path / str(number), "best.pt")
+        assert best["best"]["epoch"] == 4
+        assert best["best"] == last["phase_best"]
+        for name, tensor in best["state_dict"].items():
+            assert torch.equal(tensor, last["state_dict"][name])
+
+
+def test_patience_and_the_last_epoch_exclude_each_other(few, tmp_path):
+    phase = Phase("scratch", 4, unfreeze="all", monitor="last", patience=2)
+    with pytest.raises(CatdogError, match="--monitor last keeps the last epoch"):
+        train(settings_for(few, phase), tmp_path / "run")
+
+
+def test_the_last_epoch_has_epochs_where_none_are_given():
+    (phase,) = build_settings("data", {"monitor": "last", "arch": "resnet18"}).phases
+    assert (phase.epochs, phase.patience) == (5, 0)

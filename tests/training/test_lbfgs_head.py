@@ -42,7 +42,7 @@ def by_sklearn(features, labels, strength, weights=None):
 @pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1.0, 2.0])], ids=["plain", "weighted"])
 def test_optimum_is_that_of_sklearn(strength, weights):
     features, labels = problem()
-    weight, bias = solve._solve(SINGLE_LABEL, features, labels, 3, strength, weights)
+    weight, bias = solve.solve_regression(SINGLE_LABEL, features, labels, 3, strength, weights)
     model = by_sklearn(features, labels, strength, weights)
     expected = torch.from_numpy(model.coef_).float()
     assert (weight - expected).norm() < 1e-3 * expected.norm()
@@ -52,7 +52,7 @@ def test_optimum_is_that_of_sklearn(strength, weights):
 
 def test_two_classes_give_the_probabilities_of_sklearn():
     features, labels = problem(2)
-    weight, bias = solve._solve(SINGLE_LABEL, features, labels, 2, 0.1)
+    weight, bias = solve.solve_regression(SINGLE_LABEL, features, labels, 2, 0.1)
     from sklearn.linear_model import LogisticRegression
 
     # Softmax over two rows pays half of what one row pays for the same difference.
@@ -67,9 +67,9 @@ def test_label_smoothing_and_strength_make_the_head_less_sure():
     sure = [
         (features @ weight.T + bias).softmax(1).max(1).values.mean()
         for weight, bias in (
-            solve._solve(SINGLE_LABEL, features, labels, 3, 0.01),
-            solve._solve(SINGLE_LABEL, features, labels, 3, 0.01, label_smoothing=0.3),
-            solve._solve(SINGLE_LABEL, features, labels, 3, 1.0),
+            solve.solve_regression(SINGLE_LABEL, features, labels, 3, 0.01),
+            solve.solve_regression(SINGLE_LABEL, features, labels, 3, 0.01, label_smoothing=0.3),
+            solve.solve_regression(SINGLE_LABEL, features, labels, 3, 1.0),
         )
     ]
     assert sure[0] > sure[1] + 0.05

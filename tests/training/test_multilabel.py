@@ -162,15 +162,15 @@ def test_the_solved_head_is_a_logistic_regression_of_each_label():
     unknown = rng.random((120, 3)) < 0.2
     strength = 0.1
     tensors = torch.tensor(features, dtype=torch.float32), torch.from_numpy(labels)
-    weight, bias = lbfgs_head._solve(MULTI_LABEL, *tensors, 3, strength, tolerance=1e-7)
+    weight, bias = lbfgs_head.solve_regression(MULTI_LABEL, *tensors, 3, strength, tolerance=1e-7)
     for c in range(3):
         expected = LogisticRegression(C=1 / (120 * strength), tol=1e-8).fit(features, labels[:, c])
         assert weight[c].numpy() == pytest.approx(expected.coef_[0], abs=2e-3)
         assert bias[c].item() == pytest.approx(expected.intercept_[0], abs=2e-3)
     masked = torch.from_numpy(np.where(unknown, -1, labels).astype(np.int8))
-    with_holes, _ = lbfgs_head._solve(MULTI_LABEL, tensors[0], masked, 3, strength)
+    with_holes, _ = lbfgs_head.solve_regression(MULTI_LABEL, tensors[0], masked, 3, strength)
     moved = tensors[0].clone()
-    alone, _ = lbfgs_head._solve(MULTI_LABEL, moved, masked, 3, strength)
+    alone, _ = lbfgs_head.solve_regression(MULTI_LABEL, moved, masked, 3, strength)
     assert torch.equal(with_holes, alone)
     assert (with_holes - weight).abs().max() > 1e-3
 

@@ -59,7 +59,7 @@ def format_names(facts: dict[str, Any]) -> Iterator[str]:
 def format_arch(facts: dict[str, Any]) -> Iterator[str]:
     """Yield a network's facts and its layers, the last one at the bottom."""
     yield f"{facts['arch']}: {facts['parameters']:,} parameters, {facts['feature_dim']} features"
-    yield f"input: {_input(facts['input_spec'])}"
+    yield f"input: {describe_input(facts['input_spec'])}"
     tag = f" {facts['tag']}" if facts["tag"] else ""
     if facts["imagenet_weights"]:
         yield f"weights: {facts['source']}{tag}, licence {facts['licence']}"
@@ -88,7 +88,7 @@ def _checkpoint_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "classes", f"{facts['num_classes']}: {', '.join(facts['class_names'])}"
     if facts["category_names"]:
         yield "shown as", ", ".join(f"{key}: {name}" for key, name in facts["category_names"].items())
-    yield "input", _input(facts["input_spec"])
+    yield "input", describe_input(facts["input_spec"])
     if facts["looks"] != "once":
         whole = ", and over the whole of it and the mirror image of that" if facts["looks"] == "whole" else ""
         yield "answers", f"means over each picture and its mirror image{whole}"
@@ -148,10 +148,10 @@ def format_cleared(facts: dict[str, Any]) -> Iterator[str]:
     yield f"{facts['root']}: freed {show_size(facts['freed_bytes'])}{left}"
 
 
-def _input(spec: dict[str, Any] | list[dict[str, Any]]) -> str:
+def describe_input(spec: dict[str, Any] | list[dict[str, Any]]) -> str:
     """Return what a network gets to see, in words; of several side by side, each in its turn."""
     if isinstance(spec, list):
-        return "; + ".join(map(_input, spec))
+        return "; + ".join(map(describe_input, spec))
     mean, std = (" ".join(f"{value:g}" for value in spec[name]) for name in ("mean", "std"))
     return (
         f"{spec['size']} px, cut from a shorter side of {spec['resize']} px, {spec['interpolation']}; "

@@ -133,11 +133,11 @@ class Drawing:
             yield prediction
 
     def _item(self, prediction: "Prediction") -> dict[str, Any]:
-        from ...images.read import read_image
+        from ...images.read import read_pixels
         from ...inference.inputs import fetch_input
 
         source = prediction.path if prediction.source is None else prediction.source
-        image = read_image(fetch_input(source), shorter_side=600)
+        pixels = read_pixels(fetch_input(source), shorter_side=600)
         thresholds = self.predictor.thresholds
         several = {}
         if prediction.labels is not None and thresholds is not None:
@@ -146,7 +146,6 @@ class Drawing:
                 "labels": [each.name for each in prediction.labels],
                 "thresholds": [limits[each.class_name] for each in prediction.predictions],
             }
-        pixels = image.permute(1, 2, 0).numpy()
         maps = prediction.maps or ()
         return {
             **several,

@@ -6,7 +6,6 @@ a screen, or hold a line break, or bytes that are no text; a screen may know no 
 
 import json
 import os
-import shutil
 import sys
 import textwrap
 from typing import IO, TYPE_CHECKING, Any
@@ -114,6 +113,8 @@ def _width(stream: IO[str]) -> int | None:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):  # one that has no descriptor
         columns = 0
+    import shutil
+
     return max(20, columns or shutil.get_terminal_size().columns)
 
 

@@ -15,12 +15,11 @@ from filelock import FileLock
 
 from ...errors import DataError
 from ...images.suffixes import image_suffix, is_picture
-from ...runtime.files import cache_root
+from ...runtime.files import TABLE_SUFFIXES, cache_root
 from ...runtime.progress import report_progress
 from ..digests import file_digest
 from ..image_files import list_folder
 from ..split_names import split_of
-from ..tables import TABLE_SUFFIXES
 from .archives import DAMAGED, unpack_archive
 from .fetch import RemoteFile, fetch_file
 

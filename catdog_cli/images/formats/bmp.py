@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from . import FormatError
 from .color_modes import BAND_PIXELS, reduce_pixels
@@ -152,8 +151,8 @@ def find_embedded(data: bytes | bytearray, header: BmpHeader) -> bytes | bytearr
     return data[header.start :] if header.compression in ("JPEG", "PNG") else None
 
 
-def read_bmp(data: bytes | bytearray, header: BmpHeader, reduce_by: int = 1) -> torch.Tensor:
-    """Return a BMP as RGB, uint8 (3, H, W), alpha laid over white unless it is 0 everywhere.
+def read_bmp(data: bytes | bytearray, header: BmpHeader, reduce_by: int = 1) -> Pixels:
+    """Return a BMP as RGB, uint8 (H, W, 3), alpha laid over white unless it is 0 everywhere.
 
     Args:
         data: the file.
@@ -181,7 +180,7 @@ def read_bmp(data: bytes | bytearray, header: BmpHeader, reduce_by: int = 1) -> 
     for top in range(0, header.height, step):
         part = reduce_pixels(_convert(rows[top : top + step], header, opaque), reduce_by)
         pixels[top // reduce_by : top // reduce_by + len(part)] = part
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return pixels
 
 
 def _convert(rows: Indices, header: BmpHeader, opaque: bool) -> Pixels:

@@ -7,7 +7,6 @@ floats, 32-bit whole numbers) would hold several times as much, and a file of 5 
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from PIL import Image
 
 from .scaling import SIXTEEN_BITS, Pixels, Scale, find_scale, scale_values
@@ -16,8 +15,8 @@ BAND_PIXELS = 2**22
 WHITE = (255, 255, 255, 255)
 
 
-def to_rgb(image: Image.Image, reduce_by: int = 1, scale: Scale | None = None) -> torch.Tensor:
-    """Return a decoded image as RGB, uint8 (3, H, W), in memory as (H, W, 3).
+def to_rgb(image: Image.Image, reduce_by: int = 1, scale: Scale | None = None) -> Pixels:
+    """Return a decoded image as RGB, uint8 (H, W, 3).
 
     Alpha and transparent colours are laid over white; 16-bit grey is scaled by 1/257, 32-bit whole numbers
     and floats by `scale`, without it by their lowest and highest value. `reduce_by` takes the mean of so
@@ -32,7 +31,7 @@ def to_rgb(image: Image.Image, reduce_by: int = 1, scale: Scale | None = None) -
     for top, band in _bands(image, reduce_by):
         part = reduce_pixels(_band_to_rgb(band, scale), reduce_by)
         pixels[top // reduce_by : top // reduce_by + len(part)] = part
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return pixels
 
 
 def _bands(image: Image.Image, multiple: int = 1) -> Iterator[tuple[int, Image.Image]]:

@@ -1,12 +1,14 @@
-"""Read a JPEG: by torchvision where it is plain, else by Pillow, with equal pixels."""
+"""Read a JPEG: by torchvision where it is plain and torch at work already, else by Pillow; equal pixels."""
 
-import torch
+import sys
 
-from ...runtime.vision import torchvision  # noqa: F401 - registers torch.ops.image
+import numpy as np
+
 from . import FormatError
 from .color_modes import to_rgb
 from .jpeg import END, JpegHeader, has_all_scans, scan_jpeg
 from .pillow import open_pillow
+from .scaling import Pixels
 from .size_limits import MAX_SIDE_PX, check_size
 from .turns import in_turn
 
@@ -16,7 +18,7 @@ LAST_BYTES = 8  # that a scan cannot do without; 4 are enough in all photographs
 
 def read_jpeg(
     data: bytearray, shorter_side: int | None, remarks: list[str] | None = None
-) -> tuple[torch.Tensor, int]:
+) -> tuple[Pixels, int]:
     """Return the pixels of a JPEG as they lie in the file, and its orientation.
 
     Args:
@@ -39,7 +41,7 @@ def read_jpeg(
         return _decode(data, header, wanted_px), header.orientation
 
 
-def _decode(data: bytearray, header: JpegHeader, wanted_px: int) -> torch.Tensor:
+def _decode(data: bytearray, header: JpegHeader, wanted_px: int) -> Pixels:
     """Decode with torchvision, 1.5 times as fast as Pillow with equal pixels, or at a reduced scale."""
     reducible = min(header.width, header.height) >= 2 * wanted_px
     image = None if reducible or not header.plain else _decode_fast(data)
@@ -50,14 +52,21 @@ def _decode(data: bytearray, header: JpegHeader, wanted_px: int) -> torch.Tensor
     return image
 
 
-def _decode_fast(data: bytearray) -> torch.Tensor | None:
+def _decode_fast(data: bytearray) -> Pixels | None:
     """Return torchvision's RGB pixels, or None where Pillow has to judge."""
+    if "torch" not in sys.modules:  # which would take longer to import than thousands of photographs gain
+        return None
+    import torch
+
+    from ...runtime.vision import torchvision  # noqa: F401 - registers torch.ops.image
+
     try:
         # The operator, because its wrapper in torchvision.io warns since 0.29 that it will go.
         encoded = torch.frombuffer(data, dtype=torch.uint8)
-        pixels: torch.Tensor = torch.ops.image.decode_jpeg(encoded, 3, False)
+        decoded = torch.ops.image.decode_jpeg(encoded, 3, False)
     except (RuntimeError, AttributeError):  # damaged; or a torchvision without the operator
         return None
+    pixels: Pixels = decoded.permute(1, 2, 0).numpy()
     return pixels
 
 
@@ -76,13 +85,13 @@ def _add_end(data: bytearray, header: JpegHeader) -> bytearray:
         whole = cut + END
         pixels = _decode(whole, header, MAX_SIDE_PX)
         others = (_decode(cut + filling + END, header, MAX_SIDE_PX) for filling in FILLINGS)
-        if all(torch.equal(other, pixels) for other in others) and _needs_last_bytes(cut, header, pixels):
+        if all(np.array_equal(other, pixels) for other in others) and _needs_last_bytes(cut, header, pixels):
             return whole
     raise FormatError("it is truncated (its end is missing)")
 
 
-def _needs_last_bytes(data: bytearray, header: JpegHeader, pixels: torch.Tensor) -> bool:
+def _needs_last_bytes(data: bytearray, header: JpegHeader, pixels: Pixels) -> bool:
     try:
-        return not torch.equal(_decode(data[:-LAST_BYTES] + END, header, MAX_SIDE_PX), pixels)
+        return not np.array_equal(_decode(data[:-LAST_BYTES] + END, header, MAX_SIDE_PX), pixels)
     except Exception:  # some decoders refuse what others make up
         return True

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 from . import FormatError
 from .color_modes import to_rgb
 from .exif import read_orientation
 from .pillow import open_pillow
-from .scaling import SIXTEEN_BITS, Scale, scale_values
+from .scaling import SIXTEEN_BITS, Pixels, Scale, scale_values
 from .size_limits import check_heavy, check_size
 
 START = b"\x89PNG\r\n\x1a\n"
@@ -172,8 +171,8 @@ def _find_orientation(kind: bytes, content: bytes) -> int:
         return 0
 
 
-def read_png(header: PngHeader, reduce_by: int = 1) -> torch.Tensor:
-    """Return a PNG as RGB, uint8 (3, H, W), transparency laid over white.
+def read_png(header: PngHeader, reduce_by: int = 1) -> Pixels:
+    """Return a PNG as RGB, uint8 (H, W, 3), transparency laid over white.
 
     Raises:
         FormatError: it is too large.

@@ -8,7 +8,6 @@ import struct
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageFile, ImagePalette
 
 from . import FormatError
@@ -42,8 +41,8 @@ JPEG_COMPRESSIONS = (6, 7)
 PILLOW_COMPRESSIONS = {1, *FAX, 5, *JPEG_COMPRESSIONS, 8, 32773, 32809, 32946, 34925, 50000}
 
 
-def read_tiff(data: bytearray, header: TiffHeader, reduce_by: int = 1) -> torch.Tensor:
-    """Return the first picture of a TIFF as it lies in the file: RGB, uint8 (3, H, W).
+def read_tiff(data: bytearray, header: TiffHeader, reduce_by: int = 1) -> Pixels:
+    """Return the first picture of a TIFF as it lies in the file: RGB, uint8 (H, W, 3).
 
     Args:
         data: the file; its tags of orientation are overwritten, which is not what its pixels are.
@@ -57,8 +56,7 @@ def read_tiff(data: bytearray, header: TiffHeader, reduce_by: int = 1) -> torch.
     color_map = _read_color_map(data, header) if header.photometric == PALETTE else None
     if not pillow_reads(header):
         samples = read_samples(data, header)
-        pixels = samples_to_rgb(lambda top, end: samples[top:end], header, color_map, reduce_by)
-        return torch.from_numpy(pixels).permute(2, 0, 1)
+        return samples_to_rgb(lambda top, end: samples[top:end], header, color_map, reduce_by)
     _hide_orientation(data, header)
     with open_pillow(data, "TIFF") as image:
         if header.photometric == YCBCR and header.compression == 1:
@@ -70,8 +68,7 @@ def read_tiff(data: bytearray, header: TiffHeader, reduce_by: int = 1) -> torch.
         image.load()
         if image.mode[0] not in "IF":
             return to_rgb(image, reduce_by)
-        pixels = samples_to_rgb(lambda top, end: _read_rows(image, header, top, end), header, None, reduce_by)
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+        return samples_to_rgb(lambda top, end: _read_rows(image, header, top, end), header, None, reduce_by)
 
 
 def pillow_reads(header: TiffHeader) -> bool:

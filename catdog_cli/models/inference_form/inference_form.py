@@ -23,15 +23,16 @@ class InferenceForm(nn.Module):
     On a CPU with oneDNN a convolution, the sum and the activation behind it are one kernel, too: twice as
     fast for MobileNetV2 in bfloat16.
 
-    Takes float pictures or activations, returns `dtype`. Later changes of `module` do not reach it.
+    Takes float pictures or activations, returns `dtype`. Later changes of `module` do not reach it. `plain`
+    leaves it in torch's own modules, which can be written to other formats.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype, device: torch.device):
+    def __init__(self, module: nn.Module, dtype: torch.dtype, device: torch.device, plain: bool = False):
         super().__init__()
         self.dtype, self.device = dtype, device
         fused = _fuse(module) if any(True for _ in module.parameters()) else copy.deepcopy(module)
         fused.eval().requires_grad_(False)
-        if isinstance(fused, fx.GraphModule) and form_name(device, dtype) == "onednn":
+        if isinstance(fused, fx.GraphModule) and form_name(device, dtype) == "onednn" and not plain:
             fused = fuse_convolutions(fused, dtype)
         # At once: layouts of 1 x 1 kernels would differ after two steps. torch's types lack the combination.
         target: dict[str, Any] = {"device": device, "dtype": dtype, "memory_format": torch.channels_last}

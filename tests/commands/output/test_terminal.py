@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import sys
 
 import pytest
@@ -11,7 +12,7 @@ from catdog_cli.commands.output import terminal
 from catdog_cli.commands.output.info_text import _settings
 from catdog_cli.commands.output.table import list_facts, list_rows
 from catdog_cli.commands.output.terminal import counted
-from catdog_cli.commands.output.train_progress import _size
+from catdog_cli.commands.output.units import show_size
 from catdog_cli.evaluation.result import show_p
 
 
@@ -27,10 +28,11 @@ def test_a_plural_that_is_more_than_an_s():
 
 
 @pytest.mark.parametrize(
-    ("num_bytes", "shown"), [(460_800, "461 kB"), (500_000, "500 kB"), (3_200_000, "3 MB"), (40, "1 kB")]
+    ("num_bytes", "shown"),
+    [(460_800, "460.8 kB"), (500_000, "500.0 kB"), (3_200_000, "3.2 MB"), (40, "40 bytes")],
 )
 def test_a_few_features_are_not_none(num_bytes, shown):
-    assert _size(num_bytes) == shown
+    assert show_size(num_bytes) == shown
 
 
 @pytest.mark.parametrize(("chance", "shown"), [(0.0, "< 0.0001"), (3e-8, "< 0.0001"), (0.0034, "0.0034")])
@@ -87,7 +89,7 @@ def test_errors_have_no_colour_in_a_file(capsys):
 def test_lines_break_between_words(monkeypatch, columns):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((columns, 20)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((columns, 20)))
     words = ["sentence", "of", "words", "that", "is", "longer", "than", "this", "terminal", "is", "wide"] * 2
     path = "a/path/that/is/longer/than/any/terminal/and/stays/whole/for/all/that.jpg"
     terminal.log(" ".join([*words, path, *words]))

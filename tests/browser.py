@@ -37,6 +37,7 @@ class Page:
     def __init__(self, read: int, write: int) -> None:
         self.read, self.write, self.number = read, write, 0
         self.buffer, self.session, self.console = b"", None, []
+        self.heard: list[dict[str, Any]] = []  # of what was enabled
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
@@ -52,6 +53,8 @@ class Page:
             answer = self._receive()
             if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
                 self.console.append(answer["params"])
+            elif "method" in answer:
+                self.heard.append(answer)
             if answer.get("id") == self.number:
                 assert "error" not in answer, answer
                 return answer["result"]
@@ -66,6 +69,10 @@ class Page:
             self.buffer += part
         message, _, self.buffer = self.buffer.partition(b"\0")
         return json.loads(message)
+
+    def heard_of(self, method: str) -> list[dict[str, Any]]:
+        """Return what the browser told of one kind of event, in order."""
+        return [each["params"] for each in self.heard if each["method"] == method]
 
     def open(self, url: str) -> None:
         """Go to an address."""
@@ -85,6 +92,12 @@ class Page:
             assert time.monotonic() < deadline, f"{script} never came true; the page shows:\n{shown}"
             time.sleep(0.02)
         return found
+
+    def choose(self, selector: str, *paths: Path) -> None:
+        """Give files to an <input type="file">, as a person does in its dialog."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
 
     def press(self, key: str) -> None:
         """Press a key and let it go."""
@@ -120,8 +133,8 @@ class Page:
 
 
 @contextlib.contextmanager
-def open_browser(program: str, *options: str) -> Iterator[Page]:
-    """Yield a page of a Chromium, started with more options, that never outlives the block."""
+def open_browser(program: str, *flags: str) -> Iterator[Page]:
+    """Yield a page of a Chromium, started with further `flags`, that never outlives the block."""
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
 
     def connect() -> None:  # it reads from 3 and writes to 4
@@ -135,7 +148,7 @@ def open_browser(program: str, *options: str) -> Iterator[Page]:
                 *(program, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"),
                 *("--no-first-run", "--disable-dev-shm-usage", "--disable-background-networking"),
                 *("--disable-component-update", "--disable-sync", f"--user-data-dir={profile}"),
-                *options,
+                *flags,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -1,0 +1,1 @@
+"""Trained networks as one file that answers without torch, preprocessing included."""
