@@ -313,8 +313,8 @@ def _plan(search: Search) -> dict[str, float]:
     networks = [Sight(arch, weights) for arch, weights in request.networks]
     looks = max({"once": 1, "mirror": 2, "whole": 4}[each] for each in request.space.choices("looks"))
     features_s = sum(bank.cost_s(each) for each in networks)
-    if search.best is None and min(map(bank.cost_s, networks)) > TOO_LONG * search.left_s():
-        least_s = min(map(bank.cost_s, networks))
+    least_s = min(map(bank.cost_s, networks))
+    if search.best is None and least_s and least_s > TOO_LONG * search.left_s():
         raise CatdogError(
             f"What the smallest network makes of the pictures takes about {least_s:.0f} s to compute, of a "
             f"budget of {request.budget_s:.0f} s: give a --budget of at least {math.ceil(least_s / 60) + 1}m."
