@@ -7,7 +7,7 @@ import numpy as np
 
 from .journal import Trial
 
-LEAST_TRIALS = 8  # that say anything
+LEAST_TRIALS = 4  # that say anything
 TREES = 64
 
 
