@@ -30,7 +30,7 @@ def test_what_scores_follow_is_found():
 
 
 def test_few_trials_or_equal_ones_say_nothing():
-    trials, scores = make_trials(7)
+    trials, scores = make_trials(3)
     assert rank_settings(trials, scores) == {}
     trials, _ = make_trials()
     assert rank_settings(trials, [1.0] * 60) == {}
